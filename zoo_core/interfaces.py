@@ -1,0 +1,183 @@
+"""What a generator, a discriminator, a feature extractor and a training phase are.
+
+A class here is abstract and never instantiated; a plugin's class is final and never subclassed. Shapes are
+N images, C channels, H by W pixels; images are float32 in [-1, 1] unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from zoo_core.errors import InputError
+from zoo_core.noise import SeededNoise
+
+SAMPLE_BATCH = 64  # images that `sample` makes at once, to bound its memory
+
+
+class Generator(nn.Module, ABC):
+    """Makes pictures: from seeds (a latent model) or from other pictures (a translator).
+
+    A subclass sets `image_shape` and `num_classes`, and `source_shape` if it translates; it implements
+    `generate`. Labels are needed exactly when `num_classes` is above 0.
+    """
+
+    image_shape: tuple[int, int, int]  # C, H, W
+    num_classes: int = 0
+    source_shape: tuple[int, int, int] | None = None  # C, H, W of a source picture, None for a latent model
+
+    @abstractmethod
+    def generate(
+        self,
+        noise: SeededNoise,  # one row an image; every random number of an image comes from its row
+        *,
+        labels: Tensor | None = None,  # int64 [N]
+        source: Tensor | None = None,  # float32 [N, C, H, W], -1..1
+        truncation: float = 1.0,  # 1 is none, 0 the average picture
+    ) -> Tensor:
+        """Images [N, C, H, W] around -1..1, with gradients to the weights if they are wanted."""
+
+    @torch.no_grad()
+    def sample(
+        self,
+        seeds: Sequence[int],
+        *,
+        labels: Sequence[int] | Tensor | None = None,
+        source: Tensor | None = None,
+        truncation: float = 1.0,
+    ) -> Tensor:
+        """One picture a seed: float32 [N, C, H, W] in [-1, 1], on the generator's device, in evaluation mode.
+
+        Picture i depends on `seeds[i]`, `labels[i]` and `source[i]` alone, whatever else is asked for with it.
+        Raises InputError when labels or source pictures are missing, superfluous or of the wrong shape.
+        """
+        seeds = [int(seed) for seed in seeds]
+        labels = self._checked_labels(labels, len(seeds))
+        source = self._checked_source(source, len(seeds))
+        device = next(self.parameters()).device
+        pictures = torch.empty(len(seeds), *self.image_shape, device=device)
+        training = self.training
+        self.eval()
+        try:
+            for start in range(0, len(seeds), SAMPLE_BATCH):
+                rows = slice(start, start + SAMPLE_BATCH)
+                pictures[rows] = self.generate(
+                    SeededNoise(seeds[rows]),
+                    labels=None if labels is None else labels[rows].to(device),
+                    source=None if source is None else source[rows].to(device),
+                    truncation=truncation,
+                ).float()
+        finally:
+            self.train(training)
+        return pictures.clamp_(-1, 1)
+
+    def _checked_labels(self, labels: Sequence[int] | Tensor | None, rows: int) -> Tensor | None:
+        if (labels is None) != (self.num_classes == 0):
+            need = f"a label in 0..{self.num_classes - 1} a seed" if self.num_classes else "no labels"
+            raise InputError(f"{type(self).__name__} takes {need}", given="none" if labels is None else "labels")
+        if labels is None:
+            return None
+        labels = torch.as_tensor(labels, dtype=torch.int64)
+        if labels.shape != (rows,) or (rows and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes):
+            raise InputError(
+                f"{rows} seeds need {rows} labels", given=labels.tolist(), allowed=f"0..{self.num_classes - 1}"
+            )
+        return labels
+
+    def _checked_source(self, source: Tensor | None, rows: int) -> Tensor | None:
+        expected = None if self.source_shape is None else (rows, *self.source_shape)
+        given = None if source is None else tuple(source.shape)
+        if given != expected:
+            raise InputError("source pictures do not fit", given=given or "none", allowed=expected or "none")
+        return source
+
+
+class Discriminator(nn.Module, ABC):
+    """Judges pictures: the larger the logit, the more real it takes a picture to be."""
+
+    @abstractmethod
+    def forward(self, images: Tensor, *, labels: Tensor | None = None, source: Tensor | None = None) -> Tensor:
+        """Logits, never probabilities: float32, N first ([N], or [N, ...] when every patch is judged)."""
+
+
+class FeatureExtractor(nn.Module, ABC):
+    """A frozen network that turns pictures into features; it owns its resize and its normalization.
+
+    A subclass sets `width`, and `channels` with `strides` (shallow to deep) if it offers feature maps.
+    `fingerprint` names weights, resize and dtype: numbers measured under different ones cannot be compared.
+    """
+
+    width: int
+    channels: tuple[int, ...] = ()
+    strides: tuple[int, ...] = ()
+    fingerprint: str
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Tensor:
+        """Pooled float32 features [N, D] of uint8 images in 0..255, or of float images in [-1, 1]."""
+
+    @abstractmethod
+    def feature_maps(self, images: Tensor) -> list[Tensor]:
+        """One map [N, C_i, H_i, W_i] for each entry of `channels`; differentiable with respect to the images."""
+
+    def train(self, mode: bool = True) -> FeatureExtractor:
+        """Stay frozen and in evaluation mode whatever the parent module does."""
+        self.requires_grad_(False)
+        return super().train(False)
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The networks of one model; None where the model has none of that kind."""
+
+    generator: Generator
+    discriminator: Discriminator | None = None
+
+    def named(self) -> Iterator[tuple[str, nn.Module]]:
+        """Each network that exists, with its role."""
+        for role, network in vars(self).items():
+            if network is not None:
+                yield role, network
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A step's worth of real pictures."""
+
+    images: Tensor  # float32 [N, C, H, W], -1..1
+    labels: Tensor | None  # int64 [N]
+    source: Tensor | None  # float32 [N, C, H, W], -1..1
+    ids: Tensor  # int64 [N], positions in the data set, on the CPU
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands: what schedules, latents and everything random may depend on, and nothing else."""
+
+    images: int  # images seen before this step
+    noise: SeededNoise  # a row for every image of this step's batch
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One optimizer step of a training step: what moves, how, and by which loss.
+
+    `loss` returns named scalar terms; the one called "loss" is minimized, all of them are logged. Gradients go to
+    the parameters of `module` only, so a loss need not freeze the other networks; what it computed with gradients
+    it may hand to the next phase of the same step. Phases may share an optimizer, as a lazy regularizer does.
+    """
+
+    name: str
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    loss: Callable[[Batch, Progress], Mapping[str, Tensor]]
+    every: int = 1  # run in every n-th step only
+    schedule: Callable[[int], Mapping[str, float]] | None = None  # images seen -> optimizer settings such as lr
+    state: nn.Module | None = None  # buffers that have to survive a resume, such as a running mean

@@ -1,0 +1,107 @@
+"""Random numbers that are a pure function of (seed, purpose, index): no state to save, no order to keep.
+
+The bits come from Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011), a
+counter-based generator: the key is a hash of (seed, purpose), the counter is (index, block). So the picture of
+seed 17 is the same alone, in a batch of 64, and on every device; and a run needs no RNG state to go on exactly.
+Everything here is computed in numpy on the CPU. Torch's own generators promise neither (their numbers depend on
+the size of the tensor and the kind of device).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+_MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
+_WEYL = (np.uint64(0x9E3779B9), np.uint64(0xBB67AE85))
+_LOW = np.uint64(0xFFFFFFFF)
+_HALF = np.uint64(32)
+
+
+class SeededNoise:
+    """A row of random numbers for every (seed, index) pair.
+
+    `seeds` is one seed for all rows (a run's) or one a row (a sample's); `indices` likewise: the global sample
+    index while training, 0 when sampling. Seeds and indices are integers in 0 .. 2**64 - 1.
+    """
+
+    def __init__(self, seeds: int | Sequence[int], indices: int | Sequence[int] | NDArray[np.uint64] = 0):
+        rows = 1
+        for given in (seeds, indices):
+            if not isinstance(given, int):
+                rows = len(given)
+        self._seeds: Sequence[int] | int = seeds if isinstance(seeds, int) else [int(seed) for seed in seeds]
+        self._indices = np.broadcast_to(np.asarray(indices, dtype=np.uint64), (rows,))
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def normal(self, purpose: str, shape: Sequence[int] = ()) -> torch.Tensor:
+        """Standard normal float32 [rows, *shape] by Box and Muller (1958), on the CPU."""
+        size = math.prod(shape)
+        bits = self._bits(purpose, size + size % 2)
+        # In float64 and rounded once at the end: libraries and processors differ in the last bit of log and cos.
+        uniform = (bits.astype(np.float64) + 1) * 2.0**-32  # in (0, 1], so that log is finite
+        radius = np.sqrt(-2 * np.log(uniform[:, 0::2]))
+        angle = 2 * math.pi * uniform[:, 1::2]
+        values = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=2).reshape(self._rows, -1)
+        return torch.from_numpy(values[:, :size].astype(np.float32)).reshape(self._rows, *shape)
+
+    def uniform(self, purpose: str, shape: Sequence[int] = ()) -> torch.Tensor:
+        """Uniform float32 [rows, *shape] in [0, 1), on the CPU."""
+        bits = self._bits(purpose, math.prod(shape))
+        values = (bits >> np.uint64(8)).astype(np.float32) * np.float32(2**-24)
+        return torch.from_numpy(values).reshape(self._rows, *shape)
+
+    def integers(self, purpose: str, high: int, shape: Sequence[int] = ()) -> torch.Tensor:
+        """Uniform int64 [rows, *shape] in 0 .. high - 1, on the CPU; `high` is at most 2**32."""
+        scaled = (self._bits(purpose, math.prod(shape)) * np.uint64(high)) >> _HALF
+        return torch.from_numpy(scaled.astype(np.int64)).reshape(self._rows, *shape)
+
+    def _bits(self, purpose: str, size: int) -> NDArray[np.uint64]:
+        """uint64 [rows, size], each value 32 random bits."""
+        seeds = [self._seeds] if isinstance(self._seeds, int) else self._seeds
+        keys = np.array([stream_key(seed, purpose) for seed in seeds], dtype=np.uint64)[:, None]
+        blocks = np.arange(-(-size // 4), dtype=np.uint64)[None, :]
+        shape = (self._rows, blocks.shape[1])
+        counter = (
+            np.broadcast_to(blocks, shape),
+            np.zeros(shape, dtype=np.uint64),  # 2**34 numbers a row are enough
+            np.broadcast_to(self._indices[:, None] & _LOW, shape),
+            np.broadcast_to(self._indices[:, None] >> _HALF, shape),
+        )
+        words = philox4x32(counter, (keys & _LOW, keys >> _HALF))
+        return np.stack(words, axis=2).reshape(self._rows, -1)[:, :size]
+
+
+def philox4x32(
+    counter: tuple[NDArray[np.uint64], ...],  # 4 words of 32 bits, as uint64
+    key: tuple[NDArray[np.uint64], ...],  # 2 words of 32 bits, as uint64
+) -> tuple[NDArray[np.uint64], ...]:
+    """Ten rounds of Philox4x32 (section 2.2 of the paper), on any broadcastable arrays of words."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(10):
+        p0, p1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
+        c0, c1, c2, c3 = (p1 >> _HALF) ^ c1 ^ k0, p1 & _LOW, (p0 >> _HALF) ^ c3 ^ k1, p0 & _LOW
+        k0, k1 = (k0 + _WEYL[0]) & _LOW, (k1 + _WEYL[1]) & _LOW
+    return c0, c1, c2, c3
+
+
+def stream_key(seed: int, purpose: str, *more: int) -> int:
+    """64 bits that name a stream. Also the seed for a device's own generator, step by step."""
+    text = ":".join([str(seed), purpose, *map(str, more)])
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def permutation(seed: int, purpose: str, epoch: int, size: int) -> NDArray[np.int64]:
+    """A shuffle of 0 .. size - 1, another one for every (seed, purpose, epoch)."""
+    noise = SeededNoise(seed, [epoch])
+    high, low = noise._bits(purpose, 2 * size).reshape(2, size)
+    return np.argsort((high << _HALF) | low, kind="stable")

@@ -1,0 +1,261 @@
+"""Pictures as they come: one interface for every source, and the policy for every kind of image file.
+
+Policy for a file, in this order (tests/test_pictures.py shows each line):
+    format      PNG, JPEG and WebP; of an animation the first frame
+    size        more than MAX_PIXELS pixels is refused before anything is decoded
+    damage      a truncated or corrupt file is refused; so is one that is no image, whatever its name
+    EXIF        the picture is turned upright
+    16-bit      grey is scaled from 0..65535 to 0..255 (Pillow's own convert clips it to white)
+    CMYK        converted by the plain formula, without color profiles
+    alpha       LA, RGBA and transparent palettes are laid on white
+    grey        becomes RGB for a 3-channel model; RGB becomes luma (ITU-R 601) for a 1-channel model
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import zipfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from zoo_core.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    Pixels = NDArray[np.uint8]  # [H, W] grey, [H, W, 3] RGB
+
+Fit = Literal["crop", "pad", "stretch", "exact"]
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+MAX_PIXELS = 100_000_000
+MAX_FILE_BYTES = 1 << 30
+
+
+class Picture(NamedTuple):
+    """One picture of a data set; `name` is what a message calls it (a path, a seed)."""
+
+    name: str
+    pixels: Pixels
+    label: int | None = None
+    source: Pixels | None = None  # what an image-to-image model starts from
+
+
+class BadPicture(NamedTuple):
+    """A picture that cannot be used, and why."""
+
+    name: str
+    reason: str
+
+
+class PictureSource(ABC):
+    """Pictures in a fixed order. `source[i]` reads or draws picture i; it raises DataError if that one is bad.
+
+    A subclass sets `fingerprint` (changes whenever a picture or the order would), `classes` (names of the labels,
+    empty without labels) and `paired` (every picture comes with a source picture).
+    """
+
+    fingerprint: str
+    classes: tuple[str, ...] = ()
+    paired: bool = False
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> Picture: ...
+
+
+class FileSource(PictureSource):
+    """Pictures in a folder or a zip file, in the order of their paths; first-level sub-folders are classes.
+
+    A file counts by its suffix (png, jpg, jpeg, webp); hidden files and folders do not. Labels exist only when
+    every picture lies in a sub-folder and there are at least two of them.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._zip: zipfile.ZipFile | None = None
+        if path.is_dir():
+            found = _walk(path)
+        elif path.is_file() and path.suffix.lower() == ".zip":
+            found = _zip_members(path)
+        else:
+            raise DataError(f"{path} is neither a folder nor a zip file", hint="--data FOLDER")
+        self.files = sorted(found, key=lambda item: os.fsencode(item[0]))
+        if not self.files:
+            raise DataError(f"no pictures in {path}", allowed="png, jpg, jpeg and webp files", hint="zoo data list")
+        digest = hashlib.sha256()
+        for name, size, stamp in self.files:
+            digest.update(os.fsencode(f"{name}\0{size}\0{stamp}\n"))
+        self.fingerprint = digest.hexdigest()
+        folders = [name.split("/")[0] if "/" in name else "" for name, _, _ in self.files]
+        self.classes = tuple(sorted(set(folders))) if "" not in folders and len(set(folders)) > 1 else ()
+        self._labels = [self.classes.index(folder) for folder in folders] if self.classes else None
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Picture:
+        name, size, _ = self.files[index]
+        label = None if self._labels is None else self._labels[index]
+        if size > MAX_FILE_BYTES:
+            raise DataError(f"{name}: {size} bytes are more than a picture may have")
+        try:
+            data = self._read(name)
+        except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+            raise DataError(f"{name}: cannot be read ({error})") from None
+        return Picture(name, decode(data, name), label)
+
+    def _read(self, name: str) -> bytes:
+        if self.path.is_dir():
+            return (self.path / name).read_bytes()
+        with zipfile.ZipFile(self.path) as archive, archive.open(name) as member:
+            data = member.read(MAX_FILE_BYTES + 1)
+        return data
+
+
+def decode(data: bytes, name: str) -> Pixels:
+    """The pixels of an encoded picture, by the policy at the top: uint8 [H, W] or [H, W, 3].
+
+    Raises DataError with the reason, one line that starts with `name`.
+    """
+    import warnings
+
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # our own limit below replaces Pillow's warning about bombs
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise DataError(f"{name}: {image.width} x {image.height} pixels, more than {MAX_PIXELS} allowed")
+                image.load()
+                return _to_uint8(ImageOps.exif_transpose(image), name)
+    except UnidentifiedImageError:
+        raise DataError(f"{name}: {_looks_like(data)}, not a PNG, JPEG or WebP picture") from None
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{name}: {error}") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow raises for damaged files
+        raise DataError(f"{name}: damaged ({' '.join(str(error).split())})") from None
+
+
+def fit(
+    pixels: Pixels,
+    resolution: int,  # pixels a side of the result
+    channels: int,  # 1 or 3
+    how: Fit,
+    name: str = "picture",
+) -> Pixels:
+    """A square picture uint8 [channels, resolution, resolution], scaled by Lanczos where the size differs.
+
+    Raises DataError when `how` is "exact" and the picture has another size.
+    """
+    import numpy as np
+    from PIL import Image
+
+    size = (resolution, resolution)
+    if how == "exact" and pixels.shape[:2] != size:
+        height, width = pixels.shape[:2]
+        raise DataError(f"{name}: is {width} x {height}, has to be {resolution} x {resolution}")
+    image = Image.fromarray(pixels).convert("L" if channels == 1 else "RGB")
+    if image.size != size:
+        image = _resized(image, resolution, how)
+    return np.ascontiguousarray(np.asarray(image).reshape(*size, channels).transpose(2, 0, 1))
+
+
+def check(source: PictureSource) -> Iterator[Picture | BadPicture]:
+    """Read every picture once, in order: the picture, or what is wrong with it."""
+    for index in range(len(source)):
+        try:
+            yield source[index]
+        except DataError as error:
+            name, _, reason = error.what.partition(": ")
+            yield BadPicture(name, reason)
+
+
+def _resized(image: Image.Image, resolution: int, how: Fit) -> Image.Image:
+    from PIL import Image, ImageOps
+
+    size = (resolution, resolution)
+    if how == "crop":
+        return ImageOps.fit(image, size, Image.Resampling.LANCZOS)
+    if how == "pad":
+        white: Any = 255 if image.mode == "L" else (255, 255, 255)
+        return ImageOps.pad(image, size, Image.Resampling.LANCZOS, color=white)
+    return image.resize(size, Image.Resampling.LANCZOS)
+
+
+def _to_uint8(image: Image.Image, name: str) -> Pixels:
+    import numpy as np
+    from PIL import Image
+
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise DataError(f"{name}: integer pixels outside 0..65535")
+        return ((values * 255 + 32767) // 65535).astype(np.uint8)
+    if image.mode == "F":
+        raise DataError(f"{name}: floating-point pixels have no stated range")
+    if image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, image).convert("RGB")
+    elif image.mode in ("1", "L"):
+        image = image.convert("L")
+    else:
+        image = image.convert("RGB")
+    return np.asarray(image)
+
+
+def _looks_like(data: bytes) -> str:
+    start = data[:512].lstrip().lower()
+    if not data:
+        return "an empty file"
+    if start.startswith((b"<!doctype html", b"<html", b"<head")):
+        return "a web page"
+    if start.startswith((b"<svg", b"<?xml")):
+        return "an SVG or XML file"
+    return "an unknown kind of file"
+
+
+def _walk(folder: Path) -> list[tuple[str, int, int]]:
+    """(relative path with forward slashes, bytes, modification time) of every picture file below `folder`."""
+    found = []
+    for directory, folders, files in os.walk(folder, followlinks=False):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            path = Path(directory, name)
+            if path.suffix.lower() in SUFFIXES and not name.startswith("."):
+                try:
+                    status = path.stat()
+                    found.append((path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns))
+                except OSError:  # a broken link: kept, so that reading it names it
+                    found.append((path.relative_to(folder).as_posix(), 0, 0))
+    return found
+
+
+def _zip_members(path: Path) -> list[tuple[str, int, int]]:
+    """The same of a zip file's members; the checksum stands in for the modification time."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (OSError, zipfile.BadZipFile) as error:
+        raise DataError(f"cannot read {path}: {error}") from None
+    names = [member.filename for member in members]
+    if len(names) != len(set(names)):
+        raise DataError(f"{path} holds two files of the same name")
+    return [
+        (member.filename, member.file_size, member.CRC)
+        for member in members
+        if not member.is_dir()
+        and Path(member.filename).suffix.lower() in SUFFIXES
+        and not any(part.startswith((".", "__MACOSX")) for part in member.filename.split("/"))
+    ]

@@ -1,0 +1,337 @@
+"""Find plugins, load them one at a time, and keep what each of them contributes or why it could not.
+
+pluggy's own loader stops at the first plugin that fails and drops a second entry point of the same name in
+silence; here a broken plugin is a `Problem` with a reason, and everything else goes on working.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import msgspec
+import pluggy
+
+from zoo_core import hookspecs
+from zoo_core.config import RunConfig, fields
+from zoo_core.errors import AmbiguousNameError, PluginError, UnknownNameError, nearest
+from zoo_core.spec import NAME, DatasetSpec, FeatureExtractorSpec, ModelSpec
+
+GROUP = "zoo"
+_API = re.compile(r"^ZOO_API\s*(?::[^=\n]+)?=\s*(\d+)\s*(?:#.*)?$", re.MULTILINE)
+Spec = TypeVar("Spec")
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """Something a plugin did wrong, and at which stage: find, api, import, register, a hook, or output."""
+
+    plugin: str
+    distribution: str
+    stage: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"plugin {self.plugin} ({self.distribution}), {self.stage}: {self.reason}"
+
+
+class PluginInfo(msgspec.Struct, kw_only=True):
+    """One entry point, and how far it got."""
+
+    name: str
+    distribution: str  # "zoo-core 0.1.0"
+    module: str
+    status: str = "ok"  # ok, or broken
+    import_seconds: float = 0.0
+    hooks: tuple[str, ...] = ()
+
+
+class Owned(msgspec.Struct, Generic[Spec], frozen=True):
+    """A contributed record with its contributor."""
+
+    plugin: str
+    distribution: str
+    spec: Spec
+
+
+class Catalogue(Generic[Spec]):
+    """Contributions of one kind by name. A name claimed twice is reached as `plugin/name` only."""
+
+    def __init__(self, kind: str, listing: str):
+        self.kind, self.listing = kind, listing
+        self.owned: list[Owned[Spec]] = []
+
+    def __iter__(self) -> Iterator[Owned[Spec]]:
+        return iter(sorted(self.owned, key=lambda owned: (_name(owned.spec), owned.plugin)))
+
+    def claimants(self, name: str) -> list[Owned[Spec]]:
+        plugin, slash, bare = name.rpartition("/")
+        return [o for o in self if _name(o.spec) == bare and (not slash or o.plugin == plugin)]
+
+    def get(self, name: str) -> Spec:
+        """The record called `name` or `plugin/name`. Raises UnknownNameError or AmbiguousNameError."""
+        found = self.claimants(name)
+        if not found:
+            raise UnknownNameError(self.kind, name, self.names(), hint=self.listing)
+        if len(found) > 1:
+            spellings = ", ".join(f"{o.plugin}/{_name(o.spec)} ({o.distribution})" for o in found)
+            raise AmbiguousNameError(f"{len(found)} plugins bring a {self.kind} called {name!r}", allowed=spellings)
+        return found[0].spec
+
+    def names(self) -> list[str]:
+        """Every name that reaches exactly one record, in order."""
+        bare = [_name(owned.spec) for owned in self]
+        return [n if bare.count(n) == 1 else f"{o.plugin}/{n}" for n, o in zip(bare, self, strict=True)]
+
+
+class Plugins:
+    """Everything installed: what it contributes, what is wrong with it, and the way to tell observers."""
+
+    def __init__(self) -> None:
+        self.manager = pluggy.PluginManager("zoo")
+        self.manager.add_hookspecs(hookspecs)
+        self.infos: list[PluginInfo] = []
+        self.problems: list[Problem] = []
+        self.registries: list[Owned[Path]] = []
+        self.models: Catalogue[ModelSpec] = Catalogue("model", "zoo list")
+        self.datasets: Catalogue[DatasetSpec] = Catalogue("data set", "zoo data list")
+        self.feature_extractors: Catalogue[FeatureExtractorSpec] = Catalogue("feature extractor", "zoo plugin list")
+        self._muted: set[tuple[str, str]] = set()
+
+    def register(self, name: str, module: object, distribution: str = "this program") -> None:
+        """Add one plugin and collect what it contributes; also the way for tests and the command line."""
+        info = PluginInfo(name=name, distribution=distribution, module=getattr(module, "__name__", "-"))
+        self.infos.append(info)
+        self._register(info, module)
+
+    def notify(self, hook: str, **arguments: Any) -> None:
+        """Call an observer hook, plugin by plugin. One that raises is reported once and muted for this process."""
+        for implementation in getattr(self.manager.hook, hook).get_hookimpls():
+            name = str(implementation.plugin_name)
+            if (name, hook) in self._muted:
+                continue
+            try:
+                implementation.function(**{key: arguments[key] for key in implementation.argnames})
+            except Exception as error:
+                self._muted.add((name, hook))
+                self._report(self._info(name), hook, f"{_reason(error)} (not called again)")
+
+    def find_feature_extractor(self, name: str) -> FeatureExtractorSpec:
+        """A listed extractor, or the first plugin that opens the namespace `name` lies in."""
+        if self.feature_extractors.claimants(name):
+            return self.feature_extractors.get(name)
+        for implementation in self.manager.hook.zoo_find_feature_extractor.get_hookimpls():
+            info = self._info(str(implementation.plugin_name))
+            with self._guarded(info, "zoo_find_feature_extractor"):
+                spec = implementation.function(name=name)
+                if isinstance(spec, FeatureExtractorSpec):
+                    return spec
+        return self.feature_extractors.get(name)  # raises, naming the nearest
+
+    def check_duplicates(self) -> None:
+        """A name claimed by several plugins is a problem of each of them."""
+        for catalogue in (self.models, self.datasets, self.feature_extractors):
+            for owned in catalogue:
+                others = [o for o in catalogue.claimants(_name(owned.spec)) if o.plugin != owned.plugin]
+                if others:
+                    rivals = ", ".join(f"{o.plugin} ({o.distribution})" for o in others)
+                    name = f"{owned.plugin}/{_name(owned.spec)}"
+                    reason = f"{catalogue.kind} {_name(owned.spec)!r} is also brought by {rivals}; use {name}"
+                    self._report(self._info(owned.plugin), "names", reason, broken=False)
+
+    def load(self, entry: metadata.EntryPoint, distribution: str) -> None:
+        """Import one entry point and register it. Whatever goes wrong becomes a Problem."""
+        info = PluginInfo(name=entry.name, distribution=distribution, module=entry.value)
+        twin = next((other for other in self.infos if other.name == entry.name), None)
+        self.infos.append(info)
+        if twin is not None:
+            self._report(info, "find", f"the plugin name {entry.name!r} is already taken by {twin.distribution}")
+            return
+        with self._guarded(info, "api"):
+            self._check_api(stated_api(entry.module))
+        if info.status == "broken":
+            return
+        started = time.perf_counter()
+        with self._guarded(info, "import"):
+            module = entry.load()
+        info.import_seconds = time.perf_counter() - started
+        if info.status == "ok":
+            self._register(info, module)
+
+    def _register(self, info: PluginInfo, module: object) -> None:
+        with self._guarded(info, "register"):
+            self.manager.register(module, info.name)
+        if info.status == "broken":
+            return
+        callers = self.manager.get_hookcallers(module) or []
+        info.hooks = tuple(sorted(caller.name for caller in callers))
+        for caller in callers:
+            if not caller.has_spec():
+                near = nearest(caller.name, [name for name in vars(hookspecs) if name.startswith("zoo_")])
+                self._report(info, "register", f"there is no hook {caller.name!r}; nearest: {', '.join(near) or 'none'}")
+        kinds: Mapping[str, tuple[type, Callable[[Any], None]]] = {
+            "zoo_models": (ModelSpec, lambda s: self._add(self.models, info, _checked_model(s))),
+            "zoo_datasets": (DatasetSpec, lambda s: self._add(self.datasets, info, _checked_name(s))),
+            "zoo_feature_extractors": (FeatureExtractorSpec, lambda s: self._add(self.feature_extractors, info, s)),
+            "zoo_registries": (Path, lambda p: self.registries.append(Owned(info.name, info.distribution, p))),
+        }
+        for hook, (kind, accept) in kinds.items():
+            if hook in info.hooks:
+                self._collect(info, hook, kind, accept)
+
+    def _collect(self, info: PluginInfo, hook: str, kind: type, accept: Callable[[Any], None]) -> None:
+        """Call one hook of one plugin and take every record that is of the right kind."""
+        own = [i for i in getattr(self.manager.hook, hook).get_hookimpls() if i.plugin_name == info.name]
+        for implementation in own:
+            records: list[Any] = []
+            with self._guarded(info, hook):
+                result = implementation.function()
+                if isinstance(result, str | bytes | Mapping) or not isinstance(result, Iterable):
+                    raise TypeError(f"has to return a list of {kind.__name__}, returned {type(result).__name__}")
+                records = list(result)
+            for record in records:
+                with self._guarded(info, hook):
+                    if not isinstance(record, kind):
+                        raise TypeError(f"has to return {kind.__name__} records, one is {type(record).__name__}")
+                    accept(record)
+
+    @staticmethod
+    def _add(catalogue: Catalogue[Any], info: PluginInfo, spec: Any) -> None:
+        if any(o.plugin == info.name and _name(o.spec) == _name(spec) for o in catalogue.owned):
+            raise ValueError(f"returns {catalogue.kind} {_name(spec)!r} twice")
+        catalogue.owned.append(Owned(info.name, info.distribution, spec))
+
+    @staticmethod
+    def _check_api(api: int | None) -> None:
+        if api is None:
+            raise PluginError(f"states no plugin API; add ZOO_API = {hookspecs.PLUGIN_API} to its __init__.py")
+        if api != hookspecs.PLUGIN_API:
+            newer = "upgrade zoo-core" if api > hookspecs.PLUGIN_API else "upgrade the plugin"
+            raise PluginError(f"is written for plugin API {api}, this zoo has {hookspecs.PLUGIN_API}; {newer}")
+
+    @contextlib.contextmanager
+    def _guarded(self, info: PluginInfo, stage: str) -> Iterator[None]:
+        """Turn what a plugin raises, SystemExit included, into a Problem; keep what it prints off our stdout."""
+        printed = io.StringIO()
+        try:
+            with contextlib.redirect_stdout(printed):
+                yield
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            self._report(info, stage, _reason(error), error=error)
+        if printed.getvalue():
+            first = printed.getvalue().strip().splitlines() or [""]
+            self._report(info, stage, f"printed to stdout: {first[0][:60]!r}", broken=False)
+
+    def _report(
+        self, info: PluginInfo, stage: str, reason: str, *, broken: bool = True, error: BaseException | None = None
+    ) -> None:
+        problem = Problem(info.name, info.distribution, stage, reason)
+        if broken:
+            info.status = "broken"
+        self.problems.append(problem)
+        if os.environ.get("ZOO_STRICT") == "1":
+            raise PluginError(str(problem)) from error
+
+    def _info(self, name: str) -> PluginInfo:
+        return next(info for info in self.infos if info.name == name and info.hooks)
+
+
+def load_plugins() -> Plugins:
+    """Every installed plugin, in the order of their names. `ZOO_PLUGINS=none` or `=a,b` limits which are loaded.
+
+    Raises PluginError for the first problem when `ZOO_STRICT=1` is set, and for a name in ZOO_PLUGINS that is
+    not installed.
+    """
+    plugins = Plugins()
+    found = list(_entry_points())
+    wanted = _wanted()
+    if wanted is not None:
+        for name in sorted(wanted - {entry.name for entry, _ in found}):
+            near = nearest(name, [entry.name for entry, _ in found])
+            raise PluginError(
+                f"ZOO_PLUGINS names a plugin that is not installed: {name!r}", allowed=", ".join(near) or "none"
+            )
+        found = [(entry, dist) for entry, dist in found if entry.name in wanted]
+    for entry, distribution in found:
+        plugins.load(entry, distribution)
+    plugins.check_duplicates()
+    return plugins
+
+
+def stated_api(module: str) -> int | None:
+    """The number in the line `ZOO_API = n` of a plugin's source, found without running the plugin."""
+    package, *rest = module.split(".")
+    spec = find_spec(package)  # of a top-level name: this imports nothing
+    if spec is None:
+        raise ModuleNotFoundError(f"No module named {package!r}")
+    origin = Path(spec.origin or "")
+    for part in rest:
+        origin = origin.parent / part
+    for source in (origin, origin.with_suffix(".py"), origin / "__init__.py"):
+        if source.is_file():
+            stated = _API.search(source.read_text(encoding="utf-8", errors="replace"))
+            return int(stated.group(1)) if stated else None
+    raise ModuleNotFoundError(f"No module named {module!r}")
+
+
+def _entry_points() -> Iterator[tuple[metadata.EntryPoint, str]]:
+    """Each entry point of the group once, though a distribution may be found twice on sys.path."""
+    found = {}
+    for entry in metadata.entry_points(group=GROUP):
+        dist = entry.dist
+        distribution = f"{dist.name} {dist.version}" if dist is not None else "unknown distribution"
+        found.setdefault((entry.name, entry.value, distribution), entry)
+    for (_, _, distribution), entry in sorted(found.items(), key=lambda item: item[0]):
+        yield entry, distribution
+
+
+def _wanted() -> set[str] | None:
+    value = os.environ.get("ZOO_PLUGINS")
+    if value is None:
+        return None
+    return {name.strip() for name in value.split(",")} - {"", "none"}
+
+
+def _name(spec: Any) -> str:
+    return str(spec.name)
+
+
+def _checked_name(spec: Any) -> Any:
+    if not isinstance(spec.name, str) or not NAME.fullmatch(spec.name):
+        raise ValueError(f"{spec.name!r} is not a usable name (lower case letters, digits, single - or _)")
+    return spec
+
+
+def _checked_model(spec: ModelSpec) -> ModelSpec:
+    _checked_name(spec)
+    clash = sorted(set(fields(spec.config)) & set(fields(RunConfig)))
+    if clash:
+        raise ValueError(f"configuration of {spec.name!r} uses keys of the run: {', '.join(clash)}")
+    if "tiny" not in spec.presets:
+        raise ValueError(f"model {spec.name!r} has no preset called 'tiny'")
+    return spec
+
+
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, PluginError):
+        return text
+    if isinstance(error, SystemExit):
+        return f"called sys.exit({error.code!r})"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def say_problems(problems: Iterable[Problem]) -> None:
+    """One line a problem, on stderr."""
+    for problem in problems:
+        print(f"warning: {problem}", file=sys.stderr)

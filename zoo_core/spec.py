@@ -1,0 +1,139 @@
+"""The records that plugins contribute and the core passes around. Importing them imports no torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from zoo_core.config import ModelConfig, RunConfig
+
+if TYPE_CHECKING:
+    from zoo_core.interfaces import Discriminator, FeatureExtractor, Generator, Networks, Phase
+    from zoo_core.pictures import PictureSource
+
+Task = Literal["unconditional", "class-conditional", "image-to-image", "classifier"]
+
+NAME = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")  # a model, a data set, a plugin, a preset
+TAG = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")  # what follows the first dot of a weights name
+
+
+class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One kind of model: how to build it, how to train it, and what to say about it.
+
+    `presets` are named sets of the same `key: value` pairs that `--set` takes, of the model's configuration and
+    of the run's; one of them is `tiny`, which trains a step in about a second. `run` holds the run settings in
+    which this model departs from the core's defaults. `parameters` states the number of trainable parameters of
+    each network under the default configuration. The `build_*` functions import torch inside, so that listing
+    stays light.
+    """
+
+    name: str
+    summary: str  # one line, shown by `zoo list`
+    task: Task
+    paper: str  # authors, year, and where to find it
+    licence: str  # SPDX identifier of the plugin's code
+    config: type[ModelConfig]
+    presets: Mapping[str, Mapping[str, Any]]
+    build_generator: Callable[[Any], Generator]
+    build_phases: Callable[[Networks, Any], list[Phase]]
+    build_discriminator: Callable[[Any], Discriminator] | None = None
+    run: Mapping[str, Any] = {}
+    parameters: Mapping[str, int] = {}
+
+
+class DatasetSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One data set: `open(resolution, split)` returns its pictures, drawn or read at that size.
+
+    `resolutions` lists the sizes that make sense in pixels; empty means any. `source` says where the pictures
+    come from, `licence` is the SPDX identifier that a model trained on them has to respect.
+    """
+
+    name: str
+    summary: str
+    task: Task
+    licence: str
+    source: str
+    open: Callable[[int, str], PictureSource]
+    resolutions: tuple[int, ...] = ()
+    splits: tuple[str, ...] = ("train", "test")
+
+
+class FeatureExtractorSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One pretrained network that turns pictures into features.
+
+    `input_size` is in pixels, `mean` and `std` apply to pictures in [0, 1], `widths` are the channels of its
+    feature maps from shallow to deep (empty if it offers none).
+    """
+
+    name: str
+    summary: str
+    licence: str
+    input_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    build: Callable[[], FeatureExtractor]
+    widths: tuple[int, ...] = ()
+
+
+class WeightsFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where one file of weights lies, and the bytes it has to consist of.
+
+    A url is `package:zoo_dcgan/weights/x.safetensors` (shipped inside an installed package), https or hf.
+    """
+
+    urls: tuple[str, ...]
+    sha256: str
+    size: int  # bytes
+
+    def __post_init__(self) -> None:
+        if not self.urls:
+            raise ValueError("urls must name at least one place")
+        if not re.fullmatch("[0-9a-f]{64}", self.sha256):
+            raise ValueError("sha256 must be 64 lower-case hex digits")
+        if self.size <= 0:
+            raise ValueError("size must be the number of bytes")
+
+
+class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A measured number and everything needed to measure it again."""
+
+    name: str
+    value: float
+    protocol: Mapping[str, Any]  # extractor, resize, number of pictures on both sides, split, seed
+    command: str
+
+
+class WeightsEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One line of a registry: weights called `model.tag`, and all that a user has to know before using them."""
+
+    name: str
+    model: str
+    summary: str
+    config: Mapping[str, Any]
+    files: Mapping[str, WeightsFile]  # by role: generator, discriminator, feature_extractor
+    licence: str  # SPDX identifier of the weights
+    trained_on: str
+    images: int  # images seen in training
+    command: str  # the command that made them
+    metrics: tuple[Metric, ...] = ()
+
+    def __post_init__(self) -> None:
+        model, _, tag = self.name.partition(".")
+        if model != self.model or not TAG.fullmatch(tag):
+            raise ValueError(f"name must be {self.model}.TAG, TAG in lower case")
+        if not self.licence:
+            raise ValueError("licence must not be empty")
+
+
+class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What an observer may know about the run it watches."""
+
+    name: str  # model.tag
+    model: str
+    directory: Path
+    config: ModelConfig
+    settings: RunConfig
