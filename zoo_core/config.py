@@ -1,28 +1,36 @@
 """Typed, frozen configuration: one record a model, one for the run, one reader for all of them.
 
-Precedence: defaults < preset < `--config` file < `--set key=value`. All four speak the same flat keys; a key
-belongs either to the model's record or to the run's. An unknown key is an error that names the nearest one.
+Precedence: defaults < preset < `--config` file < `--set key=value`. All four speak the same flat
+keys; a key belongs either to the model's record or to the run's. An unknown key is an error that
+names the nearest one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
 from zoo_core.errors import ConfigError, nearest
 
 MAX_FILE_BYTES = 1 << 20  # a configuration file larger than this is not one
+MAX_FILE_DEPTH = 50  # nor is one nested deeper
 
 
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of every model's configuration. Checks that span fields go into `__post_init__` as ValueError."""
+    """Base of every model's configuration.
+
+    Checks that span fields go into `__post_init__` and raise ValueError.
+    """
 
 
 def setting(description: str, **constraints: Any) -> msgspec.Meta:
-    """The meaning and the bounds (`ge`, `gt`, `le`, `lt`) of a configuration field, shown by `zoo show`."""
+    """The meaning and the bounds (`ge`, `gt`, `le`, `lt`) of a field, shown by `zoo show`."""
     return msgspec.Meta(description=description, **constraints)
 
 
@@ -31,13 +39,18 @@ Config = TypeVar("Config", bound=msgspec.Struct)
 
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything about a run that is not about its networks. Counts of images, so that batch sizes compare."""
+    """Everything about a run that is not about its networks.
+
+    Time is counted in images, so that batch sizes compare.
+    """
 
     data: Annotated[str, setting("name of a data set, or path of a folder or zip of pictures")] = ""
     split: Annotated[str, setting("which part of the data set")] = "train"
     fit: Annotated[
         Literal["crop", "pad", "stretch", "exact"],
-        setting("how a picture becomes square: middle cut out, padded white, stretched, or already exact"),
+        setting(
+            "how a picture becomes square: middle cut out, padded white, stretched, or it is exact"
+        ),
     ] = "crop"
     bad_pictures: Annotated[
         Literal["refuse", "skip"], setting("what to do with pictures that cannot be read")
@@ -45,16 +58,23 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     mirror: Annotated[bool, setting("show every picture also mirrored left to right")] = False
     images: Annotated[int, setting("train until this many images were seen", ge=1)] = 1_000_000
     batch_size: Annotated[int, setting("images a step", ge=1)] = 64
-    seed: Annotated[int, setting("of initialization, order, latents and in-network noise", ge=0)] = 0
-    ema_half_life: Annotated[int, setting("of the averaged generator, in images; 0 switches it off", ge=0)] = 10_000
+    seed: Annotated[
+        int, setting("of initialization, order, latents and in-network noise", ge=0)
+    ] = 0
+    ema_half_life: Annotated[
+        int, setting("of the averaged generator, in images; 0 switches it off", ge=0)
+    ] = 10_000
     ema_rampup: Annotated[
-        float, setting("half-life is at most this share of the images seen; 0 switches it off", ge=0)
+        float,
+        setting("half-life is at most this share of the images seen; 0 switches it off", ge=0),
     ] = 0.05
     precision: Annotated[
         Literal["auto", "fp32", "bf16"], setting("auto: bf16 where the hardware has units for it")
     ] = "auto"
     device: Annotated[str, setting("auto, cpu, cuda, cuda:1, mps")] = "auto"
-    workers: Annotated[int, setting("processes that load pictures; 0 loads them in the loop", ge=0)] = 0
+    workers: Annotated[
+        int, setting("processes that load pictures; 0 loads them in the loop", ge=0)
+    ] = 0
     log_every: Annotated[int, setting("images between two lines of log.jsonl", ge=1)] = 512
     sample_every: Annotated[int, setting("images between two sample grids", ge=1)] = 8_192
     checkpoint_every: Annotated[int, setting("images between two checkpoints", ge=1)] = 16_384
@@ -62,7 +82,15 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     # What may change when a run goes on: none of it changes what the networks become.
     FREE: ClassVar[frozenset[str]] = frozenset(
-        {"images", "device", "workers", "log_every", "sample_every", "checkpoint_every", "keep_checkpoints"}
+        {
+            "images",
+            "device",
+            "workers",
+            "log_every",
+            "sample_every",
+            "checkpoint_every",
+            "keep_checkpoints",
+        }
     )
 
 
@@ -75,6 +103,7 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     run: RunConfig
 
     def to_json(self) -> dict[str, Any]:
+        """What `config.json` of a run holds."""
         return {"model": self.model, "preset": self.preset} | {
             "config": msgspec.to_builtins(self.config),
             "run": msgspec.to_builtins(self.run),
@@ -93,7 +122,7 @@ def resolve(
     for origin, layer in layers:
         for key, value in layer.items():
             if key not in keys:
-                near = nearest(key, keys)
+                near = nearest(str(key), keys)  # YAML has keys that are no text
                 raise ConfigError(
                     f"unknown configuration key {key!r} in {origin}",
                     allowed=f"nearest: {', '.join(near)}" if near else "",
@@ -111,7 +140,8 @@ def resolve(
 def read_config(config_type: type[Config], values: Mapping[str, Any], what: str) -> Config:
     """A complete record from plain values, as found in a weights file, a registry or a run folder.
 
-    Raises ConfigError, one line that starts with `what`, when a key is unknown or a value does not fit.
+    Raises ConfigError, one line that starts with `what`, when a key is unknown or a value does not
+    fit.
     """
     try:
         return msgspec.convert(dict(values), config_type)
@@ -125,38 +155,58 @@ def fields(record: type[msgspec.Struct]) -> dict[str, Any]:
 
 
 def read_value(key: str, kind: Any, value: Any, origin: str, model: str) -> Any:
-    """`value` as type `kind`. Text is read as that type: `--set lr=1e-4`, and YAML, whose 1e-4 is a string."""
-    if isinstance(value, str) and value[:1] in ("[", "{"):
-        try:
-            value = msgspec.json.decode(value.encode())
-        except msgspec.DecodeError:
-            pass  # then it is text, and convert below says what was expected
-    try:
-        return msgspec.convert(value, kind, strict=not isinstance(value, str))
-    except msgspec.ValidationError:
-        raise ConfigError(
-            f"{key} in {origin} has an unusable value",
-            given=repr(value),
-            allowed=describe(kind),
-            hint=f"zoo show {model}",
-        ) from None
+    """`value` as type `kind`; infinities and nan are refused, since JSON cannot keep them.
+
+    Text is read as that type, alone and in a list: `--set lr=1e-4`, and YAML, whose 1e-4 is text.
+    """
+    for reading in _readings(value):
+        lax = isinstance(reading, str | list | dict)
+        with contextlib.suppress(msgspec.ValidationError):
+            result = msgspec.convert(reading, kind, strict=not lax)
+            if _is_finite(result):
+                return result
+    raise ConfigError(
+        f"{key} in {origin} has an unusable value",
+        given=repr(value),
+        allowed=describe(kind),
+        hint=f"zoo show {model}",
+    )
 
 
 def describe(kind: Any) -> str:
-    """A type as a person says it: `integer >= 1`, `one of crop, pad`, `true or false`."""
-    if get_origin(kind) is Annotated:
-        inner, *notes = get_args(kind)
+    """A type as a person says it: `integer >= 1`, `one of crop, pad`, `[number, number]`."""
+    origin, inside = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        inner, *notes = inside
         bounds = [
-            f"{sign} {limit:g}"
+            f"{sign} {limit}"
             for note in notes
             for sign, limit in ((">=", note.ge), (">", note.gt), ("<=", note.le), ("<", note.lt))
             if limit is not None
         ]
         return " ".join([describe(inner), " and ".join(bounds)]).strip()
-    if get_origin(kind) is Literal:
-        return "one of " + ", ".join(map(str, get_args(kind)))
-    names = {int: "integer", float: "number", bool: "true or false", str: "text", type(None): "null"}
-    return names.get(kind) or str(kind).replace("typing.", "").replace(" | ", " or ")
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, inside))
+    if origin in (Union, UnionType):
+        return " or ".join(map(describe, inside))
+    if origin in (list, tuple):
+        items = [describe(item) for item in inside if item is not Ellipsis]
+        is_open = origin is list or Ellipsis in inside
+        return f"[{', '.join(items + ['...'] * is_open)}]"
+    names = {
+        int: "integer",
+        float: "number",
+        bool: "true or false",
+        str: "text",
+        type(None): "null",
+    }
+    return names.get(kind) or str(kind).replace("typing.", "")
+
+
+def meaning(kind: Any) -> str:
+    """The description that a field was declared with."""
+    notes = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
+    return next((note.description for note in notes if note.description), "")
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, str]:
@@ -165,7 +215,9 @@ def parse_assignments(assignments: list[str]) -> dict[str, str]:
     for assignment in assignments:
         key, sign, value = assignment.partition("=")
         if not sign or not key.strip():
-            raise ConfigError("--set takes key=value", given=repr(assignment), hint="--set resolution=64")
+            raise ConfigError(
+                "--set takes key=value", given=repr(assignment), hint="--set resolution=64"
+            )
         values[key.strip()] = value.strip()
     return values
 
@@ -174,30 +226,33 @@ def read_settings_file(path: Path) -> dict[str, Any]:
     """Flat keys from a YAML or JSON file; the `config.json` of a run is understood as well."""
     values = read_yaml(path)
     if not isinstance(values, dict):
-        raise ConfigError(f"{path} has to be a mapping of keys to values", given=type(values).__name__)
+        raise ConfigError(
+            f"{path} has to be a mapping of keys to values", given=type(values).__name__
+        )
     if isinstance(values.get("config"), dict) and isinstance(values.get("run"), dict):
         values = {**values["run"], **values["config"]}
     return values
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of a small YAML file. Tags, aliases and duplicate keys are refused: data, nothing else."""
+    """The content of a small YAML file. Tags, aliases and duplicate keys are refused."""
     import yaml
 
     try:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
-            raise ConfigError(f"{path} is too large", given=f"{size} bytes", allowed=f"{MAX_FILE_BYTES} bytes")
+            raise ConfigError(
+                f"{path} is too large", given=f"{size} bytes", allowed=f"{MAX_FILE_BYTES} bytes"
+            )
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a path with a zero byte
         raise ConfigError(f"cannot read {path}: {error}") from None
-    loader = _strict_loader(yaml)(text)
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        return loader.get_single_data()
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ConfigError(f"{path} is not plain YAML: {' '.join(str(error).split())}") from None
-    finally:
-        loader.dispose()
+        _refuse_more_than_data(yaml, text, loader)
+        return yaml.load(text, _strict_loader(yaml, loader))
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{path} is not plain YAML: {error}") from None
 
 
 def _build(config_type: type[Config], merged: Mapping[str, Any], model: str) -> Config:
@@ -209,18 +264,49 @@ def _build(config_type: type[Config], merged: Mapping[str, Any], model: str) -> 
         raise ConfigError(f"the configuration of {model} does not fit together: {error}") from None
 
 
-def _strict_loader(yaml: Any) -> Any:
-    class StrictLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-        def compose_node(self, parent: Any, index: Any) -> Any:
-            if self.check_event(yaml.AliasEvent):
-                raise yaml.composer.ComposerError(None, None, "aliases are not allowed", self.peek_event().start_mark)
-            return super().compose_node(parent, index)
+def _readings(value: Any) -> Iterator[Any]:
+    """What `value` may mean: itself, then, for text that looks like one, a JSON list or object."""
+    yield value
+    if isinstance(value, str) and value[:1] in ("[", "{"):
+        with contextlib.suppress(msgspec.DecodeError):
+            yield msgspec.json.decode(value)
 
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _refuse_more_than_data(yaml: Any, text: str, loader: Any) -> None:
+    """Find aliases, tags and deep nesting among the events.
+
+    Later is too late: libyaml composes in C, calls no method of ours, and overflows the stack.
+    """
+    depth = 0
+    for event in yaml.parse(text, loader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent):
+            problem = "aliases are not allowed"
+        elif getattr(event, "tag", None) is not None:
+            problem = "tags are not allowed"
+        elif depth > MAX_FILE_DEPTH:
+            problem = f"more than {MAX_FILE_DEPTH} levels are not allowed"
+        else:
+            continue
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+
+
+def _strict_loader(yaml: Any, loader: Any) -> Any:
+    class StrictLoader(loader):  # type: ignore[misc]
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-            keys = [key.value for key, _ in node.value]
-            for key in keys:
-                if keys.count(key) > 1:
-                    raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key!r}", node.start_mark)
+            seen = set()
+            for key, _ in node.value:
+                if isinstance(key.value, str) and key.value in seen:
+                    problem = f"duplicate key {key.value!r}"
+                    raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+                seen.add(str(key.value))
             return super().construct_mapping(node, deep)
 
     return StrictLoader

@@ -1,12 +1,12 @@
-"""Adversarial losses, on logits. Each is a pair: what the discriminator minimizes, and what the generator does.
+"""Adversarial losses, on logits: what the discriminator minimizes, and what the generator does.
 
     minimax         Goodfellow et al. 2014, eq. 1: G minimizes log(1 - D(G(z)))
     non-saturating  Goodfellow et al. 2014, section 3: G maximizes log D(G(z)) instead
     least-squares   Mao et al. 2017, eq. 9, with a = 0, b = c = 1
     hinge           Lim and Ye 2017; Miyato et al. 2018, eqs. 16 and 17
     wasserstein     Arjovsky et al. 2017, eq. 2; needs a penalty or clipping to mean anything
-    relativistic    Jolicoeur-Martineau 2019, section 4.2 (RpGAN), as in Huang et al. 2024 (R3GAN), eq. 2:
-                    each generated picture is judged against the real one of the same row
+    relativistic    Jolicoeur-Martineau 2019, section 4.2 (RpGAN), as in Huang et al. 2024 (R3GAN),
+                    eq. 2: each generated picture is judged against the real one of the same row
 
 All of them are written with softplus or relu, so no logit overflows; log(sigmoid(x)) would.
 """
@@ -20,14 +20,17 @@ from typing import Literal
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
-LossName = Literal["minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "relativistic"]
+LossName = Literal[
+    "minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "relativistic"
+]
 
 
 @dataclass(frozen=True)
 class AdversarialLoss:
     """Both functions take logits (real, fake) of the same shape and return the mean loss, a scalar.
 
-    `paired` says that the generator's loss depends on the real logits too, so they have to be computed for it.
+    `paired` says that the generator's loss depends on the real logits too, so they have to be
+    computed for it.
     """
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
@@ -41,7 +44,9 @@ def _bce_discriminator(real: Tensor, fake: Tensor) -> Tensor:
 
 LOSSES: Mapping[str, AdversarialLoss] = {
     "minimax": AdversarialLoss(_bce_discriminator, lambda real, fake: -softplus(fake).mean()),
-    "non-saturating": AdversarialLoss(_bce_discriminator, lambda real, fake: softplus(-fake).mean()),
+    "non-saturating": AdversarialLoss(
+        _bce_discriminator, lambda real, fake: softplus(-fake).mean()
+    ),
     "least-squares": AdversarialLoss(
         lambda real, fake: ((real - 1).square().mean() + fake.square().mean()) / 2,
         lambda real, fake: (fake - 1).square().mean() / 2,

@@ -1,10 +1,10 @@
-"""Random numbers that are a pure function of (seed, purpose, index): no state to save, no order to keep.
+"""Random numbers that are a pure function of (seed, purpose, index): no state, no order to keep.
 
-The bits come from Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011), a
-counter-based generator: the key is a hash of (seed, purpose), the counter is (index, block). So the picture of
-seed 17 is the same alone, in a batch of 64, and on every device; and a run needs no RNG state to go on exactly.
-Everything here is computed in numpy on the CPU. Torch's own generators promise neither (their numbers depend on
-the size of the tensor and the kind of device).
+The bits come from Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC
+2011), a counter-based generator: the key is a hash of (seed, purpose), the counter is (index,
+block). So the picture of seed 17 is the same alone, in a batch of 64, and on every device; and a run
+needs no RNG state to go on exactly. Everything here is computed in numpy on the CPU. Torch's own
+generators promise neither (their numbers depend on the size of the tensor and the kind of device).
 """
 
 from __future__ import annotations
@@ -26,18 +26,21 @@ _HALF = np.uint64(32)
 class SeededNoise:
     """A row of random numbers for every (seed, index) pair.
 
-    `seeds` is one seed for all rows (a run's) or one a row (a sample's); `indices` likewise: the global sample
-    index while training, 0 when sampling. Seeds and indices are integers in 0 .. 2**64 - 1.
+    `seeds` is one seed for all rows (a run's) or one a row (a sample's); `indices` likewise: the
+    global sample index while training, 0 when sampling. Seeds and indices are integers in
+    0 .. 2**64 - 1. Raises ValueError when there are not as many seeds as indices.
     """
 
-    def __init__(self, seeds: int | Sequence[int], indices: int | Sequence[int] | NDArray[np.uint64] = 0):
-        rows = 1
-        for given in (seeds, indices):
-            if not isinstance(given, int):
-                rows = len(given)
-        self._seeds: Sequence[int] | int = seeds if isinstance(seeds, int) else [int(seed) for seed in seeds]
-        self._indices = np.broadcast_to(np.asarray(indices, dtype=np.uint64), (rows,))
-        self._rows = rows
+    def __init__(
+        self, seeds: int | Sequence[int], indices: int | Sequence[int] | NDArray[np.uint64] = 0
+    ):
+        one_each = (int, np.integer)
+        rows = {len(given) for given in (seeds, indices) if not isinstance(given, one_each)}
+        if len(rows) > 1:
+            raise ValueError(f"as many seeds as indices are needed, given {len(seeds)} seeds")
+        self._rows = rows.pop() if rows else 1
+        self._seeds = [int(s) for s in ([seeds] if isinstance(seeds, one_each) else seeds)]
+        self._indices = np.broadcast_to(np.asarray(indices, dtype=np.uint64), (self._rows,))
 
     def __len__(self) -> int:
         return self._rows
@@ -46,12 +49,13 @@ class SeededNoise:
         """Standard normal float32 [rows, *shape] by Box and Muller (1958), on the CPU."""
         size = math.prod(shape)
         bits = self._bits(purpose, size + size % 2)
-        # In float64 and rounded once at the end: libraries and processors differ in the last bit of log and cos.
+        # In float64, rounded once at the end: libraries differ in the last bit of log and cos.
         uniform = (bits.astype(np.float64) + 1) * 2.0**-32  # in (0, 1], so that log is finite
         radius = np.sqrt(-2 * np.log(uniform[:, 0::2]))
         angle = 2 * math.pi * uniform[:, 1::2]
-        values = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=2).reshape(self._rows, -1)
-        return torch.from_numpy(values[:, :size].astype(np.float32)).reshape(self._rows, *shape)
+        values = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=2)
+        values = values.reshape(bits.shape)[:, :size].astype(np.float32)
+        return torch.from_numpy(values).reshape(self._rows, *shape)
 
     def uniform(self, purpose: str, shape: Sequence[int] = ()) -> torch.Tensor:
         """Uniform float32 [rows, *shape] in [0, 1), on the CPU."""
@@ -60,14 +64,15 @@ class SeededNoise:
         return torch.from_numpy(values).reshape(self._rows, *shape)
 
     def integers(self, purpose: str, high: int, shape: Sequence[int] = ()) -> torch.Tensor:
-        """Uniform int64 [rows, *shape] in 0 .. high - 1, on the CPU; `high` is at most 2**32."""
+        """Uniform int64 [rows, *shape] in 0 .. high - 1, on the CPU; `high` is in 1 .. 2**32."""
+        if not 1 <= high <= 1 << 32:
+            raise ValueError(f"high is in 1 .. 2**32, given {high}")
         scaled = (self._bits(purpose, math.prod(shape)) * np.uint64(high)) >> _HALF
         return torch.from_numpy(scaled.astype(np.int64)).reshape(self._rows, *shape)
 
     def _bits(self, purpose: str, size: int) -> NDArray[np.uint64]:
         """uint64 [rows, size], each value 32 random bits."""
-        seeds = [self._seeds] if isinstance(self._seeds, int) else self._seeds
-        keys = np.array([stream_key(seed, purpose) for seed in seeds], dtype=np.uint64)[:, None]
+        keys = np.array([stream_key(s, purpose) for s in self._seeds], dtype=np.uint64)[:, None]
         blocks = np.arange(-(-size // 4), dtype=np.uint64)[None, :]
         shape = (self._rows, blocks.shape[1])
         counter = (
@@ -77,7 +82,7 @@ class SeededNoise:
             np.broadcast_to(self._indices[:, None] >> _HALF, shape),
         )
         words = philox4x32(counter, (keys & _LOW, keys >> _HALF))
-        return np.stack(words, axis=2).reshape(self._rows, -1)[:, :size]
+        return np.stack(words, axis=2).reshape(self._rows, 4 * blocks.size)[:, :size]
 
 
 def philox4x32(
@@ -95,7 +100,7 @@ def philox4x32(
 
 
 def stream_key(seed: int, purpose: str, *more: int) -> int:
-    """64 bits that name a stream. Also the seed for a device's own generator, step by step."""
+    """64 bits that name a stream. Also the seed of a device's own generator, step by step."""
     text = ":".join([str(seed), purpose, *map(str, more)])
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 

@@ -1,14 +1,14 @@
-"""Pictures as they come: one interface for every source, and the policy for every kind of image file.
+"""Pictures as they come: one interface for every source, one policy for every kind of image file.
 
 Policy for a file, in this order (tests/test_pictures.py shows each line):
     format      PNG, JPEG and WebP; of an animation the first frame
     size        more than MAX_PIXELS pixels is refused before anything is decoded
-    damage      a truncated or corrupt file is refused; so is one that is no image, whatever its name
+    damage      a truncated or corrupt file is refused, and one that is no image, whatever its name
     EXIF        the picture is turned upright
     16-bit      grey is scaled from 0..65535 to 0..255 (Pillow's own convert clips it to white)
     CMYK        converted by the plain formula, without color profiles
     alpha       LA, RGBA and transparent palettes are laid on white
-    grey        becomes RGB for a 3-channel model; RGB becomes luma (ITU-R 601) for a 1-channel model
+    grey        becomes RGB for 3-channel models; RGB becomes luma (ITU-R 601) for 1-channel models
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from zoo_core.errors import DataError
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    Pixels = NDArray[np.uint8]  # [H, W] grey, [H, W, 3] RGB
+    Pixels: TypeAlias = NDArray[np.uint8]  # [H, W] grey, [H, W, 3] RGB
 
 Fit = Literal["crop", "pad", "stretch", "exact"]
 
@@ -56,10 +56,10 @@ class BadPicture(NamedTuple):
 
 
 class PictureSource(ABC):
-    """Pictures in a fixed order. `source[i]` reads or draws picture i; it raises DataError if that one is bad.
+    """Pictures in a fixed order. `source[i]` reads or draws picture i, or raises DataError.
 
-    A subclass sets `fingerprint` (changes whenever a picture or the order would), `classes` (names of the labels,
-    empty without labels) and `paired` (every picture comes with a source picture).
+    A subclass sets `fingerprint` (changes whenever a picture or the order would), `classes` (names
+    of the labels, empty without labels) and `paired` (every picture comes with a source picture).
     """
 
     fingerprint: str
@@ -74,15 +74,16 @@ class PictureSource(ABC):
 
 
 class FileSource(PictureSource):
-    """Pictures in a folder or a zip file, in the order of their paths; first-level sub-folders are classes.
+    """Pictures in a folder or a zip file, ordered by path; first-level sub-folders are classes.
 
-    A file counts by its suffix (png, jpg, jpeg, webp); hidden files and folders do not. Labels exist only when
-    every picture lies in a sub-folder and there are at least two of them.
+    A file counts by its suffix (png, jpg, jpeg, webp); hidden files and folders, and folders that
+    are only linked, do not. Labels exist only when every picture lies in a sub-folder and there are
+    at least two of them. Threads and other processes, forked or spawned, may read it at once.
     """
 
     def __init__(self, path: Path):
         self.path = path
-        self._zip: zipfile.ZipFile | None = None
+        self._archives: dict[int, zipfile.ZipFile] = {}  # by process
         if path.is_dir():
             found = _walk(path)
         elif path.is_file() and path.suffix.lower() == ".zip":
@@ -91,13 +92,19 @@ class FileSource(PictureSource):
             raise DataError(f"{path} is neither a folder nor a zip file", hint="--data FOLDER")
         self.files = sorted(found, key=lambda item: os.fsencode(item[0]))
         if not self.files:
-            raise DataError(f"no pictures in {path}", allowed="png, jpg, jpeg and webp files", hint="zoo data list")
+            raise DataError(
+                f"no pictures in {path}",
+                allowed="png, jpg, jpeg and webp files",
+                hint="zoo data list",
+            )
         digest = hashlib.sha256()
         for name, size, stamp in self.files:
             digest.update(os.fsencode(f"{name}\0{size}\0{stamp}\n"))
         self.fingerprint = digest.hexdigest()
         folders = [name.split("/")[0] if "/" in name else "" for name, _, _ in self.files]
-        self.classes = tuple(sorted(set(folders))) if "" not in folders and len(set(folders)) > 1 else ()
+        self.classes = (
+            tuple(sorted(set(folders))) if "" not in folders and len(set(folders)) > 1 else ()
+        )
         self._labels = [self.classes.index(folder) for folder in folders] if self.classes else None
 
     def __len__(self) -> int:
@@ -110,16 +117,22 @@ class FileSource(PictureSource):
             raise DataError(f"{name}: {size} bytes are more than a picture may have")
         try:
             data = self._read(name)
-        except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+        except Exception as error:  # zipfile lets through what its codecs raise, such as zlib.error
             raise DataError(f"{name}: cannot be read ({error})") from None
         return Picture(name, decode(data, name), label)
 
     def _read(self, name: str) -> bytes:
         if self.path.is_dir():
             return (self.path / name).read_bytes()
-        with zipfile.ZipFile(self.path) as archive, archive.open(name) as member:
-            data = member.read(MAX_FILE_BYTES + 1)
-        return data
+        # Opened once a process: threads may share a ZipFile (it locks), but a forked worker would
+        # move its parent's position in the file.
+        process = os.getpid()
+        if process not in self._archives:
+            self._archives.setdefault(process, zipfile.ZipFile(self.path))
+        return self._archives[process].read(name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_archives": {}}
 
 
 def decode(data: bytes, name: str) -> Pixels:
@@ -133,17 +146,18 @@ def decode(data: bytes, name: str) -> Pixels:
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # our own limit below replaces Pillow's warning about bombs
+            warnings.simplefilter("ignore")  # our limit below replaces Pillow's warning about bombs
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
-                    raise DataError(f"{name}: {image.width} x {image.height} pixels, more than {MAX_PIXELS} allowed")
+                    size = f"{image.width} x {image.height} pixels"
+                    raise DataError(f"{name}: {size}, more than {MAX_PIXELS} allowed")
                 image.load()
                 return _to_uint8(ImageOps.exif_transpose(image), name)
     except UnidentifiedImageError:
         raise DataError(f"{name}: {_looks_like(data)}, not a PNG, JPEG or WebP picture") from None
     except Image.DecompressionBombError as error:
         raise DataError(f"{name}: {error}") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow raises for damaged files
+    except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow's, for damaged files
         raise DataError(f"{name}: damaged ({' '.join(str(error).split())})") from None
 
 
@@ -154,7 +168,7 @@ def fit(
     how: Fit,
     name: str = "picture",
 ) -> Pixels:
-    """A square picture uint8 [channels, resolution, resolution], scaled by Lanczos where the size differs.
+    """A square picture uint8 [channels, resolution, resolution], scaled by Lanczos if need be.
 
     Raises DataError when `how` is "exact" and the picture has another size.
     """
@@ -168,7 +182,31 @@ def fit(
     image = Image.fromarray(pixels).convert("L" if channels == 1 else "RGB")
     if image.size != size:
         image = _resized(image, resolution, how)
-    return np.ascontiguousarray(np.asarray(image).reshape(*size, channels).transpose(2, 0, 1))
+    planes = np.asarray(image).reshape(*size, channels).transpose(2, 0, 1)
+    return planes.copy()  # torch warns about an array that may not be written to
+
+
+def save_grid(path: Path, pictures: NDArray[np.uint8], columns: int) -> None:
+    """Pictures [N, C, H, W] as one PNG, row by row from the top left, written atomically."""
+    import numpy as np
+
+    count, channels, height, width = pictures.shape
+    rows = -(-count // columns)
+    sheet = np.full((rows * columns, channels, height, width), 255, dtype=np.uint8)
+    sheet[:count] = pictures
+    sheet = sheet.reshape(rows, columns, channels, height, width).transpose(0, 3, 1, 4, 2)
+    save_png(path, sheet.reshape(rows * height, columns * width, channels))
+
+
+def save_png(path: Path, pixels: Pixels) -> None:
+    """One picture [H, W, C] or [H, W] as a PNG, written atomically."""
+    from PIL import Image
+
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    temporary = path.with_name(f".{path.name}.tmp")
+    Image.fromarray(pixels).save(temporary, format="PNG")
+    temporary.replace(path)
 
 
 def check(source: PictureSource) -> Iterator[Picture | BadPicture]:
@@ -227,16 +265,22 @@ def _looks_like(data: bytes) -> str:
 
 
 def _walk(folder: Path) -> list[tuple[str, int, int]]:
-    """(relative path with forward slashes, bytes, modification time) of every picture file below `folder`."""
+    """(relative path with forward slashes, bytes, modification time) of every picture file."""
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"cannot list {error.filename}: {error.strerror}")
+
     found = []
-    for directory, folders, files in os.walk(folder, followlinks=False):
+    for directory, folders, files in os.walk(folder, onerror=refuse, followlinks=False):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
             path = Path(directory, name)
             if path.suffix.lower() in SUFFIXES and not name.startswith("."):
                 try:
                     status = path.stat()
-                    found.append((path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns))
+                    found.append(
+                        (path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns)
+                    )
                 except OSError:  # a broken link: kept, so that reading it names it
                     found.append((path.relative_to(folder).as_posix(), 0, 0))
     return found
@@ -247,7 +291,7 @@ def _zip_members(path: Path) -> list[tuple[str, int, int]]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
         raise DataError(f"cannot read {path}: {error}") from None
     names = [member.filename for member in members]
     if len(names) != len(set(names)):

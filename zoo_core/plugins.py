@@ -1,7 +1,8 @@
-"""Find plugins, load them one at a time, and keep what each of them contributes or why it could not.
+"""Find plugins, load them one at a time, and keep what each contributes or why it could not.
 
-pluggy's own loader stops at the first plugin that fails and drops a second entry point of the same name in
-silence; here a broken plugin is a `Problem` with a reason, and everything else goes on working.
+pluggy's own loader stops at the first plugin that fails and drops a second entry point of the same
+name in silence; here a broken plugin is a `Problem` with a reason, and everything else goes on
+working.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ Spec = TypeVar("Spec")
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """Something a plugin did wrong, and at which stage: find, api, import, register, a hook, or output."""
+    """Something a plugin did wrong, at a stage: find, api, import, register, names, or a hook."""
 
     plugin: str
     distribution: str
@@ -73,27 +74,34 @@ class Catalogue(Generic[Spec]):
         return iter(sorted(self.owned, key=lambda owned: (_name(owned.spec), owned.plugin)))
 
     def claimants(self, name: str) -> list[Owned[Spec]]:
-        plugin, slash, bare = name.rpartition("/")
-        return [o for o in self if _name(o.spec) == bare and (not slash or o.plugin == plugin)]
+        """Every record that `name` or `plugin/name` reaches."""
+        return [o for o in self if name in (_name(o.spec), f"{o.plugin}/{_name(o.spec)}")]
 
     def get(self, name: str) -> Spec:
-        """The record called `name` or `plugin/name`. Raises UnknownNameError or AmbiguousNameError."""
+        """The record called `name` or `plugin/name`.
+
+        Raises UnknownNameError or AmbiguousNameError.
+        """
         found = self.claimants(name)
         if not found:
             raise UnknownNameError(self.kind, name, self.names(), hint=self.listing)
         if len(found) > 1:
             spellings = ", ".join(f"{o.plugin}/{_name(o.spec)} ({o.distribution})" for o in found)
-            raise AmbiguousNameError(f"{len(found)} plugins bring a {self.kind} called {name!r}", allowed=spellings)
+            raise AmbiguousNameError(
+                f"{len(found)} plugins bring a {self.kind} called {name!r}", allowed=spellings
+            )
         return found[0].spec
 
     def names(self) -> list[str]:
         """Every name that reaches exactly one record, in order."""
         bare = [_name(owned.spec) for owned in self]
-        return [n if bare.count(n) == 1 else f"{o.plugin}/{n}" for n, o in zip(bare, self, strict=True)]
+        return [
+            n if bare.count(n) == 1 else f"{o.plugin}/{n}" for n, o in zip(bare, self, strict=True)
+        ]
 
 
 class Plugins:
-    """Everything installed: what it contributes, what is wrong with it, and the way to tell observers."""
+    """What is installed: what it contributes, what is wrong with it, and how to tell observers."""
 
     def __init__(self) -> None:
         self.manager = pluggy.PluginManager("zoo")
@@ -103,24 +111,30 @@ class Plugins:
         self.registries: list[Owned[Path]] = []
         self.models: Catalogue[ModelSpec] = Catalogue("model", "zoo list")
         self.datasets: Catalogue[DatasetSpec] = Catalogue("data set", "zoo data list")
-        self.feature_extractors: Catalogue[FeatureExtractorSpec] = Catalogue("feature extractor", "zoo plugin list")
+        self.feature_extractors: Catalogue[FeatureExtractorSpec] = Catalogue(
+            "feature extractor", "zoo plugin list"
+        )
         self._muted: set[tuple[str, str]] = set()
 
     def register(self, name: str, module: object, distribution: str = "this program") -> None:
-        """Add one plugin and collect what it contributes; also the way for tests and the command line."""
-        info = PluginInfo(name=name, distribution=distribution, module=getattr(module, "__name__", "-"))
-        self.infos.append(info)
-        self._register(info, module)
+        """Add one plugin and collect what it contributes, as tests and the command line do."""
+        origin = getattr(module, "__name__", type(module).__name__)
+        info = PluginInfo(name=name, distribution=distribution, module=origin)
+        if self._admit(info):
+            self._register(info, module)
 
     def notify(self, hook: str, **arguments: Any) -> None:
-        """Call an observer hook, plugin by plugin. One that raises is reported once and muted for this process."""
+        """Call an observer hook, plugin by plugin.
+
+        One that raises is reported once and muted for this process.
+        """
         for implementation in getattr(self.manager.hook, hook).get_hookimpls():
             name = str(implementation.plugin_name)
             if (name, hook) in self._muted:
                 continue
             try:
                 implementation.function(**{key: arguments[key] for key in implementation.argnames})
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self._muted.add((name, hook))
                 self._report(self._info(name), hook, f"{_reason(error)} (not called again)")
 
@@ -131,32 +145,56 @@ class Plugins:
         for implementation in self.manager.hook.zoo_find_feature_extractor.get_hookimpls():
             info = self._info(str(implementation.plugin_name))
             with self._guarded(info, "zoo_find_feature_extractor"):
-                spec = implementation.function(name=name)
+                spec = implementation.function(**dict.fromkeys(implementation.argnames, name))
                 if isinstance(spec, FeatureExtractorSpec):
                     return spec
+                if spec is not None:
+                    raise TypeError(
+                        f"has to return a FeatureExtractorSpec or None, returned {_kind(spec)}"
+                    )
         return self.feature_extractors.get(name)  # raises, naming the nearest
 
     def check_duplicates(self) -> None:
         """A name claimed by several plugins is a problem of each of them."""
         for catalogue in (self.models, self.datasets, self.feature_extractors):
             for owned in catalogue:
-                others = [o for o in catalogue.claimants(_name(owned.spec)) if o.plugin != owned.plugin]
+                others = [
+                    o for o in catalogue.claimants(_name(owned.spec)) if o.plugin != owned.plugin
+                ]
                 if others:
                     rivals = ", ".join(f"{o.plugin} ({o.distribution})" for o in others)
-                    name = f"{owned.plugin}/{_name(owned.spec)}"
-                    reason = f"{catalogue.kind} {_name(owned.spec)!r} is also brought by {rivals}; use {name}"
-                    self._report(self._info(owned.plugin), "names", reason, broken=False)
+                    bare = _name(owned.spec)
+                    reason = f"{catalogue.kind} {bare!r} is also brought by {rivals}"
+                    spelling = f"{reason}; use {owned.plugin}/{bare}"
+                    self._report(self._info(owned.plugin), "names", spelling, broken=False)
+
+    def entry_points(self) -> Iterator[tuple[metadata.EntryPoint, str]]:
+        """Each entry point of the group with its distribution, the first found on sys.path.
+
+        metadata.entry_points() would stop at one unreadable entry_points.txt, whoever's it is.
+        """
+        seen = set()
+        for dist in metadata.distributions():
+            name, entries = "an unnamed distribution", []
+            try:
+                if f"[{GROUP}]" not in (dist.read_text("entry_points.txt") or ""):
+                    continue
+                name = dist.name or name
+                entries = list(dist.entry_points.select(group=GROUP))
+            except Exception as error:
+                info = PluginInfo(name="-", distribution=name, module="-")
+                self._report(info, "find", f"entry_points.txt is unreadable ({_reason(error)})")
+            if name not in seen:
+                yield from ((entry, f"{name} {dist.version}") for entry in entries)
+            seen.add(name)
 
     def load(self, entry: metadata.EntryPoint, distribution: str) -> None:
         """Import one entry point and register it. Whatever goes wrong becomes a Problem."""
         info = PluginInfo(name=entry.name, distribution=distribution, module=entry.value)
-        twin = next((other for other in self.infos if other.name == entry.name), None)
-        self.infos.append(info)
-        if twin is not None:
-            self._report(info, "find", f"the plugin name {entry.name!r} is already taken by {twin.distribution}")
+        if not self._admit(info):
             return
         with self._guarded(info, "api"):
-            self._check_api(stated_api(entry.module))
+            self._check_api(stated_api(entry.module), entry.module)
         if info.status == "broken":
             return
         started = time.perf_counter()
@@ -166,41 +204,70 @@ class Plugins:
         if info.status == "ok":
             self._register(info, module)
 
+    def _admit(self, info: PluginInfo) -> bool:
+        """List a plugin; False, and a Problem, when another one has its name."""
+        twin = next((other for other in self.infos if other.name == info.name), None)
+        self.infos.append(info)
+        if twin is not None:
+            reason = f"the plugin name {info.name!r} is already taken by {twin.distribution}"
+            self._report(info, "find", reason)
+        return twin is None
+
     def _register(self, info: PluginInfo, module: object) -> None:
         with self._guarded(info, "register"):
             self.manager.register(module, info.name)
         if info.status == "broken":
+            if self.manager.get_plugin(info.name) is module:  # pluggy 1.5 and 1.6 stop half-way
+                self.manager.unregister(module)
             return
         callers = self.manager.get_hookcallers(module) or []
         info.hooks = tuple(sorted(caller.name for caller in callers))
+        if not callers:
+            self._report(info, "register", "implements no hook; is @hookimpl missing?")
         for caller in callers:
             if not caller.has_spec():
-                near = nearest(caller.name, [name for name in vars(hookspecs) if name.startswith("zoo_")])
-                self._report(info, "register", f"there is no hook {caller.name!r}; nearest: {', '.join(near) or 'none'}")
+                near = nearest(caller.name, [n for n in vars(hookspecs) if n.startswith("zoo_")])
+                known = f"nearest: {', '.join(near) or 'none'}"
+                self._report(info, "register", f"there is no hook {caller.name!r}; {known}")
         kinds: Mapping[str, tuple[type, Callable[[Any], None]]] = {
             "zoo_models": (ModelSpec, lambda s: self._add(self.models, info, _checked_model(s))),
-            "zoo_datasets": (DatasetSpec, lambda s: self._add(self.datasets, info, _checked_name(s))),
-            "zoo_feature_extractors": (FeatureExtractorSpec, lambda s: self._add(self.feature_extractors, info, s)),
-            "zoo_registries": (Path, lambda p: self.registries.append(Owned(info.name, info.distribution, p))),
+            "zoo_datasets": (
+                DatasetSpec,
+                lambda s: self._add(self.datasets, info, _checked_name(s)),
+            ),
+            "zoo_feature_extractors": (
+                FeatureExtractorSpec,
+                lambda s: self._add(self.feature_extractors, info, s),
+            ),
+            "zoo_registries": (
+                Path,
+                lambda p: self.registries.append(Owned(info.name, info.distribution, p)),
+            ),
         }
         for hook, (kind, accept) in kinds.items():
             if hook in info.hooks:
                 self._collect(info, hook, kind, accept)
 
-    def _collect(self, info: PluginInfo, hook: str, kind: type, accept: Callable[[Any], None]) -> None:
+    def _collect(
+        self, info: PluginInfo, hook: str, kind: type, accept: Callable[[Any], None]
+    ) -> None:
         """Call one hook of one plugin and take every record that is of the right kind."""
-        own = [i for i in getattr(self.manager.hook, hook).get_hookimpls() if i.plugin_name == info.name]
-        for implementation in own:
+        implementations = getattr(self.manager.hook, hook).get_hookimpls()
+        for implementation in (i for i in implementations if i.plugin_name == info.name):
             records: list[Any] = []
             with self._guarded(info, hook):
                 result = implementation.function()
                 if isinstance(result, str | bytes | Mapping) or not isinstance(result, Iterable):
-                    raise TypeError(f"has to return a list of {kind.__name__}, returned {type(result).__name__}")
+                    raise TypeError(
+                        f"has to return a list of {kind.__name__}, returned {_kind(result)}"
+                    )
                 records = list(result)
             for record in records:
                 with self._guarded(info, hook):
                     if not isinstance(record, kind):
-                        raise TypeError(f"has to return {kind.__name__} records, one is {type(record).__name__}")
+                        raise TypeError(
+                            f"has to return {kind.__name__} records, one is {_kind(record)}"
+                        )
                     accept(record)
 
     @staticmethod
@@ -210,16 +277,17 @@ class Plugins:
         catalogue.owned.append(Owned(info.name, info.distribution, spec))
 
     @staticmethod
-    def _check_api(api: int | None) -> None:
+    def _check_api(api: int | None, module: str) -> None:
+        ours = hookspecs.PLUGIN_API
         if api is None:
-            raise PluginError(f"states no plugin API; add ZOO_API = {hookspecs.PLUGIN_API} to its __init__.py")
-        if api != hookspecs.PLUGIN_API:
-            newer = "upgrade zoo-core" if api > hookspecs.PLUGIN_API else "upgrade the plugin"
-            raise PluginError(f"is written for plugin API {api}, this zoo has {hookspecs.PLUGIN_API}; {newer}")
+            raise PluginError(f"states no plugin API; add the line ZOO_API = {ours} to {module}")
+        if api != ours:
+            newer = "upgrade zoo-core" if api > ours else "upgrade the plugin"
+            raise PluginError(f"is written for plugin API {api}, this zoo has {ours}; {newer}")
 
     @contextlib.contextmanager
     def _guarded(self, info: PluginInfo, stage: str) -> Iterator[None]:
-        """Turn what a plugin raises, SystemExit included, into a Problem; keep what it prints off our stdout."""
+        """Turn what a plugin raises, even SystemExit, into a Problem; keep its print off stdout."""
         printed = io.StringIO()
         try:
             with contextlib.redirect_stdout(printed):
@@ -233,7 +301,13 @@ class Plugins:
             self._report(info, stage, f"printed to stdout: {first[0][:60]!r}", broken=False)
 
     def _report(
-        self, info: PluginInfo, stage: str, reason: str, *, broken: bool = True, error: BaseException | None = None
+        self,
+        info: PluginInfo,
+        stage: str,
+        reason: str,
+        *,
+        broken: bool = True,
+        error: BaseException | None = None,
     ) -> None:
         problem = Problem(info.name, info.distribution, stage, reason)
         if broken:
@@ -247,19 +321,21 @@ class Plugins:
 
 
 def load_plugins() -> Plugins:
-    """Every installed plugin, in the order of their names. `ZOO_PLUGINS=none` or `=a,b` limits which are loaded.
+    """Every installed plugin, in the order of their names.
 
-    Raises PluginError for the first problem when `ZOO_STRICT=1` is set, and for a name in ZOO_PLUGINS that is
-    not installed.
+    `ZOO_PLUGINS=none` or `=a,b` limits which are loaded. Raises PluginError for a name in
+    ZOO_PLUGINS that is not installed, and, when `ZOO_STRICT=1` is set, for the first problem.
     """
     plugins = Plugins()
-    found = list(_entry_points())
+    found = sorted(plugins.entry_points(), key=lambda item: (item[0].name, item[1]))
     wanted = _wanted()
     if wanted is not None:
         for name in sorted(wanted - {entry.name for entry, _ in found}):
             near = nearest(name, [entry.name for entry, _ in found])
             raise PluginError(
-                f"ZOO_PLUGINS names a plugin that is not installed: {name!r}", allowed=", ".join(near) or "none"
+                f"ZOO_PLUGINS names a plugin that is not installed: {name!r}",
+                allowed=f"nearest: {', '.join(near)}" if near else "",
+                hint="ZOO_PLUGINS=none",
             )
         found = [(entry, dist) for entry, dist in found if entry.name in wanted]
     for entry, distribution in found:
@@ -269,35 +345,25 @@ def load_plugins() -> Plugins:
 
 
 def stated_api(module: str) -> int | None:
-    """The number in the line `ZOO_API = n` of a plugin's source, found without running the plugin."""
+    """The number in a plugin's line `ZOO_API = n`, found without running the plugin."""
     package, *rest = module.split(".")
     spec = find_spec(package)  # of a top-level name: this imports nothing
     if spec is None:
         raise ModuleNotFoundError(f"No module named {package!r}")
-    origin = Path(spec.origin or "")
-    for part in rest:
-        origin = origin.parent / part
-    for source in (origin, origin.with_suffix(".py"), origin / "__init__.py"):
+    places = [Path(spec.origin or "")]
+    if rest:
+        inside = [Path(place, *rest) for place in spec.submodule_search_locations or ()]
+        places = [p for place in inside for p in (place / "__init__.py", place.with_suffix(".py"))]
+    for source in places:
         if source.is_file():
-            stated = _API.search(source.read_text(encoding="utf-8", errors="replace"))
+            stated = _API.search(source.read_text(encoding="utf-8-sig", errors="replace"))
             return int(stated.group(1)) if stated else None
     raise ModuleNotFoundError(f"No module named {module!r}")
 
 
-def _entry_points() -> Iterator[tuple[metadata.EntryPoint, str]]:
-    """Each entry point of the group once, though a distribution may be found twice on sys.path."""
-    found = {}
-    for entry in metadata.entry_points(group=GROUP):
-        dist = entry.dist
-        distribution = f"{dist.name} {dist.version}" if dist is not None else "unknown distribution"
-        found.setdefault((entry.name, entry.value, distribution), entry)
-    for (_, _, distribution), entry in sorted(found.items(), key=lambda item: item[0]):
-        yield entry, distribution
-
-
 def _wanted() -> set[str] | None:
     value = os.environ.get("ZOO_PLUGINS")
-    if value is None:
+    if not value:
         return None
     return {name.strip() for name in value.split(",")} - {"", "none"}
 
@@ -306,9 +372,14 @@ def _name(spec: Any) -> str:
     return str(spec.name)
 
 
+def _kind(value: Any) -> str:
+    return type(value).__name__
+
+
 def _checked_name(spec: Any) -> Any:
     if not isinstance(spec.name, str) or not NAME.fullmatch(spec.name):
-        raise ValueError(f"{spec.name!r} is not a usable name (lower case letters, digits, single - or _)")
+        allowed = "lower case letters, digits, single - or _"
+        raise ValueError(f"{spec.name!r} is not a usable name ({allowed})")
     return spec
 
 

@@ -1,7 +1,8 @@
 """Penalties on the discriminator's gradient, float32 whatever the precision of the run.
 
-Each returns the mean over images, unweighted. Used lazily (Karras et al. 2020, section 3.1), every k-th step in a
-phase with `every=k`, a penalty is multiplied by k, so that its pull over time stays the same.
+Each returns the mean over images, unweighted. Used lazily (Karras et al. 2020, section 3.1), every
+k-th step in a phase with `every=k`, a penalty is multiplied by k, so that its pull over time stays
+the same.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from torch import Tensor
 def squared_gradient(judge: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """||grad_x D(x)||^2 averaged over images: a scalar, itself differentiable.
 
-    `judge` maps images [N, C, H, W] to logits, N first; labels and augmentation go inside it. On real images this
-    is R1, on generated ones R2 (Mescheder et al. 2018, eqs. 9 and 10); both are weighted by gamma / 2.
+    `judge` maps images [N, C, H, W] to logits, N first; labels and augmentation go inside it. On
+    real images this is R1, on generated ones R2 (Mescheder et al. 2018, eqs. 9 and 10); both are
+    weighted by gamma / 2.
     """
     images = images.detach().requires_grad_()
     logits = judge(images)
@@ -31,10 +33,11 @@ def gradient_penalty(
     mix: Tensor,  # float32 [N], uniform in 0..1: how much of the real image each mixture holds
     target: float = 1.0,
 ) -> Tensor:
-    """(||grad_x D(x)|| - target)^2 on mixtures of real and fake (Gulrajani et al. 2017, eq. 3): a scalar."""
+    """(||grad_x D(x)|| - target)^2 on mixtures of real and fake (Gulrajani et al. 2017, eq. 3)."""
     share = mix.to(real.device, real.dtype).view(-1, *[1] * (real.dim() - 1))
     images = (share * real + (1 - share) * fake).detach().requires_grad_()
     logits = judge(images)
     (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
-    norm = gradient.float().square().flatten(1).sum(1).add(1e-12).sqrt()  # finite slope where the gradient is 0
+    # 1e-12: the root has a finite slope where the gradient is 0
+    norm = gradient.float().square().flatten(1).sum(1).add(1e-12).sqrt()
     return (norm - target).square().mean()

@@ -1,0 +1,57 @@
+"""DCGAN (Radford et al. 2015) for the zoo."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zoo_core.hookspecs import hookimpl
+from zoo_core.spec import ModelSpec
+from zoo_dcgan.config import PRESETS, RUN, DCGANConfig
+
+if TYPE_CHECKING:
+    from zoo_core.interfaces import Discriminator, Generator, Networks, Phase
+
+ZOO_API = 1
+
+
+@hookimpl
+def zoo_models() -> list[ModelSpec]:
+    """DCGAN."""
+    return [DCGAN]
+
+
+def build_generator(config: DCGANConfig) -> Generator:
+    """Random weights."""
+    from zoo_dcgan.networks import DCGANGenerator
+
+    return DCGANGenerator(config)
+
+
+def build_discriminator(config: DCGANConfig) -> Discriminator:
+    """Random weights."""
+    from zoo_dcgan.networks import DCGANDiscriminator
+
+    return DCGANDiscriminator(config)
+
+
+def build_phases(networks: Networks, config: DCGANConfig) -> list[Phase]:
+    """Discriminator, penalty, generator."""
+    from zoo_dcgan.training import build_phases
+
+    return build_phases(networks, config)
+
+
+DCGAN = ModelSpec(
+    name="dcgan",
+    summary="strided convolutions and batch normalization: the first GAN that trained reliably",
+    task="unconditional",
+    paper="Radford, Metz and Chintala 2015, arXiv:1511.06434",
+    licence="Apache-2.0",
+    config=DCGANConfig,
+    presets=PRESETS,
+    run=RUN,
+    build_generator=build_generator,
+    build_discriminator=build_discriminator,
+    build_phases=build_phases,
+    parameters={"generator": 296_896, "discriminator": 167_649},
+)

@@ -1,0 +1,59 @@
+"""The command `zoo`. Only this package imports typer or prints; a command's heavy imports are inside it."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from zoo_core.cli import data, list_, plugin, sample, show, train
+from zoo_core.errors import ZooError
+
+app = typer.Typer(
+    name="zoo",
+    help="A zoo of generative image models: list, train, sample.",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # rich would double the time of --help
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("list")(list_.list_models)
+app.command("show")(show.show)
+app.command("train")(train.train)
+app.command("sample")(sample.sample)
+app.add_typer(data.app, name="data")
+app.add_typer(plugin.app, name="plugin")
+
+
+@app.callback()
+def options(
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+) -> None:
+    """A zoo of generative image models: list, train, sample."""
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"zoo {installed('zoo-core')}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Entry point of the command: a user's mistake is one line and the documented exit code."""
+    debug = "--debug" in sys.argv or os.environ.get("ZOO_DEBUG") == "1"
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        app(arguments)
+    except ZooError as error:
+        if debug:
+            raise
+        typer.secho(f"error: {error}", err=True, fg=None if _plain() else typer.colors.RED)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # `zoo list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _plain() -> bool:
+    return bool(os.environ.get("NO_COLOR")) or not sys.stderr.isatty()

@@ -1,0 +1,79 @@
+"""The configuration of DCGAN and its presets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from zoo_core.config import ModelConfig, setting
+
+
+class DCGANConfig(ModelConfig, frozen=True, kw_only=True):
+    """Defaults are the stable recipe; `paper64` is the published one."""
+
+    resolution: Annotated[int, setting("pixels a side, a power of two from 16", ge=16)] = 32
+    channels: Annotated[Literal[1, 3], setting("1 for grey pictures, 3 for RGB")] = 3
+    latent_size: Annotated[int, setting("length of the latent vector", ge=1)] = 64
+    latents: Annotated[
+        Literal["normal", "uniform"], setting("their distribution; uniform is in -1..1")
+    ] = "normal"
+    generator_width: Annotated[
+        int, setting("feature maps at half the resolution; doubled towards 4 x 4", ge=1)
+    ] = 32
+    discriminator_width: Annotated[
+        int, setting("feature maps at half the resolution; doubled towards 4 x 4", ge=1)
+    ] = 32
+    max_width: Annotated[int, setting("feature maps are never more than this", ge=1)] = 512
+    generator_norm: Annotated[
+        Literal["batch", "none"], setting("normalization in the generator")
+    ] = "batch"
+    discriminator_norm: Annotated[
+        Literal["batch", "none"], setting("normalization in the discriminator")
+    ] = "none"
+    loss: Annotated[
+        Literal["minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "relativistic"],
+        setting("see zoo_core/losses.py"),
+    ] = "relativistic"
+    penalty: Annotated[
+        float, setting("weight gamma of R1 and R2; 0 switches both off", ge=0)
+    ] = 0.5
+    penalty_every: Annotated[int, setting("steps between two penalties", ge=1)] = 4
+    learning_rate: Annotated[float, setting("of both networks", gt=0)] = 1e-3
+    beta1: Annotated[float, setting("of Adam", ge=0, lt=1)] = 0.0
+    beta2: Annotated[float, setting("of Adam", ge=0, lt=1)] = 0.99
+
+    def __post_init__(self) -> None:
+        if self.resolution & (self.resolution - 1):
+            raise ValueError(f"resolution has to be a power of two from 16, not {self.resolution}")
+
+
+RUN = {"data": "critters", "images": 100_000, "ema_half_life": 2_500, "ema_rampup": 0.1}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "tiny": {
+        "resolution": 16,
+        "generator_width": 8,
+        "discriminator_width": 8,
+        "latent_size": 8,
+        "batch_size": 8,
+        "images": 64,
+        "log_every": 8,
+    },
+    # Radford et al. 2015, section 4: what a published DCGAN is, at the size of the public reference code.
+    "paper64": {
+        "resolution": 64,
+        "latent_size": 100,
+        "latents": "uniform",
+        "generator_width": 64,
+        "discriminator_width": 64,
+        "generator_norm": "batch",
+        "discriminator_norm": "batch",
+        "loss": "non-saturating",
+        "penalty": 0.0,
+        "learning_rate": 2e-4,
+        "beta1": 0.5,
+        "beta2": 0.999,
+        "batch_size": 128,
+        "images": 1_000_000,
+        "ema_half_life": 0,
+    },
+}

@@ -1,0 +1,101 @@
+"""DCGAN: Radford, Metz and Chintala, "Unsupervised representation learning with deep convolutional generative
+adversarial networks", 2015, arXiv:1511.06434.
+
+Section 3 in code: no pooling, only strided and transposed convolutions; batch normalization, but not on the
+generator's output nor the discriminator's input; ReLU inside the generator and tanh at its end, leaky ReLU of
+slope 0.2 in the discriminator. Section 4: weights from N(0, 0.02).
+
+Departures: any resolution from 16 (a stage of 4 x 4 kernels for every doubling; the paper has 64); widths are a
+setting (the paper's figure 1 has 128 at half the resolution, the public reference code 64); the discriminator
+returns logits; and normalization can be left out, which adds biases to the convolutions.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from zoo_core.interfaces import Discriminator, Generator
+from zoo_core.noise import SeededNoise
+from zoo_dcgan.config import DCGANConfig
+
+
+class DCGANGenerator(Generator):
+    """Latents [N, latent_size] to pictures [N, C, R, R] in -1..1."""
+
+    def __init__(self, config: DCGANConfig):
+        super().__init__()
+        self.image_shape = (config.channels, config.resolution, config.resolution)
+        self.config = config
+        widths = stage_widths(config.resolution, config.generator_width, config.max_width)[::-1]
+        norm = config.generator_norm
+        bias = norm == "none"
+        layers = [nn.ConvTranspose2d(config.latent_size, widths[0], 4, bias=bias)]  # [N, W, 4, 4]
+        for width, narrower in zip(widths, [*widths[1:], config.channels], strict=True):
+            layers += [*normalization(norm, width), nn.ReLU(inplace=True)]
+            layers += [nn.ConvTranspose2d(width, narrower, 4, 2, 1, bias=bias)]  # twice the size
+        self.main = nn.Sequential(*layers, nn.Tanh())
+        self.apply(initialize)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Pictures of latents [N, latent_size]."""
+        return self.main(latents[:, :, None, None])
+
+    def latents(self, noise: SeededNoise, purpose: str = "latents") -> Tensor:
+        """Latents [N, latent_size], a row of `noise` each, on the generator's device."""
+        shape = (self.config.latent_size,)
+        uniform = self.config.latents == "uniform"
+        rows = noise.uniform(purpose, shape) * 2 - 1 if uniform else noise.normal(purpose, shape)
+        return rows.to(self.main[0].weight.device)
+
+    def generate(
+        self,
+        noise: SeededNoise,
+        *,
+        labels: Tensor | None = None,
+        source: Tensor | None = None,
+        truncation: float = 1.0,
+    ) -> Tensor:
+        """Pictures [N, C, R, R]; `truncation` scales the latents towards 0, the middle of their distribution."""
+        return self(self.latents(noise) * truncation)
+
+
+class DCGANDiscriminator(Discriminator):
+    """Pictures [N, C, R, R] to logits [N]."""
+
+    def __init__(self, config: DCGANConfig):
+        super().__init__()
+        widths = stage_widths(config.resolution, config.discriminator_width, config.max_width)
+        norm = config.discriminator_norm
+        bias = norm == "none"
+        layers: list[nn.Module] = []
+        for number, (before, width) in enumerate(zip([config.channels, *widths], widths, strict=False)):
+            layers += [nn.Conv2d(before, width, 4, 2, 1, bias=bias)]  # half the size
+            layers += normalization(norm, width) if number else []
+            layers += [nn.LeakyReLU(0.2, inplace=True)]
+        self.main = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, bias=bias))  # [N, 1, 1, 1]
+        self.apply(initialize)
+
+    def forward(self, images: Tensor, *, labels: Tensor | None = None, source: Tensor | None = None) -> Tensor:
+        """Logits [N]: the larger, the more real."""
+        return self.main(images).float().flatten()
+
+
+def stage_widths(resolution: int, width: int, max_width: int) -> list[int]:
+    """Feature maps at half the resolution, at a quarter, and so on down to 4 x 4."""
+    stages = resolution.bit_length() - 3
+    return [min(width << stage, max_width) for stage in range(stages)]
+
+
+def normalization(kind: str, width: int) -> list[nn.Module]:
+    """The layers that normalize `width` feature maps."""
+    return [nn.BatchNorm2d(width)] if kind == "batch" else []
+
+
+def initialize(module: nn.Module) -> None:
+    """Section 4: N(0, 0.02) for weights; scales of normalizations start around 1 and biases at 0."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+    if getattr(module, "bias", None) is not None:
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,69 @@
+"""How DCGAN is trained: one discriminator step, a lazy penalty, one generator step, on the same fake pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.optim import Adam
+
+from zoo_core.interfaces import Batch, Networks, Phase, Progress
+from zoo_core.losses import LOSSES
+from zoo_core.regularizers import squared_gradient
+from zoo_dcgan.config import DCGANConfig
+
+
+class DCGANTraining:
+    """The losses. Fake pictures are made once a step: judged detached by the discriminator's losses, and once more,
+    after it has moved, for the generator's.
+    """
+
+    def __init__(self, networks: Networks, config: DCGANConfig):
+        assert networks.discriminator is not None
+        self.generator, self.discriminator = networks.generator, networks.discriminator
+        self.loss = LOSSES[config.loss]
+        self.penalty = config.penalty * config.penalty_every / 2
+        self._fake: Tensor | None = None
+
+    def discriminator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        """The adversarial loss of real and fake pictures."""
+        self._fake = self.generator.generate(progress.noise)
+        real, fake = self.discriminator(batch.images), self.discriminator(self._fake.detach())
+        loss = self.loss.discriminator(real, fake)
+        return {"loss": loss, "real_logits": real.mean(), "fake_logits": fake.mean()}
+
+    def penalty_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        """gamma / 2 times R1 + R2, times the interval at which it is applied."""
+        assert self._fake is not None
+        r1 = squared_gradient(self.discriminator, batch.images)
+        r2 = squared_gradient(self.discriminator, self._fake)
+        return {"loss": self.penalty * (r1 + r2), "r1": r1, "r2": r2}
+
+    def generator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        """The adversarial loss of the same fake pictures under the discriminator as it is now."""
+        assert self._fake is not None
+        fake, self._fake = self.discriminator(self._fake), None
+        real = fake
+        if self.loss.paired:
+            with torch.no_grad():
+                real = self.discriminator(batch.images)
+        return {"loss": self.loss.generator(real, fake)}
+
+
+def build_phases(networks: Networks, config: DCGANConfig) -> list[Phase]:
+    """Discriminator, its penalty every few steps, generator."""
+
+    def adam(module: torch.nn.Module) -> Adam:
+        betas = (config.beta1, config.beta2)
+        return Adam(module.parameters(), lr=config.learning_rate, betas=betas, fused=True)
+
+    training = DCGANTraining(networks, config)
+    generator, discriminator = training.generator, training.discriminator
+    judge = adam(discriminator)
+    phases = [Phase("discriminator", discriminator, judge, training.discriminator_loss)]
+    if config.penalty:
+        phases.append(
+            Phase("penalty", discriminator, judge, training.penalty_loss, every=config.penalty_every)
+        )
+    return [*phases, Phase("generator", generator, adam(generator), training.generator_loss)]

@@ -1,0 +1,226 @@
+"""Bytes on disk that can be trusted: a network's weights, and everything that a resume needs.
+
+A checkpoint is a folder, written under a temporary name and renamed when it is complete:
+
+    weights.safetensors   all networks, the average, the phases' own state
+    optim.safetensors     every tensor of every optimizer
+    state.json            images seen, the length of the log, running sums of the loss terms
+    MANIFEST.json         size and sha256 of the three, written last
+
+Files and folders are flushed to the disk before the rename and before any older checkpoint is removed, so at
+every moment a complete one exists. Nothing here is pickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from zoo_core.errors import CheckpointError, WeightsError
+from zoo_core.weights import About, check_tensors, parse_header
+
+logger = logging.getLogger("zoo")
+
+Tensors = dict[str, Tensor]
+_DTYPES = {
+    torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64",
+    torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8", torch.bool: "BOOL",
+}  # fmt: skip
+
+
+def save_weights(path: Path, network: nn.Module, about: About) -> None:
+    """Write one network with its description, atomically."""
+    metadata = {"zoo": msgspec.json.encode(about).decode()}
+    write_file(path, safetensors.torch.save(plain(network.state_dict()), metadata))
+
+
+def load_weights(data: bytes, name: str, build: Callable[[], nn.Module]) -> nn.Module:
+    """The network that `build` makes, with the weights of a safetensors file `data`.
+
+    The header is compared with the architecture (names, dtypes, shapes) before memory is taken for either, then
+    every value is checked to be finite. Raises WeightsError that starts with `name`.
+    """
+    header = parse_header(data, len(data), name)
+    with torch.device("meta"):
+        blueprint = build().state_dict()
+    check_tensors(header, layout(blueprint), name)
+    tensors = read_tensors(data, name)
+    for key, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise WeightsError(f"{name} holds numbers that are not finite, in {key!r}")
+    network = build()
+    network.load_state_dict(tensors)
+    return network
+
+
+def layout(tensors: Mapping[str, Tensor]) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Name to (dtype, shape), as `check_tensors` compares them."""
+    return {key: (_DTYPES[tensor.dtype], tuple(tensor.shape)) for key, tensor in tensors.items()}
+
+
+def read_tensors(data: bytes, name: str) -> Tensors:
+    """Every tensor of a safetensors file whose header has been checked."""
+    try:
+        return safetensors.torch.load(data)
+    except Exception as error:  # its own error, ValueError and OverflowError all escape from it
+        raise WeightsError(f"{name} cannot be read: {error}") from None
+
+
+def plain(tensors: Mapping[str, Tensor]) -> Tensors:
+    """Contiguous copies on the CPU that share no memory, as safetensors demands."""
+    return {
+        key: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for key, tensor in tensors.items()
+    }
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Replace `path` by `data`, or leave it as it was. Raises CheckpointError (a full or read-only disk)."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        _write_synced(temporary, data)
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise CheckpointError(f"cannot write {path}: {error.strerror}", hint="make room") from None
+
+
+class Checkpoints:
+    """The checkpoints of one run, by the number of images seen; at least `keep` of them are kept."""
+
+    def __init__(self, folder: Path, keep: int = 2):
+        self.folder, self.keep = folder, keep
+
+    def save(self, images: int, weights: Tensors, optim: Tensors, state: Mapping[str, Any]) -> Path:
+        """Write one checkpoint completely, then remove the oldest. Raises CheckpointError; older ones stay."""
+        target = self.folder / f"{images:012d}"
+        temporary = self.folder / f".{target.name}.tmp"
+        files = {
+            "weights.safetensors": safetensors.torch.save(plain(weights)),
+            "optim.safetensors": safetensors.torch.save(plain(optim)),
+            "state.json": json.dumps(state, indent=1).encode(),
+        }
+        manifest = {name: {"size": len(data), "sha256": _sha256(data)} for name, data in files.items()}
+        try:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            for name, data in files.items():
+                _write_synced(temporary / name, data)
+            _write_synced(temporary / "MANIFEST.json", json.dumps(manifest, indent=1).encode())
+            _sync_folder(temporary)
+            if target.exists():  # one that did not verify, or the run was set back to before it
+                shutil.rmtree(target)
+            temporary.rename(target)
+            _sync_folder(self.folder)
+        except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise CheckpointError(
+                f"cannot write the checkpoint {target}: {error.strerror}",
+                hint="make room and give the same command again",
+            ) from None
+        self._rotate()
+        return target
+
+    def load(self) -> tuple[Tensors, Tensors, dict[str, Any]] | None:
+        """Weights, optimizer tensors and state of the newest checkpoint that verifies; None if there is none.
+
+        One that does not verify is passed over with a warning. Raises CheckpointError when none of several does.
+        """
+        found = self.list()
+        for path in reversed(found):
+            try:
+                return self._read(path)
+            except (OSError, ValueError, KeyError, TypeError, WeightsError) as error:
+                logger.warning("checkpoint %s is damaged (%s); trying the one before", path, error)
+        if found:
+            raise CheckpointError(
+                f"none of the {len(found)} checkpoints in {self.folder} can be read",
+                hint="remove the run folder to start again",
+            )
+        return None
+
+    def list(self) -> list[Path]:
+        """Complete checkpoints, oldest first."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(path for path in self.folder.iterdir() if path.name.isdigit())
+
+    def _rotate(self) -> None:
+        for old in self.list()[: -self.keep]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    @staticmethod
+    def _read(path: Path) -> tuple[Tensors, Tensors, dict[str, Any]]:
+        manifest = json.loads((path / "MANIFEST.json").read_text())
+        content = {}
+        for name in ("weights.safetensors", "optim.safetensors", "state.json"):
+            data = (path / name).read_bytes()
+            if (len(data), _sha256(data)) != (manifest[name]["size"], manifest[name]["sha256"]):
+                raise ValueError(f"{name} is not what its manifest says")
+            content[name] = data
+        return (
+            read_tensors(content["weights.safetensors"], str(path)),
+            read_tensors(content["optim.safetensors"], str(path)),
+            json.loads(content["state.json"]),
+        )
+
+
+def optimizer_tensors(name: str, optimizer: torch.optim.Optimizer) -> Tensors:
+    """`NAME/parameter number/key` to tensor, for all that an optimizer remembers."""
+    return {
+        f"{name}/{number}/{key}": value
+        for number, parameter in enumerate(_parameters(optimizer))
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def restore_optimizer(name: str, optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
+    """The reverse: put back what `optimizer_tensors` took, in the memory layout of each parameter."""
+    parameters = _parameters(optimizer)
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        owner, number, entry = key.split("/")
+        if owner == name:
+            parameter = parameters[int(number)]
+            if tensor.shape == parameter.shape and tensor.dim():
+                tensor = torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
+            state.setdefault(int(number), {})[entry] = tensor
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    """Make a rename survive a power cut (a folder cannot be opened on Windows, and need not be)."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,147 @@
+"""`zoo data`: data sets that are here, and whether your own pictures are usable."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from zoo_core.cli.output import JSON_OPTION, loaded_plugins, print_json, print_table
+
+app = typer.Typer(help="Data sets, and checks of your own pictures.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("list")
+def list_datasets(as_json: bool = JSON_OPTION) -> None:
+    """List data sets and the plugin that brought each."""
+    from zoo_core.plugins import load_plugins
+
+    plugins = load_plugins()
+    records = [
+        {"name": name, **_record(owned.spec), "plugin": owned.plugin}
+        for name, owned in zip(plugins.datasets.names(), plugins.datasets, strict=True)
+    ]
+    if as_json:
+        print_json("datasets", records, plugins.problems)
+        return
+    print_table(
+        ("NAME", "TASK", "LICENCE", "SUMMARY"),
+        [(r["name"], r["task"], r["licence"], r["summary"]) for r in records],
+    )
+
+
+@app.command("show")
+def show(
+    name: str = typer.Argument(help="A data set, or the path of a folder or zip file."),
+    resolution: int = typer.Option(64, "--resolution", min=1, help="Pixels a side."),
+    split: str = typer.Option("train", "--split"),
+    out: Path = typer.Option(None, "--out", "-o", help="Draw the first 64 pictures into this PNG."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Show what a data set is; with --out also what it looks like."""
+    from zoo_core.data import open_source
+
+    plugins = loaded_plugins()
+    opened = open_source(name, resolution, split, plugins)
+    known = plugins.datasets.claimants(name)
+    record = _record(known[0].spec) if known else {"source": opened.description}
+    record |= {"pictures": len(opened.source), "split": split, "classes": list(opened.source.classes)}
+    record |= {"pairs": opened.source.paired, "fingerprint": opened.source.fingerprint}
+    if out is not None:
+        _draw(opened.source, resolution, out)
+        record["drawn"] = str(out)
+    if as_json:
+        print_json("datasets", [{"name": name, **record}])
+        return
+    for key, value in {"name": name, **record}.items():
+        text = ", ".join(map(str, value)) or "-" if isinstance(value, list | tuple) else value
+        typer.echo(f"{key:12} {text}")
+
+
+@app.command("check")
+def check(
+    path: str = typer.Argument(help="A folder or zip file of pictures, or a data set."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Read every picture and name each one that cannot be used, with the reason; exit code 2 if there is one."""
+    from zoo_core.cli.progress import counting
+    from zoo_core.data import open_source
+    from zoo_core.errors import DataError
+    from zoo_core.pictures import BadPicture, check
+
+    source = open_source(path, 64, "train", loaded_plugins()).source
+    bad: list[BadPicture] = []
+    sizes: Counter[str] = Counter()
+    classes: Counter[str] = Counter()
+    with counting(f"reading {path}") as on_progress:
+        for done, item in enumerate(check(source), start=1):
+            on_progress(done, len(source))
+            if isinstance(item, BadPicture):
+                bad.append(item)
+                continue
+            height, width = item.pixels.shape[:2]
+            sizes[f"{width}x{height}"] += 1
+            if item.label is not None:
+                classes[source.classes[item.label]] += 1
+    _report_check(path, len(source), bad, sizes, classes, as_json)
+    if bad:
+        raise DataError(
+            f"{len(bad)} of {len(source)} pictures cannot be used",
+            hint="remove them, or train with --set bad_pictures=skip",
+        )
+
+
+def _report_check(
+    path: str,
+    count: int,
+    bad: list[Any],
+    sizes: Counter[str],
+    classes: Counter[str],
+    as_json: bool,
+) -> None:
+    if as_json:
+        record = {
+            "path": path,
+            "pictures": count,
+            "bad": [{"name": name, "reason": reason} for name, reason in bad],
+            "sizes": dict(sizes.most_common()),
+            "classes": dict(classes),
+        }
+        print_json("checks", [record])
+        return
+    for name, reason in bad:
+        typer.echo(f"{name}: {reason}")
+    common = ", ".join(f"{size} ({n})" for size, n in sizes.most_common(3))
+    more = f" and {len(sizes) - 3} more sizes" if len(sizes) > 3 else ""
+    typer.echo(f"{count - len(bad)} of {count} pictures are usable; sizes: {common or 'none'}{more}")
+    if classes:
+        typer.echo("classes: " + ", ".join(f"{name} ({n})" for name, n in sorted(classes.items())))
+
+
+def _record(spec: Any) -> dict[str, Any]:
+    return {
+        "summary": spec.summary,
+        "task": spec.task,
+        "licence": spec.licence,
+        "source": spec.source,
+        "splits": list(spec.splits),
+        "resolutions": list(spec.resolutions) or ["any"],
+    }
+
+
+def _draw(source: Any, resolution: int, out: Path) -> None:
+    """The first 64 pictures; of pairs, the source beside each."""
+    import numpy as np
+
+    from zoo_core.pictures import fit, save_grid
+
+    pictures = []
+    for index in range(min(64, len(source))):
+        picture = source[index]
+        if picture.source is not None:
+            pictures.append(fit(picture.source, resolution, 3, "crop"))
+        pictures.append(fit(picture.pixels, resolution, 3, "crop"))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_grid(out, np.stack(pictures), 16 if source.paired else 8)

@@ -1,0 +1,50 @@
+"""`zoo list`: what is here, and who brought it."""
+
+from __future__ import annotations
+
+import typer
+
+from zoo_core.cli.output import JSON_OPTION, print_json, print_table, warn, warn_problems
+
+
+def list_models(
+    pattern: str = typer.Argument("*", help="Shell pattern of models or weights, such as 'style*'."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """List models, the plugin that brought each, and their weights."""
+    from fnmatch import fnmatchcase
+
+    from zoo_core.plugins import load_plugins
+    from zoo_core.registry import load_registry
+
+    plugins = load_plugins()
+    weights = [owned.spec for owned in load_registry(plugins)]
+    records = []
+    for name, owned in zip(plugins.models.names(), plugins.models, strict=True):
+        model = owned.spec
+        own = [entry.name for entry in weights if entry.model == model.name]
+        if any(fnmatchcase(candidate, pattern) for candidate in (name, model.name, *own)):
+            records.append(
+                {
+                    "name": name,
+                    "task": model.task,
+                    "plugin": owned.plugin,
+                    "distribution": owned.distribution,
+                    "summary": model.summary,
+                    "weights": own,
+                }
+            )
+    if as_json:
+        print_json("models", records, plugins.problems)
+        return
+    warn_problems(plugins)
+    if not records:
+        warn(f"no model or weights match {pattern!r}")
+        return
+    print_table(
+        ("NAME", "TASK", "PLUGIN", "WEIGHTS", "SUMMARY"),
+        [
+            (r["name"], r["task"], r["plugin"], " ".join(r["weights"]) or "-", r["summary"])
+            for r in records
+        ],
+    )

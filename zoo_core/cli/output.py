@@ -1,0 +1,72 @@
+"""What commands share in talking to people and programs: data on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import typer
+
+from zoo_core.plugins import Plugins, Problem
+
+SCHEMA = 1  # of every --json answer; fields are added, never renamed
+
+JSON_OPTION = typer.Option(False, "--json", help="Print JSON.")
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Columns as wide as their content, the last one as wide as it likes."""
+    lines = [[str(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    for line in lines:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def print_json(kind: str, records: Sequence[Any], problems: Iterable[Problem] = ()) -> None:
+    """One object: the schema, the records under `kind`, and what is wrong with which plugin."""
+    found = [
+        {"plugin": p.plugin, "distribution": p.distribution, "stage": p.stage, "reason": p.reason}
+        for p in problems
+    ]
+    typer.echo(json.dumps({"schema": SCHEMA, kind: records, "problems": found}, indent=2, default=str))
+
+
+def warn(message: str) -> None:
+    """One line on stderr."""
+    typer.echo(f"warning: {message}", err=True)
+
+
+def note(message: str) -> None:
+    """One line on stderr."""
+    typer.echo(message, err=True)
+
+
+def warn_problems(plugins: Plugins) -> None:
+    """One line a problem."""
+    for problem in plugins.problems:
+        warn(str(problem))
+
+
+def loaded_plugins() -> Plugins:
+    """Every installed plugin; what is wrong with any of them is said on stderr."""
+    from zoo_core.plugins import load_plugins
+
+    plugins = load_plugins()
+    warn_problems(plugins)
+    return plugins
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Names for shell completion."""
+    from zoo_core.plugins import load_plugins
+
+    return [name for name in load_plugins().models.names() if name.startswith(incomplete)]
+
+
+def complete_weights(incomplete: str) -> list[str]:
+    """Names for shell completion."""
+    from zoo_core.plugins import load_plugins
+    from zoo_core.registry import load_registry
+
+    return [n for n in load_registry(load_plugins()).names() if n.startswith(incomplete)]

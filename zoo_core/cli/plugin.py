@@ -1,0 +1,75 @@
+"""`zoo plugin`: what is installed, what is wrong with it, and whether a model keeps the contract."""
+
+from __future__ import annotations
+
+import typer
+
+from zoo_core.cli.output import JSON_OPTION, complete_model, loaded_plugins, print_json, print_table
+
+app = typer.Typer(help="Installed plugins.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("list")
+def list_plugins(as_json: bool = JSON_OPTION) -> None:
+    """List plugins, broken ones with their reason, and how long each takes to import."""
+    from zoo_core.plugins import load_plugins
+    from zoo_core.registry import load_registry
+
+    plugins = load_plugins()
+    load_registry(plugins)  # finds registry files that cannot be read
+    catalogues = (plugins.models, plugins.datasets, plugins.feature_extractors)
+    records = []
+    for info in plugins.infos:
+        reasons = [
+            f"{problem.stage}: {problem.reason}"
+            for problem in plugins.problems
+            if (problem.plugin, problem.distribution) == (info.name, info.distribution)
+        ]
+        brings = {
+            catalogue.kind: [o.spec.name for o in catalogue if o.plugin == info.name]
+            for catalogue in catalogues
+            if info.hooks
+        }
+        records.append(
+            {
+                "name": info.name,
+                "distribution": info.distribution,
+                "status": info.status,
+                "import_ms": round(info.import_seconds * 1000, 1),
+                "brings": {kind: names for kind, names in brings.items() if names},
+                "hooks": list(info.hooks),
+                "reasons": reasons,
+            }
+        )
+    if as_json:
+        print_json("plugins", records, plugins.problems)
+        return
+    rows = []
+    for record in records:
+        brings_text = ", ".join(f"{len(names)} {kind}" for kind, names in record["brings"].items())
+        text = "; ".join(record["reasons"]) or brings_text or "observes runs"
+        rows.append(
+            (record["name"], record["distribution"], record["status"], f"{record['import_ms']:.1f} ms", text)
+        )
+    print_table(("NAME", "DISTRIBUTION", "STATUS", "IMPORT", "BRINGS OR REASON"), rows)
+
+
+@app.command("check")
+def check(
+    model: str = typer.Argument(help="A model from `zoo list`.", autocompletion=complete_model),
+) -> None:
+    """Run the contract suite on a model's preset `tiny`: what every plugin promises."""
+    from zoo_core.errors import PluginError
+
+    plugins = loaded_plugins()
+    plugins.models.get(model)  # an unknown name is said before anything heavy is imported
+    from zoo_core.testing import run_contract
+
+    failures = 0
+    results = run_contract(model)
+    for name, error in results:
+        typer.echo(f"{'ok    ' if error is None else 'FAILED'}  {name}" + (f": {error}" if error else ""))
+        failures += error is not None
+    typer.echo(f"{len(results)} checks ran, {failures} failed")
+    if failures or not results:
+        raise PluginError(f"{model} does not keep the contract of a plugin")

@@ -1,0 +1,117 @@
+"""Progress bars: on a terminal only, on stderr. Elsewhere a line whenever samples are drawn."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from zoo_core.cli.output import note
+from zoo_core.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from zoo_core.spec import RunInfo
+
+
+class ProgressDisplay:
+    """Watches a run through the same hooks as any plugin: images, img/s, time left, losses."""
+
+    def __init__(self) -> None:
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._losses = ""
+        self._started = (0, 0.0)  # images, time
+
+    @hookimpl
+    def zoo_run_started(self, run: RunInfo, images: int) -> None:
+        """Say what begins, and open the bar."""
+        how = f"going on after {images:,} images" if images else "starting"
+        note(f"{run.name}: {how}, {run.settings.images:,} in all; Ctrl-C saves and stops")
+        self._started = (images, time.perf_counter())
+        if sys.stderr.isatty():
+            self._bar = _bar("{task.fields[rate]}", "{task.fields[losses]}")
+            self._bar.start()
+            total = run.settings.images
+            self._task = self._bar.add_task(run.name, total=total, completed=images, rate="", losses="")
+
+    @hookimpl
+    def zoo_progress(self, run: RunInfo, images: int, terms: Mapping[str, float] | None) -> None:
+        """Move the bar."""
+        if terms is not None:
+            self._losses = losses(terms)
+        if self._bar is not None and self._task is not None:
+            rate = f"{self._rate(images):.0f} img/s"
+            self._bar.update(self._task, completed=images, rate=rate, losses=self._losses)
+
+    @hookimpl
+    def zoo_samples(self, run: RunInfo, images: int) -> None:
+        """Where there is no bar, a line now and then."""
+        if self._bar is None and images > self._started[0]:
+            left = (run.settings.images - images) / max(self._rate(images), 1e-9)
+            rate = f"{self._rate(images):.0f} img/s, {max(left, 0) / 60:.1f} min left"
+            note(f"{images:,} of {run.settings.images:,} images, {rate}, {self._losses}")
+
+    @hookimpl
+    def zoo_run_ended(self, run: RunInfo) -> None:
+        """Close the bar, whatever happened."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _rate(self, images: int) -> float:
+        before, started = self._started
+        return (images - before) / max(time.perf_counter() - started, 1e-9)
+
+
+def losses(terms: Mapping[str, float]) -> str:
+    """The loss of each phase, short: `discriminator 0.42  generator 1.30`."""
+    found = {name.removesuffix("/loss"): value for name, value in terms.items() if name.endswith("/loss")}
+    return "  ".join(f"{name} {value:.3g}" for name, value in found.items())
+
+
+@contextlib.contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for work with a known number of items; shown once the work turns out to take time."""
+    started = time.perf_counter()
+    bar: Progress | None = None
+    task: TaskID | None = None
+
+    def on_progress(done: int, total: int) -> None:
+        nonlocal bar, task
+        if bar is None and time.perf_counter() - started > 0.5:
+            if not sys.stderr.isatty():
+                if done < total and task is None:
+                    note(f"{what} ({total:,} pictures, once)")
+                    task = 0  # type: ignore[assignment]
+                return
+            bar = _bar()
+            bar.start()
+            task = bar.add_task(what, total=total)
+        if bar is not None and task is not None:
+            bar.update(task, completed=done)
+
+    try:
+        yield on_progress
+    finally:
+        if bar is not None:
+            bar.stop()
+
+
+def _bar(*columns: str) -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True, no_color=bool(os.environ.get("NO_COLOR")))
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        *(TextColumn(column) for column in columns),
+        console=console,
+        refresh_per_second=4,
+    )

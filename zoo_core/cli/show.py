@@ -1,0 +1,118 @@
+"""`zoo show`: all about a model, registered weights, or a weights file. Needs no torch."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from zoo_core.cli.output import (
+    JSON_OPTION,
+    complete_weights,
+    loaded_plugins,
+    print_json,
+    print_table,
+)
+
+
+def show(
+    name: str = typer.Argument(
+        help="A model, weights such as dcgan.critters32, a .safetensors file or a run folder.",
+        autocompletion=complete_weights,
+    ),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Show a model's settings and presets, or what weights are and where they come from."""
+    import msgspec
+
+    from zoo_core.plugins import Plugins
+    from zoo_core.registry import load_registry
+    from zoo_core.weights import is_path
+
+    if is_path(name):
+        record = _file(name)
+        _print_record(record, as_json)
+        return
+    plugins: Plugins = loaded_plugins()
+    registry = load_registry(plugins)
+    if registry.claimants(name) or "." in name:
+        _print_record(msgspec.to_builtins(registry.get(name)), as_json)
+        return
+    spec = plugins.models.get(name)
+    tags = [owned.spec.name for owned in registry if owned.spec.model == spec.name]
+    record = {
+        "name": spec.name,
+        "summary": spec.summary,
+        "task": spec.task,
+        "paper": spec.paper,
+        "licence": spec.licence,
+        "parameters": dict(spec.parameters),
+        "weights": tags,
+    }
+    settings = _settings(spec)
+    if as_json:
+        print_json("models", [{**record, "presets": spec.presets, "settings": settings}], plugins.problems)
+        return
+    _print_record(record, False)
+    typer.echo("\nPresets (zoo train NAME --preset PRESET):")
+    for preset, values in spec.presets.items():
+        typer.echo(f"  {preset}: " + ", ".join(f"{key}={value}" for key, value in values.items()))
+    typer.echo("\nSettings (--set key=value):")
+    print_table(
+        ("KEY", "DEFAULT", "ALLOWED", "MEANING"),
+        [(s["key"], s["default"], s["allowed"], s["meaning"]) for s in settings],
+    )
+
+
+def _settings(spec: Any) -> list[dict[str, Any]]:
+    """The keys of the model, then those of the run, with this model's defaults."""
+    import msgspec
+
+    from zoo_core.config import RunConfig, describe, meaning
+
+    rows = []
+    for record in (spec.config, RunConfig):
+        for field in msgspec.structs.fields(record):
+            default = spec.run.get(field.name, field.default)
+            rows.append(
+                {
+                    "key": field.name,
+                    "default": default,
+                    "allowed": describe(field.type),
+                    "meaning": meaning(field.type),
+                }
+            )
+    return rows
+
+
+def _file(name: str) -> dict[str, Any]:
+    """What a weights file says about itself, from its header alone."""
+    import msgspec
+
+    from zoo_core.weights import about, read_header, weights_path
+
+    path: Path = weights_path(name)
+    header = read_header(path)
+    numbers = sum(math.prod(info.shape) for info in header.tensors.values())
+    return {
+        "file": str(path),
+        "bytes": path.stat().st_size,
+        "tensors": len(header.tensors),
+        "numbers": numbers,
+        **msgspec.to_builtins(about(header, str(path))),
+    }
+
+
+def _print_record(record: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json("records", [record])
+        return
+    width = max(map(len, record))
+    for key, value in record.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{k}={v}" for k, v in value.items())
+        elif isinstance(value, list | tuple):
+            value = ", ".join(map(str, value)) or "-"
+        typer.echo(f"{key.ljust(width)}  {value}")

@@ -1,0 +1,154 @@
+"""`zoo train`: from a model's name to a finished run; the same command again goes on where it stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from zoo_core.cli.output import complete_model, loaded_plugins, note, warn
+
+if TYPE_CHECKING:
+    from zoo_core.config import Resolved
+    from zoo_core.data import OpenedSource, PackedData
+    from zoo_core.plugins import Plugins
+    from zoo_core.spec import ModelSpec
+
+
+def train(
+    model: str = typer.Argument(help="A model from `zoo list`.", autocompletion=complete_model),
+    data: str = typer.Option(None, "--data", "-d", help="Data set, or path of a folder or zip of pictures."),
+    preset: str = typer.Option("", "--preset", "-p", help="Named settings; see `zoo show MODEL`."),
+    config: Path = typer.Option(None, "--config", "-c", help="YAML file of settings, or config.json of a run."),
+    assignments: list[str] = typer.Option([], "--set", "-s", metavar="KEY=VALUE", help="One setting."),
+    images: int = typer.Option(None, "--images", help="Train until this many images were seen."),
+    tag: str = typer.Option(None, "--tag", help="What follows the dot in the name of the run."),
+    run_dir: Path = typer.Option(None, "--run-dir", help="Folder of the run [default: runs/MODEL.TAG]."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Show settings and cost, and stop."),
+) -> None:
+    """Train a model, or go on with a run: the same command again resumes it."""
+    plugins = loaded_plugins()
+    spec = plugins.models.get(model)
+    resolved = _resolve(spec, preset, config, assignments, data, images)
+    if dry_run:
+        _dry_run(spec, resolved)
+        return
+
+    from zoo_core.data import open_source
+    from zoo_core.engine import blueprint, train
+    from zoo_core.runs import RunFolder
+
+    _log_to_stderr()
+    channels, _, resolution = blueprint(spec, resolved.config).image_shape
+    opened = open_source(resolved.run.data, resolution, resolved.run.split, plugins)
+    folder = RunFolder(run_dir or Path("runs", f"{spec.name}.{tag or _tag(opened.name, resolution, preset)}"))
+    folder.check(resolved)
+    packed = _pack(opened, resolution, channels, resolved)
+    before = _images_seen(folder)
+    if before >= resolved.run.images:
+        _say_finished(folder, before, "already finished")
+        return
+    from zoo_core.cli.progress import ProgressDisplay
+
+    plugins.register("progress display", ProgressDisplay())
+    seen = train(
+        spec,
+        resolved,
+        packed,
+        folder,
+        licence=opened.licence,
+        trained_on=opened.description,
+        notify=plugins.notify,
+    )
+    _say_finished(folder, seen, "finished")
+
+
+def _resolve(
+    spec: ModelSpec,
+    preset: str,
+    config: Path | None,
+    assignments: list[str],
+    data: str | None,
+    images: int | None,
+) -> Resolved:
+    """Defaults < preset < file < --set; --data and --images are short for two of the settings."""
+    from zoo_core.config import parse_assignments, read_settings_file, resolve
+    from zoo_core.errors import ConfigError, UnknownNameError
+
+    if preset and preset not in spec.presets:
+        raise UnknownNameError("preset", preset, spec.presets, hint=f"zoo show {spec.name}")
+    short: dict[str, Any] = {}
+    if data is not None:
+        short["data"] = data
+    if images is not None:
+        short["images"] = images
+    resolved = resolve(
+        spec.name,
+        spec.config,
+        ("the model's defaults", spec.run),
+        (f"preset {preset}", spec.presets.get(preset, {})),
+        (str(config), read_settings_file(config) if config else {}),
+        ("--set", parse_assignments(assignments)),
+        ("the command", short),
+        preset=preset,
+    )
+    if not resolved.run.data:
+        raise ConfigError(f"{spec.name} has no data set of its own", hint="--data NAME_OR_FOLDER")
+    return resolved
+
+
+def _pack(opened: OpenedSource, resolution: int, channels: int, resolved: Resolved) -> PackedData:
+    from zoo_core.cli.progress import counting
+    from zoo_core.data import check_enough, pack
+
+    check_enough(len(opened.source), resolved.run.batch_size)
+    skip = resolved.run.bad_pictures == "skip"
+    with counting(f"preparing {opened.name} at {resolution} px") as on_progress:
+        packed = pack(opened.source, resolution, channels, resolved.run.fit, skip, on_progress)
+    for name, reason in packed.skipped[:5]:
+        warn(f"left out {name}: {reason}")
+    if packed.skipped:
+        warn(f"left out {len(packed.skipped)} of {len(packed.skipped) + len(packed)} pictures")
+    return packed
+
+
+def _images_seen(folder: Any) -> int:
+    """By the newest checkpoint, complete or not; training itself verifies it."""
+    from zoo_core.checkpoint import Checkpoints
+
+    found = Checkpoints(folder.checkpoints).list()
+    return int(found[-1].name) if found and folder.generator.is_file() else 0
+
+
+def _tag(data: str, resolution: int, preset: str) -> str:
+    return f"{data}{resolution}" + (f"-{preset}" if preset else "")
+
+
+def _say_finished(folder: Any, images: int, how: str) -> None:
+    typer.echo(
+        f"{how}: {images:,} images; samples, log, checkpoints and {folder.generator.name} are in {folder.path}\n"
+        f"next: zoo sample {folder.path} --seeds 0-63    or go on: --images {2 * images}"
+    )
+
+
+def _dry_run(spec: ModelSpec, resolved: Resolved) -> None:
+    """Print the resolved settings and what a run would cost on this machine."""
+    import json
+
+    from zoo_core.estimate import estimate
+
+    note("measuring a few steps on random pictures")
+    typer.echo(json.dumps(resolved.to_json() | {"estimate": estimate(spec, resolved)}, indent=2))
+
+
+def _log_to_stderr() -> None:
+    """Warnings of the library as lines like every other."""
+    import logging
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            warn(record.getMessage())
+
+    logging.getLogger("zoo").addHandler(Handler(logging.WARNING))
+    logging.getLogger("zoo").propagate = False

@@ -1,0 +1,385 @@
+"""The one training loop. It knows phases; it does not know which family of model it trains.
+
+Progress is counted in images seen. What happens at a step is a function of the configuration and of that count:
+no generator, loader or sampler has a state of its own. So k steps, a kill and n - k steps leave the same bytes as
+n steps, and to resume is to give the same command again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+import torch
+from torch import Tensor
+
+from zoo_core.checkpoint import (
+    Checkpoints,
+    Tensors,
+    optimizer_tensors,
+    restore_optimizer,
+    save_weights,
+)
+from zoo_core.config import ModelConfig, Resolved, RunConfig
+from zoo_core.data import PackedData, batches, check_enough, check_fits, to_uint8
+from zoo_core.ema import EMA
+from zoo_core.errors import CheckpointError, InputError, Interrupted, NonFiniteError, RunError
+from zoo_core.interfaces import Batch, Generator, Networks, Phase, Progress
+from zoo_core.noise import SeededNoise, stream_key
+from zoo_core.pictures import save_grid
+from zoo_core.runs import RunFolder
+from zoo_core.runtime import Runtime
+from zoo_core.spec import ModelSpec, RunInfo
+from zoo_core.weights import About
+
+Notify = Callable[..., None]  # (name of an observer hook, **its arguments), as Plugins.notify
+
+GRID_COLUMNS = 8
+GRID_PIXELS = 1024  # a sample grid is at most this wide
+
+
+@dataclass
+class Training:
+    """Everything that changes during a run, which is everything that a checkpoint holds."""
+
+    networks: Networks
+    phases: list[Phase]
+    ema: EMA | None
+    images: int = 0
+    # Sum and count of every loss term since the last line of the log.
+    terms: dict[str, tuple[Tensor | float, int]] = field(default_factory=dict)
+
+    @property
+    def averaged(self) -> Generator:
+        """The generator that is sampled and published."""
+        return self.networks.generator if self.ema is None else self.ema.network
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that does not change during a run."""
+
+    resolved: Resolved
+    data: PackedData
+    folder: RunFolder
+    checkpoints: Checkpoints
+    runtime: Runtime
+    about: About
+    info: RunInfo
+    notify: Notify
+    stop_requested: threading.Event
+
+
+def train(
+    spec: ModelSpec,
+    resolved: Resolved,  # the model's configuration and the run's
+    data: PackedData,
+    folder: RunFolder,
+    *,
+    licence: str,  # SPDX identifier that the weights will carry, that of the pictures
+    trained_on: str,  # what the weights will say about the pictures
+    notify: Notify = lambda hook, **arguments: None,
+) -> int:
+    """Train until `images` images were seen, going on from the newest checkpoint; returns images seen.
+
+    Raises Interrupted after a signal (the run is saved), NonFiniteError before a bad step moves anything,
+    InputError when the folder or the data belong to another run, RunError when files cannot be written.
+    """
+    settings = resolved.run
+    check_enough(len(data), settings.batch_size)
+    check_fits(blueprint(spec, resolved.config), data)
+    folder.check(resolved)
+    runtime = Runtime.detect(settings.device, settings.precision)
+    folder.start(resolved)
+    with folder.locked(), stop_signals() as stop_requested:
+        run = Run(
+            resolved=resolved,
+            data=data,
+            folder=folder,
+            checkpoints=Checkpoints(folder.checkpoints, settings.keep_checkpoints),
+            runtime=runtime,
+            about=_about(resolved, licence, trained_on),
+            info=RunInfo(
+                name=folder.path.name,
+                model=spec.name,
+                directory=folder.path,
+                config=resolved.config,
+                settings=settings,
+            ),
+            notify=notify,
+            stop_requested=stop_requested,
+        )
+        training = build(spec, resolved, runtime)
+        restored = restore(training, run)
+        error: BaseException | None = None
+        notify("zoo_run_started", run=run.info, images=training.images)
+        try:
+            loop(training, run, restored)
+        except OSError as problem:
+            error = RunError(f"the run cannot write its files: {problem}", hint="make room, then the same command")
+            raise error from problem
+        except BaseException as problem:
+            error = problem
+            raise
+        finally:
+            notify("zoo_run_ended", run=run.info, images=training.images, error=error)
+    return training.images
+
+
+def loop(training: Training, run: Run, restored: bool) -> None:
+    """Upkeep, then a step, until the images are seen. Upkeep comes first, so that neither end is special."""
+    settings = run.resolved.run
+    stream = batches(run.data, settings, run.runtime, training.images)
+    clock = _Clock(training.images)
+    while True:
+        due = _Due(training.images, settings.batch_size)
+        finished = training.images >= settings.images
+        stopping = run.stop_requested.is_set()
+        means = None
+        if not restored:
+            if training.terms and (finished or due(settings.log_every)):
+                means = log(training, run, clock)
+            if finished or due(settings.sample_every):
+                draw_samples(training, run)
+            if finished or stopping or due(settings.checkpoint_every):
+                save(training, run)
+        if training.images and not restored:
+            run.notify("zoo_progress", run=run.info, images=training.images, terms=means)
+        restored = False
+        if finished:
+            return
+        if stopping:
+            raise Interrupted(
+                f"stopped after {training.images} images; everything is saved in {run.folder.path}",
+                hint="the same command goes on from there",
+            )
+        batch = next(stream)
+        try:
+            step(training, batch, settings, run.runtime)
+        except NonFiniteError as error:
+            names = ", ".join(run.data.names(batch.ids.tolist()[:4]))
+            raise NonFiniteError(f"{error.what}; the batch began with {names}", hint=error.hint) from None
+
+
+def step(training: Training, batch: Batch, settings: RunConfig, runtime: Runtime) -> None:
+    """Run every phase that is due on one batch, then move the average."""
+    number = training.images // settings.batch_size
+    positions = range(training.images, training.images + len(batch))
+    progress = Progress(training.images, SeededNoise(settings.seed, positions))
+    runtime.seed(settings.seed, training.images)
+    for phase in training.phases:
+        if number % phase.every == 0:
+            terms = run_phase(phase, batch, progress, runtime)
+            for name, value in terms.items():
+                key = f"{phase.name}/{name}"
+                total, count = training.terms.get(key, (0.0, 0))
+                training.terms[key] = (total + value.detach(), count + 1)
+    training.images += len(batch)
+    if training.ema is not None:
+        training.ema.update(training.images, len(batch))
+
+
+def run_phase(
+    phase: Phase, batch: Batch, progress: Progress, runtime: Runtime
+) -> Mapping[str, Tensor]:
+    """One loss, its gradients with respect to the phase's own module, one optimizer step."""
+    if phase.schedule is not None:
+        for group in phase.optimizer.param_groups:
+            group.update(phase.schedule(progress.images))
+    parameters = [parameter for parameter in phase.module.parameters() if parameter.requires_grad]
+    phase.optimizer.zero_grad()
+    with runtime.autocast():
+        terms = phase.loss(batch, progress)
+    # Named inputs: no other network gets gradients, nor is time spent on them.
+    terms["loss"].backward(inputs=parameters)
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients)
+    if not bool(torch.isfinite(norm + terms["loss"].detach())):
+        raise _non_finite(phase, terms, norm, progress)
+    phase.optimizer.step()
+    return terms
+
+
+def blueprint(spec: ModelSpec, config: ModelConfig) -> Generator:
+    """The generator without memory for its weights, to ask for its shapes."""
+    with torch.device("meta"):
+        return spec.build_generator(config)
+
+
+def build(spec: ModelSpec, resolved: Resolved, runtime: Runtime) -> Training:
+    """Networks, phases and the average of a run that has seen nothing yet; a function of the seed."""
+    settings = resolved.run
+    torch.manual_seed(stream_key(settings.seed, "initialization") >> 1)
+    generator = spec.build_generator(resolved.config)
+    discriminator = spec.build_discriminator(resolved.config) if spec.build_discriminator else None
+    networks = Networks(generator, discriminator)
+    for _, network in networks.named():
+        runtime.place(network).train()
+    phases = spec.build_phases(networks, resolved.config)
+    ema = EMA(generator, settings.ema_half_life, settings.ema_rampup) if settings.ema_half_life else None
+    return Training(networks, phases, ema)
+
+
+def save(training: Training, run: Run) -> None:
+    """Write a checkpoint, then the averaged generator as a weights file."""
+    optim: Tensors = {}
+    for name, optimizer in _optimizers(training):
+        optim |= optimizer_tensors(name, optimizer)
+    state = {
+        "images": training.images,
+        "log_bytes": run.folder.log_bytes(),
+        "terms": {name: [float(total), count] for name, (total, count) in training.terms.items()},
+        "data": run.data.fingerprint,
+        "zoo_version": version("zoo-core"),
+        "torch_version": torch.__version__,
+    }
+    path = run.checkpoints.save(training.images, _weights(training), optim, state)
+    about = msgspec.structs.replace(run.about, images=training.images)
+    save_weights(run.folder.generator, training.averaged, about)
+    run.notify("zoo_checkpoint_saved", run=run.info, images=training.images, path=path)
+
+
+def restore(training: Training, run: Run) -> bool:
+    """Set everything to the newest checkpoint that verifies; whether there was one."""
+    loaded = run.checkpoints.load()
+    if loaded is None:
+        run.folder.cut_log(0)
+        return False
+    weights, optim, state = loaded
+    if state["data"] != run.data.fingerprint:
+        raise InputError(
+            f"the pictures have changed since the run in {run.folder.path} began",
+            hint="--run-dir NEW_FOLDER, or put the pictures back",
+        )
+    own = _weights(training)
+    if own.keys() != weights.keys() or any(own[key].shape != weights[key].shape for key in own):
+        raise CheckpointError(
+            f"the checkpoints in {run.folder.path} were made by another version of {run.info.model}",
+            given=f"zoo-core {state['zoo_version']}",
+            hint="--run-dir NEW_FOLDER",
+        )
+    with torch.no_grad():
+        for key, tensor in own.items():
+            tensor.copy_(weights[key])
+    for name, optimizer in _optimizers(training):
+        restore_optimizer(name, optimizer, optim)
+    training.images = state["images"]
+    training.terms = {name: (total, count) for name, (total, count) in state["terms"].items()}
+    run.folder.cut_log(state["log_bytes"])
+    return True
+
+
+def log(training: Training, run: Run, clock: _Clock) -> dict[str, float]:
+    """Write the mean of every term since the last line, and, in another file, how long that took."""
+    means = {name: float(total) / count for name, (total, count) in training.terms.items()}
+    training.terms = {}
+    run.folder.append(run.folder.log, {"images": training.images, **means})
+    run.folder.append(run.folder.timing, {"images": training.images, **clock.lap(training.images)})
+    return means
+
+
+def draw_samples(training: Training, run: Run) -> None:
+    """A grid of the same seeds every time, drawn by the averaged generator."""
+    generator = training.averaged
+    columns = max(1, min(GRID_COLUMNS, GRID_PIXELS // generator.image_shape[2]))
+    count = columns * columns
+    labels = [i % generator.num_classes for i in range(count)] if generator.num_classes else None
+    source = None
+    if generator.source_shape is not None and run.data.source is not None:
+        count = min(count, len(run.data))
+        source = run.runtime.place_images(torch.from_numpy(run.data.source[:count].copy()))
+    pictures = generator.sample(range(count), labels=labels, source=source)
+    save_grid(run.folder.samples / f"{training.images:012d}.png", to_uint8(pictures), columns)
+    run.notify("zoo_samples", run=run.info, images=training.images, pictures=pictures)
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set; a second signal leaves at once."""
+    requested = threading.Event()
+
+    def handle(number: int, frame: Any) -> None:
+        if requested.is_set():
+            raise KeyboardInterrupt
+        requested.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield requested  # only the main thread may set handlers
+        return
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield requested
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Due:
+    """Whether the last step crossed a multiple of so many images; at image 0 everything is due."""
+
+    def __init__(self, images: int, batch_size: int):
+        self.images, self.before = images, images - batch_size
+
+    def __call__(self, every: int) -> bool:
+        return self.images // every > self.before // every
+
+
+class _Clock:
+    """Seconds and images a second since the last lap."""
+
+    def __init__(self, images: int):
+        self.images, self.time = images, time.perf_counter()
+
+    def lap(self, images: int) -> dict[str, float]:
+        now = time.perf_counter()
+        seconds, seen = now - self.time, images - self.images
+        self.images, self.time = images, now
+        return {"seconds": round(seconds, 3), "images_per_second": round(seen / seconds, 2)}
+
+
+def _weights(training: Training) -> Tensors:
+    """Every tensor of every network, of the average and of the phases, without copying."""
+    modules = dict(training.networks.named())
+    if training.ema is not None:
+        modules["ema"] = training.ema.network
+    modules |= {f"state.{phase.name}": phase.state for phase in training.phases if phase.state is not None}
+    return {f"{owner}.{key}": t for owner, module in modules.items() for key, t in module.state_dict().items()}
+
+
+def _optimizers(training: Training) -> Iterator[tuple[str, torch.optim.Optimizer]]:
+    """Each optimizer once, named after the first phase that uses it."""
+    seen: set[int] = set()
+    for phase in training.phases:
+        if id(phase.optimizer) not in seen:
+            seen.add(id(phase.optimizer))
+            yield phase.name, phase.optimizer
+
+
+def _about(resolved: Resolved, licence: str, trained_on: str) -> About:
+    return About(
+        model=resolved.model,
+        role="generator",
+        config=msgspec.to_builtins(resolved.config),
+        images=0,
+        licence=licence,
+        trained_on=trained_on,
+        zoo_version=version("zoo-core"),
+    )
+
+
+def _non_finite(
+    phase: Phase, terms: Mapping[str, Tensor], norm: Tensor, progress: Progress
+) -> NonFiniteError:
+    values = ", ".join(f"{name} {float(value):g}" for name, value in terms.items())
+    return NonFiniteError(
+        f"phase {phase.name!r} is not finite after {progress.images} images "
+        f"({values}, gradient norm {float(norm):g}); nothing was updated with it",
+        hint="a lower learning rate",
+    )

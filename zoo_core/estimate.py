@@ -1,0 +1,80 @@
+"""What a run would cost on this machine, measured over a few steps on random pictures."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from zoo_core.config import Resolved
+from zoo_core.engine import Training, blueprint, build, step
+from zoo_core.interfaces import Batch
+from zoo_core.noise import SeededNoise
+from zoo_core.runtime import Runtime
+from zoo_core.spec import ModelSpec
+
+STEPS = 4
+
+
+def estimate(spec: ModelSpec, resolved: Resolved) -> dict[str, Any]:
+    """Parameters, floating-point operations of one generated picture, speed, hours and memory of the run."""
+    runtime = Runtime.detect(resolved.run.device, resolved.run.precision)
+    training = build(spec, resolved, runtime)
+    batch = random_batch(training, resolved.run.batch_size, runtime)
+    step(training, batch, resolved.run, runtime)  # the first one also sets things up
+    started = time.perf_counter()
+    for _ in range(STEPS):
+        step(training, batch, resolved.run, runtime)
+    float(next(training.networks.generator.parameters()).sum())  # wait for the device
+    rate = STEPS * len(batch) / (time.perf_counter() - started)
+    return {
+        "runtime": str(runtime),
+        "parameters": {role: parameter_count(n) for role, n in training.networks.named()},
+        "generator_flops_per_image": generator_flops(spec, resolved),
+        "images_per_second": round(rate, 1),
+        "hours": round(resolved.run.images / rate / 3600, 2),
+        "peak_memory_bytes": peak_memory(runtime),
+    }
+
+
+def random_batch(training: Training, size: int, runtime: Runtime) -> Batch:
+    """A batch of noise of the shapes that the generator asks for."""
+    generator = training.networks.generator
+
+    def pictures(shape: tuple[int, int, int]) -> torch.Tensor:
+        return runtime.place_images(torch.randint(0, 256, (size, *shape), dtype=torch.uint8))
+
+    source, classes = generator.source_shape, generator.num_classes
+    return Batch(
+        images=pictures(generator.image_shape),
+        labels=torch.randint(classes, (size,), device=runtime.device) if classes else None,
+        source=None if source is None else pictures(source),
+        ids=torch.arange(size),
+    )
+
+
+def generator_flops(spec: ModelSpec, resolved: Resolved) -> int:
+    """Of one picture, a multiplication and an addition counted as two; computed without doing the work."""
+    generator = blueprint(spec, resolved.config)
+    if generator.source_shape is not None or generator.num_classes:
+        return 0  # needs an input that depends on the task
+    with FlopCounterMode(display=False) as counter, torch.device("meta"):
+        generator.generate(SeededNoise([0]))
+    return counter.get_total_flops()
+
+
+def peak_memory(runtime: Runtime) -> int:
+    """Bytes: of the device where it can tell, else of this process."""
+    if runtime.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(runtime.device)
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Trainable numbers in a network."""
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)

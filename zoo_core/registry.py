@@ -1,0 +1,58 @@
+"""The catalogue of weights: registry files, ours and those of plugins, checked and looked up by `model.tag`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from zoo_core.config import read_yaml
+from zoo_core.errors import ConfigError
+from zoo_core.plugins import Catalogue, Owned, Plugins, Problem
+from zoo_core.spec import WeightsEntry
+
+SCHEMA = 1
+
+
+class RegistryFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The content of a registry file."""
+
+    schema: int
+    weights: tuple[WeightsEntry, ...]
+
+
+def resident_registry() -> Path:
+    """The registry that comes with the zoo: beside the package in a checkout, inside it when installed."""
+    here = Path(__file__).resolve().parent
+    inside = here / "registry.yaml"
+    return inside if inside.is_file() else here.parent / "registry.yaml"
+
+
+def read_registry(path: Path) -> tuple[WeightsEntry, ...]:
+    """Every entry of a registry file. Raises ConfigError for the first thing that is wrong with it."""
+    try:
+        file = msgspec.convert(read_yaml(path), RegistryFile)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    if file.schema != SCHEMA:
+        raise ConfigError(f"{path} has schema {file.schema}, this zoo reads {SCHEMA}")
+    names = [entry.name for entry in file.weights]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"{path} lists {name!r} twice")
+    return file.weights
+
+
+def load_registry(plugins: Plugins) -> Catalogue[WeightsEntry]:
+    """All registered weights. A plugin's registry that cannot be read becomes a problem of that plugin."""
+    catalogue: Catalogue[WeightsEntry] = Catalogue("weights file, run folder or registered name", "zoo list")
+    catalogue.owned += [Owned("zoo", "zoo-core", e) for e in read_registry(resident_registry())]
+    for owned in plugins.registries:
+        try:
+            entries = read_registry(owned.spec)
+        except ConfigError as error:
+            problem = Problem(owned.plugin, owned.distribution, "zoo_registries", str(error))
+            plugins.problems.append(problem)
+            continue
+        catalogue.owned += [Owned(owned.plugin, owned.distribution, entry) for entry in entries]
+    return catalogue

@@ -1,0 +1,123 @@
+"""The folder of a run: its configuration, its log, and the promise that one process at a time writes to it.
+
+    runs/dcgan.critters32/
+      config.json            the resolved configuration
+      log.jsonl              one line every `log_every` images; holds no times, so that a resume repeats its bytes
+      timing.jsonl           when each of those lines was written, and how fast the run was
+      samples/*.png          a grid of fixed seeds every `sample_every` images
+      checkpoints/<images>/  all that a resume needs; see checkpoint.py
+      generator.safetensors  the averaged generator of the last checkpoint
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from zoo_core.config import Resolved, RunConfig
+from zoo_core.errors import InputError
+
+GENERATOR = "generator.safetensors"
+
+
+class RunFolder:
+    """Opens, compares and appends; creates nothing before `start`."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.config = path / "config.json"
+        self.log = path / "log.jsonl"
+        self.timing = path / "timing.jsonl"
+        self.samples = path / "samples"
+        self.checkpoints = path / "checkpoints"
+        self.generator = path / GENERATOR
+
+    def check(self, resolved: Resolved) -> None:
+        """Raise InputError if the folder belongs to a run with another configuration, showing the difference."""
+        if not self.config.exists():
+            if self.path.exists() and (not self.path.is_dir() or any(self._foreign())):
+                raise InputError(f"{self.path} exists and is not a run", hint="--run-dir NEW_FOLDER")
+            return
+        before, now = self.read_config(), resolved.to_json()
+        free = {("run", key) for key in RunConfig.FREE}
+        differences = [
+            f"{key}: {before[part].get(key)!r} there, {now[part].get(key)!r} here"
+            for part in ("config", "run")
+            for key in sorted(before[part].keys() | now[part].keys())
+            if (part, key) not in free and before[part].get(key) != now[part].get(key)
+        ]
+        if before["model"] != now["model"]:
+            differences = [f"model: {before['model']} there, {now['model']} here"]
+        if differences:
+            raise InputError(
+                f"{self.path} belongs to a run with another configuration: {', '.join(differences)}",
+                hint="--run-dir NEW_FOLDER, or --tag NEW_TAG",
+            )
+
+    def start(self, resolved: Resolved) -> None:
+        """Create the folder and write the configuration."""
+        try:
+            self.samples.mkdir(parents=True, exist_ok=True)
+            self.checkpoints.mkdir(exist_ok=True)
+            text = json.dumps(resolved.to_json(), indent=2) + "\n"
+            temporary = self.config.with_suffix(".tmp")
+            temporary.write_text(text)
+            temporary.replace(self.config)
+        except OSError as error:
+            raise InputError(
+                f"cannot write to the run folder {self.path}: {error.strerror}", hint="--run-dir FOLDER"
+            ) from None
+
+    def read_config(self) -> dict[str, Any]:
+        """The configuration as written. Raises InputError if it is not there or damaged."""
+        try:
+            values = json.loads(self.config.read_text())
+            if not all(isinstance(values[part], dict) for part in ("config", "run")):
+                raise ValueError("not the configuration of a run")
+            return {"model": str(values["model"]), **values}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"cannot read {self.config}: {error}") from None
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for this process. Raises InputError if another one has it (where the system can tell)."""
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            yield
+            return
+        with (self.path / ".lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.seek(0)
+                owner = file.read().strip() or "unknown"
+                raise InputError(f"another process (pid {owner}) is training in {self.path}") from None
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+
+    def log_bytes(self) -> int:
+        """The length of log.jsonl now; a checkpoint remembers it."""
+        return self.log.stat().st_size if self.log.exists() else 0
+
+    def cut_log(self, length: int) -> None:
+        """Forget what was logged after the checkpoint that a run goes on from."""
+        if self.log_bytes() > length:
+            os.truncate(self.log, length)
+
+    @staticmethod
+    def append(path: Path, record: Mapping[str, Any]) -> None:
+        """Add one line of JSON."""
+        with path.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def _foreign(self) -> Iterator[Path]:
+        """What lies in the folder and was not put there by a start that was cut short."""
+        ours = {".lock", "samples", "checkpoints", "config.tmp"}
+        return (entry for entry in self.path.iterdir() if entry.name not in ours)

@@ -1,0 +1,87 @@
+"""Device, precision, memory format, rank and world: the one place that knows them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from zoo_core.errors import InputError
+from zoo_core.noise import stream_key
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How this process computes. Parameters, optimizers and averages are float32 in every precision."""
+
+    device: torch.device
+    dtype: torch.dtype  # of matrix products and convolutions: float32 or bfloat16
+    memory_format: torch.memory_format
+    rank: int = 0
+    world: int = 1
+
+    @classmethod
+    def detect(cls, device: str = "auto", precision: str = "auto") -> Runtime:
+        """The best this machine has, or what was asked for. Raises InputError for a device that is not here."""
+        chosen = _device(device)
+        half = precision == "bf16" or (precision == "auto" and has_bfloat16_units(chosen))
+        # Channels last is what oneDNN and tensor cores compute in; it saves a copy around every convolution.
+        layout = torch.contiguous_format if chosen.type == "mps" else torch.channels_last
+        if chosen.type == "cuda":  # the same kernel in every process, or a resume is not exact
+            torch.backends.cudnn.deterministic = True
+            torch.backends.cudnn.benchmark = False
+        return cls(chosen, torch.bfloat16 if half else torch.float32, layout)
+
+    def place(self, module: Module) -> Module:
+        """Move a network to the device, its convolution weights into the memory format."""
+        return module.to(device=self.device, memory_format=self.memory_format)
+
+    def place_images(self, images: Tensor) -> Tensor:
+        """uint8 [N, C, H, W] in 0..255 to float32 in [-1, 1] on the device."""
+        images = images.to(self.device, non_blocking=True)
+        return images.to(torch.float32, memory_format=self.memory_format).div_(127.5).sub_(1)
+
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
+        """Compute in `dtype` where that is safe; a null context in float32."""
+        if self.dtype is torch.float32:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, self.dtype)
+
+    def seed(self, seed: int, images: int) -> None:
+        """Renew the device's own generator, which in-network noise draws from, for the step at `images`."""
+        torch.manual_seed(stream_key(seed, "network", images, self.rank) >> 1)  # int64 is what it takes
+
+    def __str__(self) -> str:
+        threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
+        return f"{self.device}, {'bf16' if self.dtype is torch.bfloat16 else 'fp32'}{threads}"
+
+
+def has_bfloat16_units(device: torch.device) -> bool:
+    """Whether bfloat16 is fast there: CUDA 8.0 and up, CPUs with AMX or AVX512-BF16."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return False
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        if torch.cuda.is_available():
+            name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+        else:
+            name = "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"cannot use the device {name!r} ({reason})", hint="--set device=cpu") from None
+    return device

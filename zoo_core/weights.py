@@ -1,0 +1,187 @@
+"""What a safetensors file says of itself, read with the standard library and believed only after checking.
+
+The safetensors parser accepts duplicate tensor names (the last wins), extra fields and any name; two parsers that
+disagree are an attack. So the header is parsed here first, strictly, before any tensor is allocated.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from zoo_core.errors import InputError, WeightsError
+from zoo_core.runs import GENERATOR
+
+FORMAT = 1  # of the record under the metadata key "zoo"
+MAX_HEADER_BYTES = 10 << 20
+DTYPE_BYTES = {
+    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1,
+}  # fmt: skip
+_TENSOR_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-/]{0,255}")
+
+
+class TensorInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One tensor's entry: its bytes are `data_offsets` of what follows the header."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data_offsets: tuple[int, int]
+
+
+class Header(msgspec.Struct, frozen=True):
+    """The checked header of a safetensors file."""
+
+    tensors: Mapping[str, TensorInfo]
+    metadata: Mapping[str, str]
+
+
+class About(msgspec.Struct, frozen=True, kw_only=True):
+    """What a weights file of the zoo says about itself."""
+
+    model: str
+    role: str  # generator, discriminator, feature_extractor
+    config: Mapping[str, Any]
+    images: int  # images seen in training
+    licence: str  # SPDX identifier
+    trained_on: str
+    zoo_version: str
+    format: int = FORMAT
+
+
+def is_path(name: str | Path) -> bool:
+    """Whether `name` is a path rather than a registered name: it can be nothing else, or it has a slash and exists."""
+    if isinstance(name, Path) or name.startswith(("~", ".", "/")) or "\\" in name:
+        return True
+    return name.endswith(".safetensors") or ("/" in name and Path(name).exists())
+
+
+def weights_path(name: str | Path) -> Path:
+    """The weights file at a path, which may be the folder of a run. Raises InputError if there is none."""
+    path = Path(name).expanduser()
+    file = path / GENERATOR if path.is_dir() else path
+    if not file.is_file():
+        what = f"no {GENERATOR} in the folder {path}" if path.is_dir() else f"no file {path}"
+        raise InputError(what, hint="zoo list")
+    return file
+
+
+def read_header(path: Path) -> Header:
+    """The checked header of the file at `path`. Raises WeightsError, one line that starts with the path."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+            length = int.from_bytes(start, "little")
+            size = path.stat().st_size
+            rest = file.read(length) if length <= min(MAX_HEADER_BYTES, size - 8) else b""
+    except OSError as error:
+        raise WeightsError(f"cannot read {path}: {error.strerror}") from None
+    return parse_header(start + rest, size, str(path))
+
+
+def parse_header(data: bytes, size: int, name: str) -> Header:
+    """The header at the start of `data`, the beginning of a file `name` of `size` bytes."""
+    if data[:4] == b"PK\x03\x04" or data[:1] == b"\x80":
+        raise WeightsError(
+            f"{name} is a pickle (torch.save), which can run code when it is opened",
+            allowed="safetensors files only",
+        )
+    length = int.from_bytes(data[:8], "little")
+    if size < 8 or not 2 <= length <= size - 8:
+        raise WeightsError(f"{name} is no safetensors file: its header would end after the file")
+    if length > MAX_HEADER_BYTES:
+        raise WeightsError(
+            f"{name} has a header of {length} bytes", allowed=f"{MAX_HEADER_BYTES} bytes"
+        )
+    entries = _parse_json(data[8 : 8 + length], name)
+    metadata = entries.pop("__metadata__", {})
+    try:
+        header = Header(
+            tensors=msgspec.convert(entries, dict[str, TensorInfo]),
+            metadata=msgspec.convert(metadata, dict[str, str]),
+        )
+    except msgspec.ValidationError as error:
+        raise WeightsError(f"{name} has a malformed header: {error}") from None
+    _check_layout(header, size - 8 - length, name)
+    return header
+
+
+def about(header: Header, name: str) -> About:
+    """The zoo's own record in a header. Raises WeightsError when there is none, or a newer one."""
+    text = header.metadata.get("zoo")
+    if text is None:
+        raise WeightsError(f"{name} is a safetensors file, but not one that the zoo wrote")
+    try:
+        record = msgspec.json.decode(text.encode(), type=About)
+    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+        raise WeightsError(f"{name} describes itself wrongly: {error}") from None
+    if record.format > FORMAT:
+        raise WeightsError(
+            f"{name} has format {record.format}, this zoo reads {FORMAT}", hint="upgrade zoo-core"
+        )
+    return record
+
+
+def check_tensors(
+    header: Header,
+    expected: Mapping[str, tuple[str, tuple[int, ...]]],  # name -> (dtype as in DTYPE_BYTES, shape)
+    name: str,
+) -> None:
+    """Raise WeightsError unless the header holds exactly the `expected` tensors."""
+    missing = sorted(expected.keys() - header.tensors.keys())
+    extra = sorted(header.tensors.keys() - expected.keys())
+    if missing or extra:
+        first = f"{missing[0]!r} is missing" if missing else f"{extra[0]!r} is not part of it"
+        raise WeightsError(
+            f"{name} does not fit the architecture: {first} "
+            f"({len(missing)} tensors missing, {len(extra)} too many)"
+        )
+    for key, (dtype, shape) in expected.items():
+        found = header.tensors[key]
+        if (found.dtype, found.shape) != (dtype, shape):
+            raise WeightsError(
+                f"{name} does not fit the architecture at {key!r}",
+                given=f"{found.dtype} {list(found.shape)}",
+                allowed=f"{dtype} {list(shape)}",
+            )
+
+
+def _parse_json(text: bytes, name: str) -> dict[str, Any]:
+    def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = [key for key, _ in pairs]
+        if len(keys) != len(set(keys)):
+            raise ValueError(f"{next(key for key in keys if keys.count(key) > 1)!r} stands twice")
+        return dict(pairs)
+
+    try:
+        entries = json.loads(text.decode("utf-8"), object_pairs_hook=no_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{name} has a malformed header: {error}") from None
+    if not isinstance(entries, dict):
+        raise WeightsError(f"{name} has a malformed header: not a mapping")
+    return entries
+
+
+def _check_layout(header: Header, data_bytes: int, name: str) -> None:
+    """Every tensor has a sane name, a known dtype and exactly its bytes; together they fill the file."""
+    end = 0
+    for key, info in sorted(header.tensors.items(), key=lambda item: item[1].data_offsets):
+        if not _TENSOR_NAME.fullmatch(key):
+            raise WeightsError(f"{name} holds a tensor with an unusable name: {key[:60]!r}")
+        if info.dtype not in DTYPE_BYTES or min(info.shape, default=0) < 0:
+            raise WeightsError(
+                f"{name} holds an unusable tensor {key!r}: {info.dtype} {list(info.shape)}"
+            )
+        start, stop = info.data_offsets
+        if start != end or stop - start != math.prod(info.shape) * DTYPE_BYTES[info.dtype]:
+            raise WeightsError(f"{name} is damaged: the bytes of {key!r} are not where they should be")
+        end = stop
+    if end != data_bytes:
+        raise WeightsError(
+            f"{name} is damaged or truncated", given=f"{data_bytes} bytes of tensors", allowed=f"{end}"
+        )
