@@ -7,8 +7,8 @@ A checkpoint is a folder, written under a temporary name and renamed when it is 
     state.json            images seen, the length of the log, running sums of the loss terms
     MANIFEST.json         size and sha256 of the three, written last
 
-Files and folders are flushed to the disk before the rename and before any older checkpoint is removed, so at
-every moment a complete one exists. Nothing here is pickled.
+Files and folders are flushed to the disk before the rename and before any older checkpoint is
+removed, so at every moment a complete one exists. Nothing here is pickled.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ logger = logging.getLogger("zoo")
 
 Tensors = dict[str, Tensor]
 _DTYPES = {
-    torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64",
-    torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8", torch.bool: "BOOL",
+    torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
+    torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8",
+    torch.uint8: "U8", torch.bool: "BOOL",
 }  # fmt: skip
 
 
@@ -48,8 +49,8 @@ def save_weights(path: Path, network: nn.Module, about: About) -> None:
 def load_weights(data: bytes, name: str, build: Callable[[], nn.Module]) -> nn.Module:
     """The network that `build` makes, with the weights of a safetensors file `data`.
 
-    The header is compared with the architecture (names, dtypes, shapes) before memory is taken for either, then
-    every value is checked to be finite. Raises WeightsError that starts with `name`.
+    The header is compared with the architecture (names, dtypes, shapes) before memory is taken for
+    either, then every value is checked to be finite. Raises WeightsError that starts with `name`.
     """
     header = parse_header(data, len(data), name)
     with torch.device("meta"):
@@ -86,7 +87,9 @@ def plain(tensors: Mapping[str, Tensor]) -> Tensors:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Replace `path` by `data`, or leave it as it was. Raises CheckpointError (a full or read-only disk)."""
+    """Replace `path` by `data`, or leave it as it was. Raises CheckpointError (a full or read-only
+    disk).
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         _write_synced(temporary, data)
@@ -98,13 +101,15 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 class Checkpoints:
-    """The checkpoints of one run, by the number of images seen; at least `keep` of them are kept."""
+    """The checkpoints of one run, by the number of images seen; the last `keep` are kept."""
 
     def __init__(self, folder: Path, keep: int = 2):
         self.folder, self.keep = folder, keep
 
     def save(self, images: int, weights: Tensors, optim: Tensors, state: Mapping[str, Any]) -> Path:
-        """Write one checkpoint completely, then remove the oldest. Raises CheckpointError; older ones stay."""
+        """Write one checkpoint completely, then remove the oldest. Raises CheckpointError; older
+        ones stay.
+        """
         target = self.folder / f"{images:012d}"
         temporary = self.folder / f".{target.name}.tmp"
         files = {
@@ -112,7 +117,9 @@ class Checkpoints:
             "optim.safetensors": safetensors.torch.save(plain(optim)),
             "state.json": json.dumps(state, indent=1).encode(),
         }
-        manifest = {name: {"size": len(data), "sha256": _sha256(data)} for name, data in files.items()}
+        manifest = {
+            name: {"size": len(data), "sha256": _sha256(data)} for name, data in files.items()
+        }
         try:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
@@ -134,9 +141,11 @@ class Checkpoints:
         return target
 
     def load(self) -> tuple[Tensors, Tensors, dict[str, Any]] | None:
-        """Weights, optimizer tensors and state of the newest checkpoint that verifies; None if there is none.
+        """Weights, optimizer tensors and state of the newest checkpoint that verifies; None if
+        there is none.
 
-        One that does not verify is passed over with a warning. Raises CheckpointError when none of several does.
+        One that does not verify is passed over with a warning. Raises CheckpointError when none of
+        several does.
         """
         found = self.list()
         for path in reversed(found):
@@ -187,7 +196,7 @@ def optimizer_tensors(name: str, optimizer: torch.optim.Optimizer) -> Tensors:
 
 
 def restore_optimizer(name: str, optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
-    """The reverse: put back what `optimizer_tensors` took, in the memory layout of each parameter."""
+    """Put back what `optimizer_tensors` took, in the memory layout of each parameter."""
     parameters = _parameters(optimizer)
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():

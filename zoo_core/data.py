@@ -1,8 +1,9 @@
 """From pictures to batches: packed once, then read in an order that is a function of the seed.
 
-Every source is decoded, fitted and packed into one array of bytes the first time it is used. That finds every bad
-file before training rather than in the middle of it, and makes a step's data a copy of a few kilobytes. The
-packed array lies in the cache folder, named by what it was made from; deleting it costs only the time to redo it.
+Every source is decoded, fitted and packed into one array of bytes the first time it is used. That
+finds every bad file before training rather than in the middle of it, and makes a step's data a copy
+of a few kilobytes. The packed array lies in the cache folder, named by what it was made from;
+deleting it costs only the time to redo it.
 """
 
 from __future__ import annotations
@@ -74,8 +75,9 @@ class OpenedSource:
 def open_source(name: str, resolution: int, split: str, plugins: Plugins) -> OpenedSource:
     """The data set called `name`, or the pictures in the folder or zip file at that path.
 
-    A path has a slash, a leading dot or a suffix of .zip, or is the name of no data set. Raises UnknownNameError,
-    AmbiguousNameError (a data set and a folder of that name), DataError (no pictures there).
+    A path has a slash, a leading dot or a suffix of .zip, or is the name of no data set. Raises
+    UnknownNameError, AmbiguousNameError (a data set and a folder of that name), DataError (no
+    pictures there).
     """
     path = Path(name).expanduser()
     known = bool(plugins.datasets.claimants(name))
@@ -88,7 +90,9 @@ def open_source(name: str, resolution: int, split: str, plugins: Plugins) -> Ope
             )
         spec = plugins.datasets.get(name)
         if split not in spec.splits:
-            raise DataError(f"data set {name!r} has no split {split!r}", allowed=", ".join(spec.splits))
+            raise DataError(
+                f"data set {name!r} has no split {split!r}", allowed=", ".join(spec.splits)
+            )
         described = f"{spec.name}, {split} split: {spec.source}"
         return OpenedSource(spec.name, spec.open(resolution, split), spec.licence, described)
     if not looks_like_path and "/" not in name and not path.exists():
@@ -105,15 +109,16 @@ def pack(
     how: Fit = "crop",
     skip_bad: bool = False,  # leave bad pictures out instead of refusing the data set
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    cache: Path | None = None,  # None: the cache folder of this user
 ) -> PackedData:
     """The packed pictures of `source`, from the cache if they were packed before.
 
-    Raises DataError that names the first bad pictures and counts them, unless they are to be skipped; RunError
-    when the cache folder cannot be written.
+    Raises DataError that names the first bad pictures and counts them, unless they are to be
+    skipped; RunError when the cache folder cannot be written.
     """
     key = f"{source.fingerprint}:{resolution}:{channels}:{how}:{skip_bad}:{PACK_VERSION}"
     fingerprint = hashlib.sha256(key.encode()).hexdigest()[:24]
-    folder = cache_folder() / "data" / fingerprint
+    folder = (cache or cache_folder()) / "data" / fingerprint
     if not (folder / "index.json").is_file():
         try:
             _pack_into(folder, source, resolution, channels, how, skip_bad, on_progress)
@@ -155,7 +160,9 @@ def check_enough(count: int, batch_size: int) -> None:
 
 
 def check_fits(generator: Generator, data: PackedData) -> None:
-    """Raise DataError unless the pictures are what the generator has to learn; warn about unused labels."""
+    """Raise DataError unless the pictures are what the generator has to learn; warn about unused
+    labels.
+    """
     if generator.num_classes and data.labels is None:
         raise DataError(
             "the model is class-conditional and the pictures have no labels",
@@ -170,11 +177,15 @@ def check_fits(generator: Generator, data: PackedData) -> None:
     if generator.source_shape is not None and data.source is None:
         raise DataError("the model needs pairs of pictures", hint="zoo data list")
     if data.labels is not None and not generator.num_classes:
-        logger.warning("the pictures have %d classes, which this model does not use", len(data.classes))
+        logger.warning(
+            "the pictures have %d classes, which this model does not use", len(data.classes)
+        )
 
 
 def batches(data: PackedData, run: RunConfig, runtime: Runtime, images: int) -> Iterator[Batch]:
-    """Endless batches from global position `images` on; see `Order`. Workers change nothing but the speed."""
+    """Endless batches from global position `images` on; see `Order`. Workers change nothing but the
+    speed.
+    """
     order = Order(data, run)
     positions = range(images, 1 << 62, run.batch_size)
     if run.workers == 0:
@@ -182,7 +193,10 @@ def batches(data: PackedData, run: RunConfig, runtime: Runtime, images: int) -> 
     else:
         raw = iter(
             torch.utils.data.DataLoader(
-                order, sampler=positions, batch_size=None, num_workers=run.workers  # type: ignore[arg-type]
+                order,
+                sampler=positions,
+                batch_size=None,
+                num_workers=run.workers,  # type: ignore[arg-type]
             )
         )
     for pictures, source, labels, ids in raw:
@@ -200,7 +214,8 @@ _Raw = tuple[Tensor, Tensor | None, Tensor | None, Tensor]
 class Order(torch.utils.data.Dataset[_Raw]):
     """What is shown when: `order[p]` is the batch whose first picture has global position p.
 
-    Each epoch is another shuffle, a function of (seed, epoch); whether a picture is mirrored, of (seed, position).
+    Each epoch is another shuffle, a function of (seed, epoch); whether a picture is mirrored, of
+    (seed, position).
     """
 
     def __init__(self, data: PackedData, run: RunConfig):
@@ -227,7 +242,7 @@ class Order(torch.utils.data.Dataset[_Raw]):
 
     def _epoch(self, epoch: int) -> NDArray[np.int64]:
         if epoch not in self._epochs:
-            self._epochs = {  # a batch touches two epochs at most, unless it is larger than the data set
+            self._epochs = {  # a batch is never larger than the data set: it touches two epochs
                 e: shuffle for e, shuffle in self._epochs.items() if e >= epoch - 1
             }
             self._epochs[epoch] = permutation(self.run.seed, "order", epoch, len(self.data))
@@ -286,7 +301,9 @@ def _write_arrays(
     if bad and not skip_bad:
         raise _refusal(bad, len(source))
     if not names:
-        raise DataError(f"none of {len(source)} pictures can be read", given=f"{bad[0].name}: {bad[0].reason}")
+        raise DataError(
+            f"none of {len(source)} pictures can be read", given=f"{bad[0].name}: {bad[0].reason}"
+        )
     (folder / "names.json").write_text(json.dumps(names))
     shape = [len(names), channels, resolution, resolution]
     paired = {"source": shape} if source.paired else {}
@@ -300,7 +317,9 @@ def _write_arrays(
 def _read_all(
     source: PictureSource, resolution: int, channels: int, how: Fit
 ) -> Iterator[Picture | BadPicture]:
-    """Every picture fitted, in order, read by as many threads as there are cores (decoders release the lock)."""
+    """Every picture fitted, in order, read by as many threads as there are cores (decoders release
+    the lock).
+    """
 
     def read(index: int) -> Picture | BadPicture:
         try:
@@ -316,7 +335,9 @@ def _read_all(
 
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
-        for start in range(0, len(source), 64 * workers):  # bounds what is decoded but not yet written
+        for start in range(
+            0, len(source), 64 * workers
+        ):  # bounds what is decoded but not yet written
             yield from pool.map(read, range(start, min(start + 64 * workers, len(source))))
 
 

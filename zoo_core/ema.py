@@ -27,7 +27,7 @@ class EMA:
 
     @torch.no_grad()
     def update(self, images: int, batch_size: int) -> None:
-        """Move towards the live network, `images` into the run, the last `batch_size` of them new."""
+        """Move towards the live network; `images` were seen, the last `batch_size` of them new."""
         weight = 1 - decay(images, batch_size, self.half_life, self.rampup)
         averaged: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
         # Looked up every time: moving a network to a device puts other tensors into it.

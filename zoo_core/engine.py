@@ -1,8 +1,8 @@
 """The one training loop. It knows phases; it does not know which family of model it trains.
 
-Progress is counted in images seen. What happens at a step is a function of the configuration and of that count:
-no generator, loader or sampler has a state of its own. So k steps, a kill and n - k steps leave the same bytes as
-n steps, and to resume is to give the same command again.
+Progress is counted in images seen. What happens at a step is a function of the configuration and of
+that count: no generator, loader or sampler has a state of its own. So k steps, a kill and n - k
+steps leave the same bytes as n steps, and to resume is to give the same command again.
 """
 
 from __future__ import annotations
@@ -87,10 +87,12 @@ def train(
     trained_on: str,  # what the weights will say about the pictures
     notify: Notify = lambda hook, **arguments: None,
 ) -> int:
-    """Train until `images` images were seen, going on from the newest checkpoint; returns images seen.
+    """Train until `images` images were seen, going on from the newest checkpoint; returns images
+    seen.
 
-    Raises Interrupted after a signal (the run is saved), NonFiniteError before a bad step moves anything,
-    InputError when the folder or the data belong to another run, RunError when files cannot be written.
+    Raises Interrupted after a signal (the run is saved), NonFiniteError before a bad step moves
+    anything, InputError when the folder or the data belong to another run, RunError when files
+    cannot be written.
     """
     settings = resolved.run
     check_enough(len(data), settings.batch_size)
@@ -123,7 +125,10 @@ def train(
         try:
             loop(training, run, restored)
         except OSError as problem:
-            error = RunError(f"the run cannot write its files: {problem}", hint="make room, then the same command")
+            error = RunError(
+                f"the run cannot write its files: {problem}",
+                hint="make room, then the same command",
+            )
             raise error from problem
         except BaseException as problem:
             error = problem
@@ -134,7 +139,9 @@ def train(
 
 
 def loop(training: Training, run: Run, restored: bool) -> None:
-    """Upkeep, then a step, until the images are seen. Upkeep comes first, so that neither end is special."""
+    """Upkeep, then a step, until the images are seen. Upkeep comes first, so that neither end is
+    special.
+    """
     settings = run.resolved.run
     stream = batches(run.data, settings, run.runtime, training.images)
     clock = _Clock(training.images)
@@ -165,7 +172,9 @@ def loop(training: Training, run: Run, restored: bool) -> None:
             step(training, batch, settings, run.runtime)
         except NonFiniteError as error:
             names = ", ".join(run.data.names(batch.ids.tolist()[:4]))
-            raise NonFiniteError(f"{error.what}; the batch began with {names}", hint=error.hint) from None
+            raise NonFiniteError(
+                f"{error.what}; the batch began with {names}", hint=error.hint
+            ) from None
 
 
 def step(training: Training, batch: Batch, settings: RunConfig, runtime: Runtime) -> None:
@@ -214,7 +223,7 @@ def blueprint(spec: ModelSpec, config: ModelConfig) -> Generator:
 
 
 def build(spec: ModelSpec, resolved: Resolved, runtime: Runtime) -> Training:
-    """Networks, phases and the average of a run that has seen nothing yet; a function of the seed."""
+    """Networks, phases and average of a run that has seen nothing yet; a function of the seed."""
     settings = resolved.run
     torch.manual_seed(stream_key(settings.seed, "initialization") >> 1)
     generator = spec.build_generator(resolved.config)
@@ -223,7 +232,11 @@ def build(spec: ModelSpec, resolved: Resolved, runtime: Runtime) -> Training:
     for _, network in networks.named():
         runtime.place(network).train()
     phases = spec.build_phases(networks, resolved.config)
-    ema = EMA(generator, settings.ema_half_life, settings.ema_rampup) if settings.ema_half_life else None
+    ema = (
+        EMA(generator, settings.ema_half_life, settings.ema_rampup)
+        if settings.ema_half_life
+        else None
+    )
     return Training(networks, phases, ema)
 
 
@@ -261,7 +274,7 @@ def restore(training: Training, run: Run) -> bool:
     own = _weights(training)
     if own.keys() != weights.keys() or any(own[key].shape != weights[key].shape for key in own):
         raise CheckpointError(
-            f"the checkpoints in {run.folder.path} were made by another version of {run.info.model}",
+            f"the checkpoints in {run.folder.path} do not fit this version of {run.info.model}",
             given=f"zoo-core {state['zoo_version']}",
             hint="--run-dir NEW_FOLDER",
         )
@@ -277,7 +290,7 @@ def restore(training: Training, run: Run) -> bool:
 
 
 def log(training: Training, run: Run, clock: _Clock) -> dict[str, float]:
-    """Write the mean of every term since the last line, and, in another file, how long that took."""
+    """Write the mean of every term since the last line and, in another file, how long it took."""
     means = {name: float(total) / count for name, (total, count) in training.terms.items()}
     training.terms = {}
     run.folder.append(run.folder.log, {"images": training.images, **means})
@@ -349,8 +362,14 @@ def _weights(training: Training) -> Tensors:
     modules = dict(training.networks.named())
     if training.ema is not None:
         modules["ema"] = training.ema.network
-    modules |= {f"state.{phase.name}": phase.state for phase in training.phases if phase.state is not None}
-    return {f"{owner}.{key}": t for owner, module in modules.items() for key, t in module.state_dict().items()}
+    modules |= {
+        f"state.{phase.name}": phase.state for phase in training.phases if phase.state is not None
+    }
+    return {
+        f"{owner}.{key}": t
+        for owner, module in modules.items()
+        for key, t in module.state_dict().items()
+    }
 
 
 def _optimizers(training: Training) -> Iterator[tuple[str, torch.optim.Optimizer]]:

@@ -14,8 +14,8 @@
     ├── OfflineError                6   not on this machine, and the network is switched off
     └── Interrupted               130   SIGINT or SIGTERM; the run was saved
 
-A message is one line and has up to four parts: what happened, what was given, what is allowed, what to type
-next. None of these derives from KeyError, whose text is printed in quotes.
+A message is one line and has up to four parts: what happened, what was given, what is allowed, what
+to type next. None of these derives from KeyError, whose text is printed in quotes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from collections.abc import Iterable
 
 
 class ZooError(Exception):
-    """What happened, and as far as it helps: what was `given`, what is `allowed`, what to type next (`hint`)."""
+    """What happened, and as far as it helps: what was `given`, what is `allowed`, what to type next
+    (`hint`).
+    """
 
     exit_code = 1
 

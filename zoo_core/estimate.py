@@ -20,7 +20,9 @@ STEPS = 4
 
 
 def estimate(spec: ModelSpec, resolved: Resolved) -> dict[str, Any]:
-    """Parameters, floating-point operations of one generated picture, speed, hours and memory of the run."""
+    """Parameters, floating-point operations of one generated picture, speed, hours and memory of
+    the run.
+    """
     runtime = Runtime.detect(resolved.run.device, resolved.run.precision)
     training = build(spec, resolved, runtime)
     batch = random_batch(training, resolved.run.batch_size, runtime)
@@ -28,7 +30,7 @@ def estimate(spec: ModelSpec, resolved: Resolved) -> dict[str, Any]:
     started = time.perf_counter()
     for _ in range(STEPS):
         step(training, batch, resolved.run, runtime)
-    float(next(training.networks.generator.parameters()).sum())  # wait for the device
+    float(next(training.networks.generator.parameters()).detach().sum())  # wait for the device
     rate = STEPS * len(batch) / (time.perf_counter() - started)
     return {
         "runtime": str(runtime),
@@ -57,7 +59,9 @@ def random_batch(training: Training, size: int, runtime: Runtime) -> Batch:
 
 
 def generator_flops(spec: ModelSpec, resolved: Resolved) -> int:
-    """Of one picture, a multiplication and an addition counted as two; computed without doing the work."""
+    """Of one picture, a multiplication and an addition counted as two; computed without doing the
+    work.
+    """
     generator = blueprint(spec, resolved.config)
     if generator.source_shape is not None or generator.num_classes:
         return 0  # needs an input that depends on the task

@@ -1,7 +1,7 @@
 """What a generator, a discriminator, a feature extractor and a training phase are.
 
-A class here is abstract and never instantiated; a plugin's class is final and never subclassed. Shapes are
-N images, C channels, H by W pixels; images are float32 in [-1, 1] unless said otherwise.
+A class here is abstract and never instantiated; a plugin's class is final and never subclassed.
+Shapes are N images, C channels, H by W pixels; images are float32 in [-1, 1] unless said otherwise.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ SAMPLE_BATCH = 64  # images that `sample` makes at once, to bound its memory
 class Generator(nn.Module, ABC):
     """Makes pictures: from seeds (a latent model) or from other pictures (a translator).
 
-    A subclass sets `image_shape` and `num_classes`, and `source_shape` if it translates; it implements
-    `generate`. Labels are needed exactly when `num_classes` is above 0.
+    A subclass sets `image_shape` and `num_classes`, and `source_shape` if it translates; it
+    implements `generate`. Labels are needed exactly when `num_classes` is above 0.
     """
 
     image_shape: tuple[int, int, int]  # C, H, W
     num_classes: int = 0
-    source_shape: tuple[int, int, int] | None = None  # C, H, W of a source picture, None for a latent model
+    source_shape: tuple[int, int, int] | None = (
+        None  # C, H, W of a source picture, None for a latent model
+    )
 
     @abstractmethod
     def generate(
@@ -50,10 +52,12 @@ class Generator(nn.Module, ABC):
         source: Tensor | None = None,
         truncation: float = 1.0,
     ) -> Tensor:
-        """One picture a seed: float32 [N, C, H, W] in [-1, 1], on the generator's device, in evaluation mode.
+        """One picture a seed: float32 [N, C, H, W] in [-1, 1], on the generator's device, in
+        evaluation mode.
 
-        Picture i depends on `seeds[i]`, `labels[i]` and `source[i]` alone, whatever else is asked for with it.
-        Raises InputError when labels or source pictures are missing, superfluous or of the wrong shape.
+        Picture i depends on `seeds[i]`, `labels[i]` and `source[i]` alone, whatever else is asked
+        for with it. Raises InputError when labels or source pictures are missing, superfluous or of
+        the wrong shape.
         """
         seeds = [int(seed) for seed in seeds]
         labels = self._checked_labels(labels, len(seeds))
@@ -77,14 +81,22 @@ class Generator(nn.Module, ABC):
 
     def _checked_labels(self, labels: Sequence[int] | Tensor | None, rows: int) -> Tensor | None:
         if (labels is None) != (self.num_classes == 0):
-            need = f"a label in 0..{self.num_classes - 1} a seed" if self.num_classes else "no labels"
-            raise InputError(f"{type(self).__name__} takes {need}", given="none" if labels is None else "labels")
+            need = (
+                f"a label in 0..{self.num_classes - 1} a seed" if self.num_classes else "no labels"
+            )
+            raise InputError(
+                f"{type(self).__name__} takes {need}", given="none" if labels is None else "labels"
+            )
         if labels is None:
             return None
         labels = torch.as_tensor(labels, dtype=torch.int64)
-        if labels.shape != (rows,) or (rows and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes):
+        if labels.shape != (rows,) or (
+            rows and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes
+        ):
             raise InputError(
-                f"{rows} seeds need {rows} labels", given=labels.tolist(), allowed=f"0..{self.num_classes - 1}"
+                f"{rows} seeds need {rows} labels",
+                given=labels.tolist(),
+                allowed=f"0..{self.num_classes - 1}",
             )
         return labels
 
@@ -92,7 +104,9 @@ class Generator(nn.Module, ABC):
         expected = None if self.source_shape is None else (rows, *self.source_shape)
         given = None if source is None else tuple(source.shape)
         if given != expected:
-            raise InputError("source pictures do not fit", given=given or "none", allowed=expected or "none")
+            raise InputError(
+                "source pictures do not fit", given=given or "none", allowed=expected or "none"
+            )
         return source
 
 
@@ -100,15 +114,20 @@ class Discriminator(nn.Module, ABC):
     """Judges pictures: the larger the logit, the more real it takes a picture to be."""
 
     @abstractmethod
-    def forward(self, images: Tensor, *, labels: Tensor | None = None, source: Tensor | None = None) -> Tensor:
-        """Logits, never probabilities: float32, N first ([N], or [N, ...] when every patch is judged)."""
+    def forward(
+        self, images: Tensor, *, labels: Tensor | None = None, source: Tensor | None = None
+    ) -> Tensor:
+        """Logits, never probabilities: float32, N first ([N], or [N, ...] when every patch is
+        judged).
+        """
 
 
 class FeatureExtractor(nn.Module, ABC):
     """A frozen network that turns pictures into features; it owns its resize and its normalization.
 
-    A subclass sets `width`, and `channels` with `strides` (shallow to deep) if it offers feature maps.
-    `fingerprint` names weights, resize and dtype: numbers measured under different ones cannot be compared.
+    A subclass sets `width`, and `channels` with `strides` (shallow to deep) if it offers feature
+    maps. `fingerprint` names weights, resize and dtype: numbers measured under different ones
+    cannot be compared.
     """
 
     width: int
@@ -118,11 +137,13 @@ class FeatureExtractor(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
-        """Pooled float32 features [N, D] of uint8 images in 0..255, or of float images in [-1, 1]."""
+        """Pooled float32 features [N, D] of images: uint8 in 0..255, or float in [-1, 1]."""
 
     @abstractmethod
     def feature_maps(self, images: Tensor) -> list[Tensor]:
-        """One map [N, C_i, H_i, W_i] for each entry of `channels`; differentiable with respect to the images."""
+        """One map [N, C_i, H_i, W_i] for each entry of `channels`; differentiable with respect to
+        the images.
+        """
 
     def train(self, mode: bool = True) -> FeatureExtractor:
         """Stay frozen and in evaluation mode whatever the parent module does."""
@@ -159,7 +180,9 @@ class Batch:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands: what schedules, latents and everything random may depend on, and nothing else."""
+    """Where a run stands: what schedules, latents and everything random may depend on, and nothing
+    else.
+    """
 
     images: int  # images seen before this step
     noise: SeededNoise  # a row for every image of this step's batch
@@ -169,9 +192,10 @@ class Progress:
 class Phase:
     """One optimizer step of a training step: what moves, how, and by which loss.
 
-    `loss` returns named scalar terms; the one called "loss" is minimized, all of them are logged. Gradients go to
-    the parameters of `module` only, so a loss need not freeze the other networks; what it computed with gradients
-    it may hand to the next phase of the same step. Phases may share an optimizer, as a lazy regularizer does.
+    `loss` returns named scalar terms; the one called "loss" is minimized, all of them are logged.
+    Gradients go to the parameters of `module` only, so a loss need not freeze the other networks;
+    what it computed with gradients it may hand to the next phase of the same step. Phases may share
+    an optimizer, as a lazy regularizer does.
     """
 
     name: str
@@ -179,5 +203,7 @@ class Phase:
     optimizer: torch.optim.Optimizer
     loss: Callable[[Batch, Progress], Mapping[str, Tensor]]
     every: int = 1  # run in every n-th step only
-    schedule: Callable[[int], Mapping[str, float]] | None = None  # images seen -> optimizer settings such as lr
+    schedule: Callable[[int], Mapping[str, float]] | None = (
+        None  # images seen -> optimizer settings such as lr
+    )
     state: nn.Module | None = None  # buffers that have to survive a resume, such as a running mean

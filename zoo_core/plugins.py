@@ -84,7 +84,8 @@ class Catalogue(Generic[Spec]):
         """
         found = self.claimants(name)
         if not found:
-            raise UnknownNameError(self.kind, name, self.names(), hint=self.listing)
+            known = {*self.names(), *(_name(o.spec) for o in self.owned)}
+            raise UnknownNameError(self.kind, name, sorted(known), hint=self.listing)
         if len(found) > 1:
             spellings = ", ".join(f"{o.plugin}/{_name(o.spec)} ({o.distribution})" for o in found)
             raise AmbiguousNameError(

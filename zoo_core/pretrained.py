@@ -1,4 +1,6 @@
-"""`zoo.load`: a registered name, a weights file or a run folder becomes a generator that is ready to use."""
+"""`zoo.load`: a registered name, a weights file or a run folder becomes a generator that is ready
+to use.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +18,15 @@ from zoo_core.weights import About, about, is_path, parse_header, weights_path
 
 
 def load(name: str | Path, *, device: str = "cpu", plugins: Plugins | None = None) -> Generator:
-    """A generator in evaluation mode, without gradients, its weights verified; no code in the file is run.
+    """A generator in evaluation mode, without gradients, its weights verified; no code in the file
+    is run.
 
-    `name` is a registered `model.tag`, the path of a `.safetensors` file, or the folder of a run. Registered
-    weights are compared with the registry's sha256. `device` is "cpu", "cuda", "auto" and so on. `plugins` are
-    the ones to look in, by default all that are installed.
+    `name` is a registered `model.tag`, the path of a `.safetensors` file, or the folder of a run.
+    Registered weights are compared with the registry's sha256. `device` is "cpu", "cuda", "auto"
+    and so on. `plugins` are the ones to look in, by default all that are installed.
 
-    Raises UnknownNameError or AmbiguousNameError for a name, InputError for a path that is not there, and
-    WeightsError for a file that is damaged, unsafe, or does not fit its architecture.
+    Raises UnknownNameError or AmbiguousNameError for a name, InputError for a path that is not
+    there, and WeightsError for a file that is damaged, unsafe, or does not fit its architecture.
     """
     plugins = plugins or load_plugins()
     data, label = _read(name, plugins)

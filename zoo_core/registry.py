@@ -1,4 +1,6 @@
-"""The catalogue of weights: registry files, ours and those of plugins, checked and looked up by `model.tag`."""
+"""The catalogue of weights: registry files, ours and those of plugins, checked and looked up by
+`model.tag`.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +24,16 @@ class RegistryFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def resident_registry() -> Path:
-    """The registry that comes with the zoo: beside the package in a checkout, inside it when installed."""
+    """The registry that comes with the zoo: beside the package in a checkout, inside it when
+    installed.
+    """
     here = Path(__file__).resolve().parent
     inside = here / "registry.yaml"
     return inside if inside.is_file() else here.parent / "registry.yaml"
 
 
 def read_registry(path: Path) -> tuple[WeightsEntry, ...]:
-    """Every entry of a registry file. Raises ConfigError for the first thing that is wrong with it."""
+    """Every entry of a registry file. Raises ConfigError for the first thing wrong with it."""
     try:
         file = msgspec.convert(read_yaml(path), RegistryFile)
     except msgspec.ValidationError as error:
@@ -44,8 +48,12 @@ def read_registry(path: Path) -> tuple[WeightsEntry, ...]:
 
 
 def load_registry(plugins: Plugins) -> Catalogue[WeightsEntry]:
-    """All registered weights. A plugin's registry that cannot be read becomes a problem of that plugin."""
-    catalogue: Catalogue[WeightsEntry] = Catalogue("weights file, run folder or registered name", "zoo list")
+    """All registered weights. A plugin's registry that cannot be read becomes a problem of that
+    plugin.
+    """
+    catalogue: Catalogue[WeightsEntry] = Catalogue(
+        "weights file, run folder or registered name", "zoo list"
+    )
     catalogue.owned += [Owned("zoo", "zoo-core", e) for e in read_registry(resident_registry())]
     for owned in plugins.registries:
         try:

@@ -1,12 +1,13 @@
-"""The folder of a run: its configuration, its log, and the promise that one process at a time writes to it.
+"""The folder of a run: its configuration, its log, and the promise that one process at a time
+writes to it.
 
-    runs/dcgan.critters32/
-      config.json            the resolved configuration
-      log.jsonl              one line every `log_every` images; holds no times, so that a resume repeats its bytes
-      timing.jsonl           when each of those lines was written, and how fast the run was
-      samples/*.png          a grid of fixed seeds every `sample_every` images
-      checkpoints/<images>/  all that a resume needs; see checkpoint.py
-      generator.safetensors  the averaged generator of the last checkpoint
+runs/dcgan.critters32/
+  config.json            the resolved configuration
+  log.jsonl              one line every `log_every` images; no times, so a resume repeats its bytes
+  timing.jsonl           when each of those lines was written, and how fast the run was
+  samples/*.png          a grid of fixed seeds every `sample_every` images
+  checkpoints/<images>/  all that a resume needs; see checkpoint.py
+  generator.safetensors  the averaged generator of the last checkpoint
 """
 
 from __future__ import annotations
@@ -37,10 +38,14 @@ class RunFolder:
         self.generator = path / GENERATOR
 
     def check(self, resolved: Resolved) -> None:
-        """Raise InputError if the folder belongs to a run with another configuration, showing the difference."""
+        """Raise InputError if the folder belongs to a run with another configuration, showing the
+        difference.
+        """
         if not self.config.exists():
             if self.path.exists() and (not self.path.is_dir() or any(self._foreign())):
-                raise InputError(f"{self.path} exists and is not a run", hint="--run-dir NEW_FOLDER")
+                raise InputError(
+                    f"{self.path} exists and is not a run", hint="--run-dir NEW_FOLDER"
+                )
             return
         before, now = self.read_config(), resolved.to_json()
         free = {("run", key) for key in RunConfig.FREE}
@@ -54,7 +59,7 @@ class RunFolder:
             differences = [f"model: {before['model']} there, {now['model']} here"]
         if differences:
             raise InputError(
-                f"{self.path} belongs to a run with another configuration: {', '.join(differences)}",
+                f"{self.path} is a run with another configuration: {', '.join(differences)}",
                 hint="--run-dir NEW_FOLDER, or --tag NEW_TAG",
             )
 
@@ -69,7 +74,8 @@ class RunFolder:
             temporary.replace(self.config)
         except OSError as error:
             raise InputError(
-                f"cannot write to the run folder {self.path}: {error.strerror}", hint="--run-dir FOLDER"
+                f"cannot write to the run folder {self.path}: {error.strerror}",
+                hint="--run-dir FOLDER",
             ) from None
 
     def read_config(self) -> dict[str, Any]:
@@ -84,7 +90,9 @@ class RunFolder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run for this process. Raises InputError if another one has it (where the system can tell)."""
+        """Hold the run for this process. Raises InputError if another one has it (where the system
+        can tell).
+        """
         try:
             import fcntl
         except ImportError:  # Windows
@@ -96,7 +104,9 @@ class RunFolder:
             except OSError:
                 file.seek(0)
                 owner = file.read().strip() or "unknown"
-                raise InputError(f"another process (pid {owner}) is training in {self.path}") from None
+                raise InputError(
+                    f"another process (pid {owner}) is training in {self.path}"
+                ) from None
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()

@@ -18,7 +18,9 @@ Module = TypeVar("Module", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Runtime:
-    """How this process computes. Parameters, optimizers and averages are float32 in every precision."""
+    """How this process computes. Parameters, optimizers and averages are float32 in every
+    precision.
+    """
 
     device: torch.device
     dtype: torch.dtype  # of matrix products and convolutions: float32 or bfloat16
@@ -28,10 +30,12 @@ class Runtime:
 
     @classmethod
     def detect(cls, device: str = "auto", precision: str = "auto") -> Runtime:
-        """The best this machine has, or what was asked for. Raises InputError for a device that is not here."""
+        """The best this machine has, or what was asked for. Raises InputError for a device that is
+        not here.
+        """
         chosen = _device(device)
         half = precision == "bf16" or (precision == "auto" and has_bfloat16_units(chosen))
-        # Channels last is what oneDNN and tensor cores compute in; it saves a copy around every convolution.
+        # Channels last is what oneDNN and tensor cores compute in: no copies around convolutions.
         layout = torch.contiguous_format if chosen.type == "mps" else torch.channels_last
         if chosen.type == "cuda":  # the same kernel in every process, or a resume is not exact
             torch.backends.cudnn.deterministic = True
@@ -54,8 +58,12 @@ class Runtime:
         return torch.autocast(self.device.type, self.dtype)
 
     def seed(self, seed: int, images: int) -> None:
-        """Renew the device's own generator, which in-network noise draws from, for the step at `images`."""
-        torch.manual_seed(stream_key(seed, "network", images, self.rank) >> 1)  # int64 is what it takes
+        """Renew the device's own generator, which in-network noise draws from, for the step at
+        `images`.
+        """
+        torch.manual_seed(
+            stream_key(seed, "network", images, self.rank) >> 1
+        )  # int64 is what it takes
 
     def __str__(self) -> str:
         threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
@@ -83,5 +91,7 @@ def _device(name: str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"cannot use the device {name!r} ({reason})", hint="--set device=cpu") from None
+        raise InputError(
+            f"cannot use the device {name!r} ({reason})", hint="--set device=cpu"
+        ) from None
     return device

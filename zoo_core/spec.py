@@ -1,4 +1,4 @@
-"""The records that plugins contribute and the core passes around. Importing them imports no torch."""
+"""The records that plugins contribute and the core passes around; they need no torch."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ TAG = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")  # what follows the first dot of
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of model: how to build it, how to train it, and what to say about it.
 
-    `presets` are named sets of the same `key: value` pairs that `--set` takes, of the model's configuration and
-    of the run's; one of them is `tiny`, which trains a step in about a second. `run` holds the run settings in
-    which this model departs from the core's defaults. `parameters` states the number of trainable parameters of
-    each network under the default configuration. The `build_*` functions import torch inside, so that listing
-    stays light.
+    `presets` are named sets of the same `key: value` pairs that `--set` takes, of the model's
+    configuration and of the run's; one of them is `tiny`, which trains a step in about a second.
+    `run` holds the run settings in which this model departs from the core's defaults. `parameters`
+    states the number of trainable parameters of each network under the default configuration. The
+    `build_*` functions import torch inside, so that listing stays light.
     """
 
     name: str
@@ -48,8 +48,9 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
 class DatasetSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One data set: `open(resolution, split)` returns its pictures, drawn or read at that size.
 
-    `resolutions` lists the sizes that make sense in pixels; empty means any. `source` says where the pictures
-    come from, `licence` is the SPDX identifier that a model trained on them has to respect.
+    `resolutions` lists the sizes that make sense in pixels; empty means any. `source` says where
+    the pictures come from, `licence` is the SPDX identifier that a model trained on them has to
+    respect.
     """
 
     name: str
@@ -65,8 +66,8 @@ class DatasetSpec(msgspec.Struct, frozen=True, kw_only=True):
 class FeatureExtractorSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One pretrained network that turns pictures into features.
 
-    `input_size` is in pixels, `mean` and `std` apply to pictures in [0, 1], `widths` are the channels of its
-    feature maps from shallow to deep (empty if it offers none).
+    `input_size` is in pixels, `mean` and `std` apply to pictures in [0, 1], `widths` are the
+    channels of its feature maps from shallow to deep (empty if it offers none).
     """
 
     name: str
@@ -82,7 +83,8 @@ class FeatureExtractorSpec(msgspec.Struct, frozen=True, kw_only=True):
 class WeightsFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where one file of weights lies, and the bytes it has to consist of.
 
-    A url is `package:zoo_dcgan/weights/x.safetensors` (shipped inside an installed package), https or hf.
+    A url is `package:zoo_dcgan/weights/x.safetensors` (shipped inside an installed package), https
+    or hf.
     """
 
     urls: tuple[str, ...]
@@ -108,7 +110,9 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class WeightsEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One line of a registry: weights called `model.tag`, and all that a user has to know before using them."""
+    """One line of a registry: weights called `model.tag`, and all that a user has to know before
+    using them.
+    """
 
     name: str
     model: str

@@ -1,7 +1,9 @@
-"""What a safetensors file says of itself, read with the standard library and believed only after checking.
+"""What a safetensors file says of itself, read with the standard library and believed only after
+checking.
 
-The safetensors parser accepts duplicate tensor names (the last wins), extra fields and any name; two parsers that
-disagree are an attack. So the header is parsed here first, strictly, before any tensor is allocated.
+The safetensors parser accepts duplicate tensor names (the last wins), extra fields and any name;
+two parsers that disagree are an attack. So the header is parsed here first, strictly, before any
+tensor is allocated.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from zoo_core.runs import GENERATOR
 FORMAT = 1  # of the record under the metadata key "zoo"
 MAX_HEADER_BYTES = 10 << 20
 DTYPE_BYTES = {
-    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1,
+    "F64": 8, "F32": 4, "F16": 2, "BF16": 2,
+    "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1,
 }  # fmt: skip
 _TENSOR_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-/]{0,255}")
 
@@ -55,14 +58,18 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def is_path(name: str | Path) -> bool:
-    """Whether `name` is a path rather than a registered name: it can be nothing else, or it has a slash and exists."""
+    """Whether `name` is a path rather than a registered name: it can be nothing else, or it has a
+    slash and exists.
+    """
     if isinstance(name, Path) or name.startswith(("~", ".", "/")) or "\\" in name:
         return True
     return name.endswith(".safetensors") or ("/" in name and Path(name).exists())
 
 
 def weights_path(name: str | Path) -> Path:
-    """The weights file at a path, which may be the folder of a run. Raises InputError if there is none."""
+    """The weights file at a path, which may be the folder of a run. Raises InputError if there is
+    none.
+    """
     path = Path(name).expanduser()
     file = path / GENERATOR if path.is_dir() else path
     if not file.is_file():
@@ -72,7 +79,9 @@ def weights_path(name: str | Path) -> Path:
 
 
 def read_header(path: Path) -> Header:
-    """The checked header of the file at `path`. Raises WeightsError, one line that starts with the path."""
+    """The checked header of the file at `path`. Raises WeightsError, one line that starts with the
+    path.
+    """
     try:
         with path.open("rb") as file:
             start = file.read(8)
@@ -168,7 +177,9 @@ def _parse_json(text: bytes, name: str) -> dict[str, Any]:
 
 
 def _check_layout(header: Header, data_bytes: int, name: str) -> None:
-    """Every tensor has a sane name, a known dtype and exactly its bytes; together they fill the file."""
+    """Every tensor has a sane name, a known dtype and exactly its bytes; together they fill the
+    file.
+    """
     end = 0
     for key, info in sorted(header.tensors.items(), key=lambda item: item[1].data_offsets):
         if not _TENSOR_NAME.fullmatch(key):
@@ -179,9 +190,13 @@ def _check_layout(header: Header, data_bytes: int, name: str) -> None:
             )
         start, stop = info.data_offsets
         if start != end or stop - start != math.prod(info.shape) * DTYPE_BYTES[info.dtype]:
-            raise WeightsError(f"{name} is damaged: the bytes of {key!r} are not where they should be")
+            raise WeightsError(
+                f"{name} is damaged: the bytes of {key!r} are not where they should be"
+            )
         end = stop
     if end != data_bytes:
         raise WeightsError(
-            f"{name} is damaged or truncated", given=f"{data_bytes} bytes of tensors", allowed=f"{end}"
+            f"{name} is damaged or truncated",
+            given=f"{data_bytes} bytes of tensors",
+            allowed=f"{end}",
         )

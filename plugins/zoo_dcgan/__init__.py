@@ -53,5 +53,5 @@ DCGAN = ModelSpec(
     build_generator=build_generator,
     build_discriminator=build_discriminator,
     build_phases=build_phases,
-    parameters={"generator": 296_896, "discriminator": 167_649},
+    parameters={"generator": 296_896, "discriminator": 167_648},
 )

@@ -30,12 +30,14 @@ class DCGANConfig(ModelConfig, frozen=True, kw_only=True):
         Literal["batch", "none"], setting("normalization in the discriminator")
     ] = "none"
     loss: Annotated[
-        Literal["minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "relativistic"],
+        Literal[
+            "minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "relativistic"
+        ],
         setting("see zoo_core/losses.py"),
     ] = "relativistic"
-    penalty: Annotated[
-        float, setting("weight gamma of R1 and R2; 0 switches both off", ge=0)
-    ] = 0.5
+    penalty: Annotated[float, setting("weight gamma of R1 and R2; 0 switches both off", ge=0)] = (
+        0.05
+    )
     penalty_every: Annotated[int, setting("steps between two penalties", ge=1)] = 4
     learning_rate: Annotated[float, setting("of both networks", gt=0)] = 1e-3
     beta1: Annotated[float, setting("of Adam", ge=0, lt=1)] = 0.0
@@ -58,7 +60,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "images": 64,
         "log_every": 8,
     },
-    # Radford et al. 2015, section 4: what a published DCGAN is, at the size of the public reference code.
+    # Radford et al. 2015, section 4, at the widths of the public reference code.
     "paper64": {
         "resolution": 64,
         "latent_size": 100,

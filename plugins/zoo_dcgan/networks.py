@@ -1,13 +1,15 @@
-"""DCGAN: Radford, Metz and Chintala, "Unsupervised representation learning with deep convolutional generative
-adversarial networks", 2015, arXiv:1511.06434.
+"""DCGAN: Radford, Metz and Chintala, "Unsupervised representation learning with deep convolutional
+generative adversarial networks", 2015, arXiv:1511.06434.
 
-Section 3 in code: no pooling, only strided and transposed convolutions; batch normalization, but not on the
-generator's output nor the discriminator's input; ReLU inside the generator and tanh at its end, leaky ReLU of
-slope 0.2 in the discriminator. Section 4: weights from N(0, 0.02).
+Section 3 in code: no pooling, only strided and transposed convolutions; batch normalization, but
+not on the generator's output nor the discriminator's input; ReLU inside the generator and tanh at
+its end, leaky ReLU of slope 0.2 in the discriminator. Section 4: weights from N(0, 0.02).
 
-Departures: any resolution from 16 (a stage of 4 x 4 kernels for every doubling; the paper has 64); widths are a
-setting (the paper's figure 1 has 128 at half the resolution, the public reference code 64); the discriminator
-returns logits; and normalization can be left out, which adds biases to the convolutions.
+Departures: any resolution from 16 (a stage of 4 x 4 kernels for every doubling; the paper has 64);
+widths are a setting (the paper's figure 1 has 128 at half the resolution, the public reference code
+64); the discriminator returns logits; and normalization can be left out, which adds biases to the
+convolutions, except to the discriminator's last: a relativistic loss sees differences of logits,
+and a bias cancels in them.
 """
 
 from __future__ import annotations
@@ -55,7 +57,9 @@ class DCGANGenerator(Generator):
         source: Tensor | None = None,
         truncation: float = 1.0,
     ) -> Tensor:
-        """Pictures [N, C, R, R]; `truncation` scales the latents towards 0, the middle of their distribution."""
+        """Pictures [N, C, R, R]; `truncation` scales the latents towards 0, the middle of their
+        distribution.
+        """
         return self(self.latents(noise) * truncation)
 
 
@@ -68,14 +72,18 @@ class DCGANDiscriminator(Discriminator):
         norm = config.discriminator_norm
         bias = norm == "none"
         layers: list[nn.Module] = []
-        for number, (before, width) in enumerate(zip([config.channels, *widths], widths, strict=False)):
+        for number, (before, width) in enumerate(
+            zip([config.channels, *widths], widths, strict=False)
+        ):
             layers += [nn.Conv2d(before, width, 4, 2, 1, bias=bias)]  # half the size
             layers += normalization(norm, width) if number else []
             layers += [nn.LeakyReLU(0.2, inplace=True)]
-        self.main = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, bias=bias))  # [N, 1, 1, 1]
+        self.main = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, bias=False))  # [N, 1, 1, 1]
         self.apply(initialize)
 
-    def forward(self, images: Tensor, *, labels: Tensor | None = None, source: Tensor | None = None) -> Tensor:
+    def forward(
+        self, images: Tensor, *, labels: Tensor | None = None, source: Tensor | None = None
+    ) -> Tensor:
         """Logits [N]: the larger, the more real."""
         return self.main(images).float().flatten()
 
@@ -92,7 +100,7 @@ def normalization(kind: str, width: int) -> list[nn.Module]:
 
 
 def initialize(module: nn.Module) -> None:
-    """Section 4: N(0, 0.02) for weights; scales of normalizations start around 1 and biases at 0."""
+    """Section 4: weights from N(0, 0.02), scales of normalizations from N(1, 0.02), biases 0."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
     elif isinstance(module, nn.BatchNorm2d):

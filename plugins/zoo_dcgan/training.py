@@ -1,4 +1,6 @@
-"""How DCGAN is trained: one discriminator step, a lazy penalty, one generator step, on the same fake pictures."""
+"""How DCGAN is trained: one discriminator step, a lazy penalty, one generator step, on the same
+fake pictures.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,8 @@ from zoo_dcgan.config import DCGANConfig
 
 
 class DCGANTraining:
-    """The losses. Fake pictures are made once a step: judged detached by the discriminator's losses, and once more,
-    after it has moved, for the generator's.
+    """The losses. Fake pictures are made once a step: judged detached by the discriminator's
+    losses, and once more, after it has moved, for the generator's.
     """
 
     def __init__(self, networks: Networks, config: DCGANConfig):
@@ -64,6 +66,8 @@ def build_phases(networks: Networks, config: DCGANConfig) -> list[Phase]:
     phases = [Phase("discriminator", discriminator, judge, training.discriminator_loss)]
     if config.penalty:
         phases.append(
-            Phase("penalty", discriminator, judge, training.penalty_loss, every=config.penalty_every)
+            Phase(
+                "penalty", discriminator, judge, training.penalty_loss, every=config.penalty_every
+            )
         )
     return [*phases, Phase("generator", generator, adam(generator), training.generator_loss)]

@@ -1,0 +1,62 @@
+"""Writes the losses and sample grids of every run as TensorBoard events, into `tensorboard/` of its
+folder.
+
+An observer of the run hooks, and nothing else. Without the package tensorboard (`pip install
+'zoo-core[tensorboard]'`) it stays silent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from zoo_core.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.utils.tensorboard import SummaryWriter
+
+    from zoo_core.spec import RunInfo
+
+ZOO_API = 1
+
+_writers: dict[str, SummaryWriter] = {}  # by the folder of the run
+
+
+@hookimpl
+def zoo_run_started(run: RunInfo, images: int) -> None:
+    """Open the event file; a resumed run replaces what was written after its checkpoint."""
+    if find_spec("tensorboard") is None:
+        return
+    from torch.utils.tensorboard import SummaryWriter
+
+    folder = run.directory / "tensorboard"
+    _writers[str(run.directory)] = SummaryWriter(str(folder), purge_step=images or None)
+
+
+@hookimpl
+def zoo_progress(run: RunInfo, images: int, terms: Mapping[str, float] | None) -> None:
+    """Every loss term, at the logging interval."""
+    for name, value in (terms or {}).items():
+        _write(run, "add_scalar", name, value, images)
+
+
+@hookimpl
+def zoo_samples(run: RunInfo, images: int, pictures: Tensor) -> None:
+    """The pictures of the sample grid."""
+    _write(run, "add_images", "samples", (pictures + 1) / 2, images)
+
+
+@hookimpl
+def zoo_run_ended(run: RunInfo) -> None:
+    """Flush and close."""
+    writer = _writers.pop(str(run.directory), None)
+    if writer is not None:
+        writer.close()
+
+
+def _write(run: RunInfo, method: str, *arguments: Any) -> None:
+    writer = _writers.get(str(run.directory))
+    if writer is not None:
+        getattr(writer, method)(*arguments)

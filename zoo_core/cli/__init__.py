@@ -1,4 +1,6 @@
-"""The command `zoo`. Only this package imports typer or prints; a command's heavy imports are inside it."""
+"""The command `zoo`. Only this package imports typer or prints; a command's heavy imports are
+inside it.
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,9 @@ import typer
 
 from zoo_core.cli.output import JSON_OPTION, loaded_plugins, print_json, print_table
 
-app = typer.Typer(help="Data sets, and checks of your own pictures.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Data sets, and checks of your own pictures.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @app.command("list")
@@ -47,7 +49,11 @@ def show(
     opened = open_source(name, resolution, split, plugins)
     known = plugins.datasets.claimants(name)
     record = _record(known[0].spec) if known else {"source": opened.description}
-    record |= {"pictures": len(opened.source), "split": split, "classes": list(opened.source.classes)}
+    record |= {
+        "pictures": len(opened.source),
+        "split": split,
+        "classes": list(opened.source.classes),
+    }
     record |= {"pairs": opened.source.paired, "fingerprint": opened.source.fingerprint}
     if out is not None:
         _draw(opened.source, resolution, out)
@@ -65,7 +71,9 @@ def check(
     path: str = typer.Argument(help="A folder or zip file of pictures, or a data set."),
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Read every picture and name each one that cannot be used, with the reason; exit code 2 if there is one."""
+    """Read every picture and name each one that cannot be used, with the reason; exit code 2 if
+    there is one.
+    """
     from zoo_core.cli.progress import counting
     from zoo_core.data import open_source
     from zoo_core.errors import DataError
@@ -115,7 +123,9 @@ def _report_check(
         typer.echo(f"{name}: {reason}")
     common = ", ".join(f"{size} ({n})" for size, n in sizes.most_common(3))
     more = f" and {len(sizes) - 3} more sizes" if len(sizes) > 3 else ""
-    typer.echo(f"{count - len(bad)} of {count} pictures are usable; sizes: {common or 'none'}{more}")
+    typer.echo(
+        f"{count - len(bad)} of {count} pictures are usable; sizes: {common or 'none'}{more}"
+    )
     if classes:
         typer.echo("classes: " + ", ".join(f"{name} ({n})" for name, n in sorted(classes.items())))
 

@@ -8,7 +8,9 @@ from zoo_core.cli.output import JSON_OPTION, print_json, print_table, warn, warn
 
 
 def list_models(
-    pattern: str = typer.Argument("*", help="Shell pattern of models or weights, such as 'style*'."),
+    pattern: str = typer.Argument(
+        "*", help="Shell pattern of models or weights, such as 'style*'."
+    ),
     as_json: bool = JSON_OPTION,
 ) -> None:
     """List models, the plugin that brought each, and their weights."""

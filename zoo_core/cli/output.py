@@ -1,4 +1,4 @@
-"""What commands share in talking to people and programs: data on stdout, everything else on stderr."""
+"""How every command talks: data on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None
     lines = [[str(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     for line in lines:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        typer.echo(
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        )
 
 
 def print_json(kind: str, records: Sequence[Any], problems: Iterable[Problem] = ()) -> None:
@@ -29,7 +31,9 @@ def print_json(kind: str, records: Sequence[Any], problems: Iterable[Problem] = 
         {"plugin": p.plugin, "distribution": p.distribution, "stage": p.stage, "reason": p.reason}
         for p in problems
     ]
-    typer.echo(json.dumps({"schema": SCHEMA, kind: records, "problems": found}, indent=2, default=str))
+    typer.echo(
+        json.dumps({"schema": SCHEMA, kind: records, "problems": found}, indent=2, default=str)
+    )
 
 
 def warn(message: str) -> None:

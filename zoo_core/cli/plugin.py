@@ -1,4 +1,4 @@
-"""`zoo plugin`: what is installed, what is wrong with it, and whether a model keeps the contract."""
+"""`zoo plugin`: what is installed, what is broken, and whether a model keeps the contract."""
 
 from __future__ import annotations
 
@@ -49,7 +49,13 @@ def list_plugins(as_json: bool = JSON_OPTION) -> None:
         brings_text = ", ".join(f"{len(names)} {kind}" for kind, names in record["brings"].items())
         text = "; ".join(record["reasons"]) or brings_text or "observes runs"
         rows.append(
-            (record["name"], record["distribution"], record["status"], f"{record['import_ms']:.1f} ms", text)
+            (
+                record["name"],
+                record["distribution"],
+                record["status"],
+                f"{record['import_ms']:.1f} ms",
+                text,
+            )
         )
     print_table(("NAME", "DISTRIBUTION", "STATUS", "IMPORT", "BRINGS OR REASON"), rows)
 
@@ -68,7 +74,9 @@ def check(
     failures = 0
     results = run_contract(model)
     for name, error in results:
-        typer.echo(f"{'ok    ' if error is None else 'FAILED'}  {name}" + (f": {error}" if error else ""))
+        typer.echo(
+            f"{'ok    ' if error is None else 'FAILED'}  {name}" + (f": {error}" if error else "")
+        )
         failures += error is not None
     typer.echo(f"{len(results)} checks ran, {failures} failed")
     if failures or not results:

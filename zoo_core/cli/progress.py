@@ -37,7 +37,9 @@ class ProgressDisplay:
             self._bar = _bar("{task.fields[rate]}", "{task.fields[losses]}")
             self._bar.start()
             total = run.settings.images
-            self._task = self._bar.add_task(run.name, total=total, completed=images, rate="", losses="")
+            self._task = self._bar.add_task(
+                run.name, total=total, completed=images, rate="", losses=""
+            )
 
     @hookimpl
     def zoo_progress(self, run: RunInfo, images: int, terms: Mapping[str, float] | None) -> None:
@@ -69,7 +71,9 @@ class ProgressDisplay:
 
 def losses(terms: Mapping[str, float]) -> str:
     """The loss of each phase, short: `discriminator 0.42  generator 1.30`."""
-    found = {name.removesuffix("/loss"): value for name, value in terms.items() if name.endswith("/loss")}
+    found = {
+        name.removesuffix("/loss"): value for name, value in terms.items() if name.endswith("/loss")
+    }
     return "  ".join(f"{name} {value:.3g}" for name, value in found.items())
 
 
@@ -103,7 +107,13 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
 
 def _bar(*columns: str) -> Progress:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     console = Console(stderr=True, no_color=bool(os.environ.get("NO_COLOR")))
     return Progress(

@@ -13,14 +13,19 @@ MAX_SEEDS = 1_000_000
 
 def sample(
     name: str = typer.Argument(
-        help="Registered weights, a .safetensors file or a run folder.", autocompletion=complete_weights
+        help="Registered weights, a .safetensors file or a run folder.",
+        autocompletion=complete_weights,
     ),
     seeds: str = typer.Option("0-15", "--seeds", help="Such as 7, 0-63 or 1,5,20-30."),
     out: Path = typer.Option(None, "--out", "-o", help="File of the grid, or folder for --each."),
     each: bool = typer.Option(False, "--each", help="One file a seed instead of one grid."),
-    columns: int = typer.Option(None, "--columns", min=1, help="Pictures in a row [default: a square]."),
+    columns: int = typer.Option(
+        None, "--columns", min=1, help="Pictures in a row [default: a square]."
+    ),
     label: int = typer.Option(None, "--label", help="Class, for a class-conditional model."),
-    truncation: float = typer.Option(1.0, "--truncation", help="1: all variety; towards 0: the average."),
+    truncation: float = typer.Option(
+        1.0, "--truncation", help="1: all variety; towards 0: the average."
+    ),
     device: str = typer.Option("cpu", "--device", help="cpu, cuda, mps or auto."),
 ) -> None:
     """Draw pictures. The picture of a seed is the same whatever else is drawn with it."""
@@ -60,11 +65,15 @@ def parse_seeds(text: str) -> list[int]:
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise InputError("--seeds takes numbers and ranges", given=repr(text), hint="--seeds 0-63")
+            raise InputError(
+                "--seeds takes numbers and ranges", given=repr(text), hint="--seeds 0-63"
+            )
         stop = int(last) if dash else int(first)
         if stop < int(first) or stop - int(first) + len(numbers) >= MAX_SEEDS:
             raise InputError(
-                "--seeds takes rising ranges", given=repr(text), allowed=f"{MAX_SEEDS:,} seeds at most"
+                "--seeds takes rising ranges",
+                given=repr(text),
+                allowed=f"{MAX_SEEDS:,} seeds at most",
             )
         numbers.extend(range(int(first), stop + 1))
     return numbers

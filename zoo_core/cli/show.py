@@ -53,7 +53,9 @@ def show(
     }
     settings = _settings(spec)
     if as_json:
-        print_json("models", [{**record, "presets": spec.presets, "settings": settings}], plugins.problems)
+        print_json(
+            "models", [{**record, "presets": spec.presets, "settings": settings}], plugins.problems
+        )
         return
     _print_record(record, False)
     typer.echo("\nPresets (zoo train NAME --preset PRESET):")

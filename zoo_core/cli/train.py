@@ -1,4 +1,6 @@
-"""`zoo train`: from a model's name to a finished run; the same command again goes on where it stopped."""
+"""`zoo train`: from a model's name to a finished run; the same command again goes on where it
+stopped.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +14,26 @@ from zoo_core.cli.output import complete_model, loaded_plugins, note, warn
 if TYPE_CHECKING:
     from zoo_core.config import Resolved
     from zoo_core.data import OpenedSource, PackedData
-    from zoo_core.plugins import Plugins
     from zoo_core.spec import ModelSpec
 
 
 def train(
     model: str = typer.Argument(help="A model from `zoo list`.", autocompletion=complete_model),
-    data: str = typer.Option(None, "--data", "-d", help="Data set, or path of a folder or zip of pictures."),
+    data: str = typer.Option(
+        None, "--data", "-d", help="Data set, or path of a folder or zip of pictures."
+    ),
     preset: str = typer.Option("", "--preset", "-p", help="Named settings; see `zoo show MODEL`."),
-    config: Path = typer.Option(None, "--config", "-c", help="YAML file of settings, or config.json of a run."),
-    assignments: list[str] = typer.Option([], "--set", "-s", metavar="KEY=VALUE", help="One setting."),
+    config: Path = typer.Option(
+        None, "--config", "-c", help="YAML file of settings, or config.json of a run."
+    ),
+    assignments: list[str] = typer.Option(
+        [], "--set", "-s", metavar="KEY=VALUE", help="One setting."
+    ),
     images: int = typer.Option(None, "--images", help="Train until this many images were seen."),
     tag: str = typer.Option(None, "--tag", help="What follows the dot in the name of the run."),
-    run_dir: Path = typer.Option(None, "--run-dir", help="Folder of the run [default: runs/MODEL.TAG]."),
+    run_dir: Path = typer.Option(
+        None, "--run-dir", help="Folder of the run [default: runs/MODEL.TAG]."
+    ),
     dry_run: bool = typer.Option(False, "--dry-run", help="Show settings and cost, and stop."),
 ) -> None:
     """Train a model, or go on with a run: the same command again resumes it."""
@@ -42,7 +51,9 @@ def train(
     _log_to_stderr()
     channels, _, resolution = blueprint(spec, resolved.config).image_shape
     opened = open_source(resolved.run.data, resolution, resolved.run.split, plugins)
-    folder = RunFolder(run_dir or Path("runs", f"{spec.name}.{tag or _tag(opened.name, resolution, preset)}"))
+    folder = RunFolder(
+        run_dir or Path("runs", f"{spec.name}.{tag or _tag(opened.name, resolution, preset)}")
+    )
     folder.check(resolved)
     packed = _pack(opened, resolution, channels, resolved)
     before = _images_seen(folder)
@@ -127,8 +138,8 @@ def _tag(data: str, resolution: int, preset: str) -> str:
 
 def _say_finished(folder: Any, images: int, how: str) -> None:
     typer.echo(
-        f"{how}: {images:,} images; samples, log, checkpoints and {folder.generator.name} are in {folder.path}\n"
-        f"next: zoo sample {folder.path} --seeds 0-63    or go on: --images {2 * images}"
+        f"{how}: {images:,} images; weights, samples, log and checkpoints are in {folder.path}\n"
+        f"next: zoo sample {folder.path} --seeds 0-63, or the same command with --images {2 * images}"
     )
 
 

@@ -1,0 +1,71 @@
+"""DiceBear avatars: an artist drew the parts of a style, a seed decides how they are put together.
+
+Train is seeds 0 to 9,999, test seeds 10,000 to 11,999, of every style.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import threading
+from importlib.resources import files
+from typing import Any
+
+from zoo_core.pictures import Picture, PictureSource
+from zoo_datasets.checks import check_drawn_resolution, check_split, fingerprint, versions
+from zoo_datasets.drawing import RENDERING, draw
+
+SEEDS = {"train": range(10_000), "test": range(10_000, 12_000)}
+
+_assembling = threading.Lock()
+
+
+def open_avatars(style: str, resolution: int, split: str) -> PictureSource:
+    """The avatars of one style, `resolution` pixels a side, without labels.
+
+    Raises DataError for an unknown split, a resolution outside 8..2048, or a missing package.
+    """
+    check_split(style, split)
+    check_drawn_resolution(style, resolution)
+    return AvatarSource(style, resolution, split)
+
+
+class AvatarSource(PictureSource):
+    """Picture i is the avatar of the split's seed number i."""
+
+    def __init__(self, style: str, resolution: int, split: str):
+        packages = versions(style, "dicebear-styles", "dicebear-core", "resvg_py")
+        self.style, self.resolution, self.seeds = style, resolution, SEEDS[split]
+        count = len(self.seeds)
+        self.fingerprint = fingerprint(style, resolution, split, count, RENDERING, packages)
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def __getitem__(self, index: int) -> Picture:
+        seed = self.seeds[index]
+        name = f"{self.style} seed {seed}"
+        return Picture(name, draw(_assemble(self.style, seed), self.resolution, name))
+
+
+def _assemble(style: str, seed: int) -> str:
+    """The SVG of one avatar."""
+    import dicebear
+
+    # A Style fills its views in place as they are first asked for: a second thread would see half
+    # of them. Waiting costs nothing: all of this is Python and holds the interpreter lock anyway.
+    with _assembling:
+        return str(dicebear.Avatar(load_style(style), {"seed": str(seed)}))
+
+
+@functools.cache
+def load_style(style: str) -> Any:
+    """A dicebear.Style; loading validates it, which takes 0.1 to 3 s."""
+    import dicebear
+
+    return dicebear.Style(json.loads(style_json(style)))
+
+
+def style_json(style: str) -> str:
+    """The definition of a style as its artist published it; `meta.license` is in it."""
+    return files("dicebear_styles").joinpath(f"{style}.json").read_text(encoding="utf-8")

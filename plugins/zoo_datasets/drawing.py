@@ -1,0 +1,29 @@
+"""SVG to pixels, the same on every machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zoo_core.pictures import decode
+
+if TYPE_CHECKING:
+    from zoo_core.pictures import Pixels
+
+RENDERING = 1  # raise when the same SVG would become other pixels
+
+
+def draw(svg: str, resolution: int, name: str) -> Pixels:
+    """The pixels of a square drawing laid on white: uint8 [resolution, resolution, 3].
+
+    resvg holds the interpreter lock while it draws, so threads do not speed this up. A critter
+    takes 2 ms at 32 px, 4 ms at 64 px and 12 ms at 128 px.
+    """
+    import resvg_py
+
+    png = resvg_py.svg_to_bytes(
+        svg_string=svg,
+        width=resolution,
+        height=resolution,
+        skip_system_fonts=True,  # no drawing here has text; fonts would tie pixels to the machine
+    )
+    return decode(bytes(png), name)

@@ -1,0 +1,367 @@
+"""The contract that every model of every plugin keeps, ours and strangers', checked on its preset
+`tiny`.
+
+    import pytest
+    from zoo_core.testing import CHECKS, Case
+
+    @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+    def test_contract(check, tmp_path):
+        check(Case.of("mymodel", tmp_path))
+
+`zoo plugin check mymodel` runs the same for a person. Each check takes a Case and raises
+AssertionError, its message saying what was broken. They run on the CPU, each in a second or two.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from zoo_core.checkpoint import load_weights, save_weights
+from zoo_core.config import Resolved, read_config, resolve
+from zoo_core.data import PackedData, pack
+from zoo_core.engine import Training, build, step, train
+from zoo_core.errors import WeightsError, ZooError
+from zoo_core.estimate import parameter_count, random_batch
+from zoo_core.interfaces import Generator, Phase
+from zoo_core.pictures import Picture, PictureSource
+from zoo_core.plugins import GROUP, load_plugins
+from zoo_core.runs import RunFolder
+from zoo_core.runtime import Runtime
+from zoo_core.spec import NAME, ModelSpec
+from zoo_core.weights import About
+
+HEAVY = ("torch", "numpy", "torchvision", "timm", "PIL")
+# What a plugin may import of the core; every other module is free to change without notice.
+PUBLIC = frozenset(
+    f"zoo_core{name}"
+    for name in (
+        "", ".augment", ".config", ".errors", ".features", ".hookspecs", ".interfaces", ".losses",
+        ".metrics", ".noise", ".pictures", ".regularizers", ".spec", ".testing",
+    )
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model under test: its spec, its resolved `tiny` configuration, and a folder to write to."""
+
+    plugin: str
+    spec: ModelSpec
+    resolved: Resolved
+    folder: Path
+
+    @classmethod
+    def of(cls, model: str, folder: Path) -> Case:
+        """The installed model of that name."""
+        plugins = load_plugins()
+        spec = plugins.models.get(model)
+        layers = (("defaults", spec.run), ("tiny", spec.presets["tiny"]))
+        resolved = resolve(spec.name, spec.config, *layers, preset="tiny")
+        run = msgspec.structs.replace(resolved.run, device="cpu", precision="fp32", workers=0)
+        resolved = msgspec.structs.replace(resolved, run=run)
+        return cls(plugins.models.claimants(model)[0].plugin, spec, resolved, folder)
+
+    def training(self) -> Training:
+        """Freshly initialized networks and phases."""
+        return build(self.spec, self.resolved, RUNTIME)
+
+    def step(self, training: Training) -> None:
+        """One training step on random pictures."""
+        torch.manual_seed(training.images)
+        batch = random_batch(training, self.resolved.run.batch_size, RUNTIME)
+        step(training, batch, self.resolved.run, RUNTIME)
+
+    def sample(self, generator: Generator, seeds: list[int]) -> Tensor:
+        """Pictures of seeds, with the labels or source pictures that the model needs, the same for
+        a seed.
+        """
+        classes, shape = generator.num_classes, generator.source_shape
+        source = None
+        if shape is not None:
+            source = torch.stack(
+                [torch.linspace(-1, 1, int(np.prod(shape))).roll(s).view(shape) for s in seeds]
+            )
+        return generator.sample(
+            seeds, labels=[s % classes for s in seeds] if classes else None, source=source
+        )
+
+    def run(self, folder: str, images: int) -> RunFolder:
+        """Train on drawn pictures in a sub-folder until so many images were seen."""
+        settings = msgspec.structs.replace(self.resolved.run, images=images)
+        resolved = msgspec.structs.replace(self.resolved, run=settings)
+        run = RunFolder(self.folder / folder)
+        train(self.spec, resolved, self.data(), run, licence="CC0-1.0", trained_on="drawn pictures")
+        return run
+
+    def data(self) -> PackedData:
+        """A few drawn pictures of the shape that the model wants."""
+        generator = self.training().networks.generator
+        channels, _, resolution = generator.image_shape
+        source = _Drawn(2 * self.resolved.run.batch_size, generator)
+        return pack(source, resolution, channels, cache=self.folder / "cache")
+
+    def generator(self) -> nn.Module:
+        """Freshly initialized."""
+        return self.spec.build_generator(self.resolved.config)
+
+
+RUNTIME = Runtime(torch.device("cpu"), torch.float32, torch.channels_last)
+
+
+def check_names(case: Case) -> None:
+    """The model's name is usable, and so are those of its presets."""
+    for name in (case.spec.name, *case.spec.presets):
+        assert NAME.fullmatch(name), f"{name!r} is not a usable name"
+    assert "\n" not in case.spec.summary, "the summary has to be one line"
+    assert case.spec.summary and case.spec.licence and case.spec.paper, (
+        "summary, licence and paper have to be given"
+    )
+
+
+def check_presets(case: Case) -> None:
+    """Every preset is a valid configuration."""
+    for name, values in case.spec.presets.items():
+        resolve(case.spec.name, case.spec.config, ("defaults", case.spec.run), (name, values))
+
+
+def check_config_round_trip(case: Case) -> None:
+    """The configuration goes to JSON and back unchanged."""
+    text = json.dumps(msgspec.to_builtins(case.resolved.config))
+    assert read_config(case.spec.config, json.loads(text), "config") == case.resolved.config
+
+
+def check_light_listing(case: Case) -> None:
+    """Importing the plugin and asking for its models imports nothing heavy."""
+    program = (
+        "import sys; from zoo_core.plugins import load_plugins; plugins = load_plugins()\n"
+        f"assert any(o.plugin == {case.plugin!r} for o in plugins.models), plugins.problems\n"
+        f"print(*[name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    environment = {**os.environ, "ZOO_PLUGINS": case.plugin}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert not done.stdout.strip(), (
+        f"listing imports {done.stdout.strip()}; import it inside build_*"
+    )
+
+
+def check_public_doors(case: Case) -> None:
+    """The plugin's sources import public modules of the core only, and no other plugin."""
+    (entry,) = [e for e in metadata.entry_points(group=GROUP) if e.name == case.plugin]
+    others = {e.module.split(".")[0] for e in metadata.entry_points(group=GROUP)} - {
+        entry.module.split(".")[0]
+    }
+    for path in _sources(entry.module):
+        for module in _imports(path):
+            private = module.split(".")[0] == "zoo_core" and module not in PUBLIC
+            assert not private, f"{path.name} imports {module}, which is not public"
+            assert module.split(".")[0] not in others, (
+                f"{path.name} imports another plugin: {module}"
+            )
+
+
+def check_parameter_count(case: Case) -> None:
+    """The default configuration has as many parameters as the model states."""
+    default = resolve(case.spec.name, case.spec.config, ("defaults", case.spec.run))
+    with torch.device("meta"):
+        networks = {"generator": case.spec.build_generator(default.config)}
+        if case.spec.build_discriminator is not None:
+            networks["discriminator"] = case.spec.build_discriminator(default.config)
+    counts = {role: parameter_count(network) for role, network in networks.items()}
+    assert dict(case.spec.parameters) == counts, (
+        f"stated {dict(case.spec.parameters)}, built {counts}"
+    )
+
+
+def check_sample(case: Case) -> None:
+    """`sample` keeps its promise: shape, dtype, range, finite values, no gradients."""
+    generator = case.training().networks.generator
+    images = case.sample(generator, [0, 1, 2])
+    assert images.shape == (3, *generator.image_shape), f"shape {tuple(images.shape)}"
+    assert images.dtype == torch.float32, f"dtype {images.dtype}"
+    assert bool(images.isfinite().all()), "values that are not finite"
+    assert images.min() >= -1 and images.max() <= 1, "values outside -1..1"
+    assert not images.requires_grad, "gradients are recorded"
+
+
+def check_picture_is_its_seed(case: Case) -> None:
+    """The picture of seed 3 is the same alone and in a batch, and another than that of seed 4."""
+    generator = case.training().networks.generator
+    batch, alone = case.sample(generator, [4, 3, 5]), case.sample(generator, [3])
+    torch.testing.assert_close(batch[1:2], alone, rtol=1e-4, atol=1e-5)
+    if generator.source_shape is None:
+        assert not torch.equal(batch[0], batch[1]), "seeds 3 and 4 give the same picture"
+
+
+def check_weights_round_trip(case: Case) -> None:
+    """Saved and loaded, the generator makes the same pixels; another architecture's file is
+    refused.
+    """
+    training = case.training()
+    case.step(training)
+    path, generator = case.folder / "generator.safetensors", training.networks.generator
+    about = About(
+        model=case.spec.name,
+        role="generator",
+        config={},
+        images=1,
+        licence="CC0-1.0",
+        trained_on="",
+        zoo_version="0",
+    )
+    save_weights(path, generator, about)
+    loaded = load_weights(path.read_bytes(), path.name, case.generator)
+    assert torch.equal(case.sample(loaded, [0, 1]), case.sample(generator, [0, 1])), (
+        "other pixels after loading"
+    )
+    save_weights(path, nn.Linear(2, 2), about)
+    try:
+        load_weights(path.read_bytes(), path.name, case.generator)
+    except WeightsError:
+        return
+    raise AssertionError("a file with another architecture was loaded")
+
+
+def check_phases_move_their_own(case: Case) -> None:
+    """A step of a phase changes parameters of its own module and of no other; every loss term is
+    finite.
+    """
+    for name in (phase.name for phase in case.training().phases):
+        training, phase = _isolated(case, name)
+        own = {id(parameter) for parameter in phase.module.parameters()}
+        before = {id(p): (p, p.detach().clone()) for p in _parameters(training).values()}
+        case.step(training)
+        moved = {key for key, (now, old) in before.items() if not torch.equal(now, old)}
+        assert moved, f"phase {name!r} moves nothing"
+        assert moved <= own, f"phase {name!r} moves parameters of another network"
+        assert all(np.isfinite(float(total)) for total, _ in training.terms.values()), (
+            f"{training.terms}"
+        )
+
+
+def check_every_weight_learns(case: Case) -> None:
+    """Every trainable parameter gets a gradient other than zero within a few steps."""
+    training = case.training()
+    idle = {key for key, parameter in _parameters(training).items() if parameter.requires_grad}
+    for _ in range(3 * max(phase.every for phase in training.phases)):
+        case.step(training)
+        for key, parameter in _parameters(training).items():
+            if parameter.grad is not None and bool(parameter.grad.any()):
+                idle.discard(key)
+    assert not idle, f"these parameters never learn: {', '.join(sorted(idle))}"
+
+
+def check_exact_resume(case: Case) -> None:
+    """Four steps and two + resume + two leave the same bytes: networks, average, optimizers."""
+    size = case.resolved.run.batch_size
+    whole, parts = case.run("whole", 4 * size), case.run("parts", 2 * size)
+    case.run("parts", 4 * size)
+    for name in ("weights.safetensors", "optim.safetensors"):
+        last = f"{4 * size:012d}/{name}"
+        same = (whole.checkpoints / last).read_bytes() == (parts.checkpoints / last).read_bytes()
+        assert same, f"{name} differs after a resume"
+
+
+class _Drawn(PictureSource):
+    """Colored disks on a plain ground, one class a color, with their outline as the source of a
+    pair.
+    """
+
+    def __init__(self, count: int, generator: Generator):
+        channels, _, self._side = generator.image_shape
+        self._count = count
+        self.classes = tuple(f"class {i}" for i in range(generator.num_classes))
+        self.paired = generator.source_shape is not None
+        self.fingerprint = (
+            f"disks:{count}:{self._side}:{channels}:{len(self.classes)}:{self.paired}"
+        )
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> Picture:
+        side = self._side
+        y, x = np.mgrid[:side, :side] / side
+        distance = np.hypot(x - 0.5, y - 0.3 - 0.4 * (index % 5) / 4)
+        pixels = np.full((side, side, 3), 30, dtype=np.uint8)
+        pixels[distance < 0.3] = (255 - 40 * (index % 6), 60 + 30 * (index % 4), 90)
+        outline = (np.abs(distance - 0.3) < 0.05).astype(np.uint8) * 255
+        label = index % len(self.classes) if self.classes else None
+        return Picture(f"disk {index}", pixels, label, outline if self.paired else None)
+
+
+def _isolated(case: Case, name: str) -> tuple[Training, Phase]:
+    """Fresh networks on which only one phase moves anything; those before it still compute what it
+    may use.
+    """
+    training = case.training()
+    phases = [replace(phase, every=1) for phase in training.phases]
+    position = [phase.name for phase in phases].index(name)
+    idle = [
+        replace(phase, optimizer=torch.optim.SGD(phase.module.parameters(), lr=0.0))
+        for phase in phases[:position]
+    ]
+    return replace(training, phases=[*idle, phases[position]]), phases[position]
+
+
+def _parameters(training: Training) -> dict[str, nn.Parameter]:
+    return {
+        f"{role}.{name}": parameter
+        for role, network in training.networks.named()
+        for name, parameter in network.named_parameters()
+    }
+
+
+def _sources(module: str) -> list[Path]:
+    """The Python files of a plugin, its tests left out."""
+    spec = importlib.util.find_spec(module)
+    assert spec is not None and spec.origin is not None
+    origin = Path(spec.origin)
+    return sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
+
+
+def _imports(path: Path) -> set[str]:
+    """Modules that a source file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module)
+    return found
+
+
+CHECKS: tuple[Callable[[Case], None], ...] = tuple(
+    function for name, function in list(globals().items()) if name.startswith("check_")
+)
+
+
+def run_contract(model: str) -> list[tuple[str, str | None]]:
+    """Run every check on an installed model: (what it checks, None or what was broken)."""
+    results: list[tuple[str, str | None]] = []
+    for check in CHECKS:
+        with tempfile.TemporaryDirectory() as folder:
+            error = None
+            try:
+                check(Case.of(model, Path(folder)))
+            except (AssertionError, ZooError, RuntimeError, ValueError, TypeError) as problem:
+                error = " ".join(str(problem).split()) or type(problem).__name__
+        results.append((check.__name__.removeprefix("check_").replace("_", " "), error))
+    return results
