@@ -13,6 +13,7 @@ removed, so at every moment a complete one exists. Nothing here is pickled.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -53,8 +54,12 @@ def load_weights(data: bytes, name: str, build: Callable[[], nn.Module]) -> nn.M
     either, then every value is checked to be finite. Raises WeightsError that starts with `name`.
     """
     header = parse_header(data, len(data), name)
-    with torch.device("meta"):
-        blueprint = build().state_dict()
+    try:
+        with torch.device("meta"):
+            blueprint = build().state_dict()
+    except Exception as error:  # whatever a plugin and torch make of absurd sizes
+        reason = str(error).partition("\n")[0]
+        raise WeightsError(f"{name} describes a network that cannot be: {reason}") from error
     check_tensors(header, layout(blueprint), name)
     tensors = read_tensors(data, name)
     for key, tensor in tensors.items():
@@ -96,7 +101,8 @@ def write_file(path: Path, data: bytes) -> None:
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a read-only disk
+            temporary.unlink()
         raise CheckpointError(f"cannot write {path}: {error.strerror}", hint="make room") from None
 
 
@@ -105,6 +111,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path, keep: int = 2):
         self.folder, self.keep = folder, keep
+        self._damaged: set[Path] = set()
 
     def save(self, images: int, weights: Tensors, optim: Tensors, state: Mapping[str, Any]) -> Path:
         """Write one checkpoint completely, then remove the oldest. Raises CheckpointError; older
@@ -112,6 +119,7 @@ class Checkpoints:
         """
         target = self.folder / f"{images:012d}"
         temporary = self.folder / f".{target.name}.tmp"
+        aside = _aside(target)
         files = {
             "weights.safetensors": safetensors.torch.save(plain(weights)),
             "optim.safetensors": safetensors.torch.save(plain(optim)),
@@ -121,23 +129,28 @@ class Checkpoints:
             name: {"size": len(data), "sha256": _sha256(data)} for name, data in files.items()
         }
         try:
-            shutil.rmtree(temporary, ignore_errors=True)
+            self._sweep()
             temporary.mkdir(parents=True)
             for name, data in files.items():
                 _write_synced(temporary / name, data)
             _write_synced(temporary / "MANIFEST.json", json.dumps(manifest, indent=1).encode())
             _sync_folder(temporary)
             if target.exists():  # one that did not verify, or the run was set back to before it
-                shutil.rmtree(target)
+                target.rename(aside)
             temporary.rename(target)
             _sync_folder(self.folder)
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
+            if aside.exists() and not target.exists():
+                with contextlib.suppress(OSError):
+                    aside.rename(target)
             raise CheckpointError(
                 f"cannot write the checkpoint {target}: {error.strerror}",
                 hint="make room and give the same command again",
             ) from None
-        self._rotate()
+        self._damaged.discard(target)
+        shutil.rmtree(aside, ignore_errors=True)
+        self._rotate(images)
         return target
 
     def load(self) -> tuple[Tensors, Tensors, dict[str, Any]] | None:
@@ -153,6 +166,7 @@ class Checkpoints:
                 return self._read(path)
             except (OSError, ValueError, KeyError, TypeError, WeightsError) as error:
                 logger.warning("checkpoint %s is damaged (%s); trying the one before", path, error)
+                self._damaged.add(path)
         if found:
             raise CheckpointError(
                 f"none of the {len(found)} checkpoints in {self.folder} can be read",
@@ -164,11 +178,21 @@ class Checkpoints:
         """Complete checkpoints, oldest first."""
         if not self.folder.is_dir():
             return []
-        return sorted(path for path in self.folder.iterdir() if path.name.isdigit())
+        found = [path for path in self.folder.iterdir() if path.name.isdecimal()]
+        return sorted(found, key=lambda path: int(path.name))
 
-    def _rotate(self) -> None:
-        for old in self.list()[: -self.keep]:
-            shutil.rmtree(old, ignore_errors=True)
+    def _rotate(self, newest: int) -> None:
+        """Keep the last good ones up to the `newest`; a later one is of a future given up."""
+        found = self.list()
+        good = [p for p in found if int(p.name) <= newest and p not in self._damaged]
+        for path in set(found) - set(good[-self.keep :]):
+            with contextlib.suppress(OSError):  # it is in nobody's way; the next save tries again
+                shutil.rmtree(path.rename(_aside(path)))  # so that half of one is never seen
+
+    def _sweep(self) -> None:
+        """Remove what a process that was killed has left."""
+        for leftover in self.folder.glob(".*.tmp"):
+            shutil.rmtree(leftover, ignore_errors=True)
 
     @staticmethod
     def _read(path: Path) -> tuple[Tensors, Tensors, dict[str, Any]]:
@@ -200,7 +224,7 @@ def restore_optimizer(name: str, optimizer: torch.optim.Optimizer, tensors: Tens
     parameters = _parameters(optimizer)
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
-        owner, number, entry = key.split("/")
+        owner, number, entry = key.rsplit("/", 2)
         if owner == name:
             parameter = parameters[int(number)]
             if tensor.shape == parameter.shape and tensor.dim():
@@ -211,6 +235,10 @@ def restore_optimizer(name: str, optimizer: torch.optim.Optimizer, tensors: Tens
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _aside(checkpoint: Path) -> Path:
+    return checkpoint.with_name(f".{checkpoint.name}.old.tmp")
 
 
 def _sha256(data: bytes) -> str:

@@ -396,9 +396,9 @@ def _about(resolved: Resolved, licence: str, trained_on: str) -> About:
 def _non_finite(
     phase: Phase, terms: Mapping[str, Tensor], norm: Tensor, progress: Progress
 ) -> NonFiniteError:
-    values = ", ".join(f"{name} {float(value):g}" for name, value in terms.items())
+    values = ", ".join(f"{name} {value.item():g}" for name, value in terms.items())
     return NonFiniteError(
         f"phase {phase.name!r} is not finite after {progress.images} images "
-        f"({values}, gradient norm {float(norm):g}); nothing was updated with it",
+        f"({values}, gradient norm {norm.item():g}); nothing was updated with it",
         hint="a lower learning rate",
     )

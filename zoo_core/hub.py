@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from zoo_core.errors import OfflineError, WeightsError
 from zoo_core.spec import WeightsFile
@@ -28,7 +28,10 @@ def read_weights(file: WeightsFile, name: str) -> bytes:
     for url in file.urls:
         path = packaged(url)
         if path is not None and path.is_file():
-            data = path.read_bytes()
+            try:
+                data = path.read_bytes()
+            except OSError as error:
+                raise WeightsError(f"cannot read {path}: {error.strerror}") from None
             _verify(data, file, name)
             return data
     raise OfflineError(
@@ -42,12 +45,21 @@ def packaged(url: str) -> Path | None:
     """The place of `package:NAME/path` in an installed package, which is not imported for it."""
     scheme, _, rest = url.partition(":")
     package, _, inside = rest.partition("/")
-    if scheme != "package" or not package.isidentifier() or ".." in inside.split("/"):
+    if scheme != "package" or not package.isidentifier() or _leaves(inside):
         return None
-    spec = find_spec(package)
+    try:
+        spec = find_spec(package)
+    except ValueError:  # a module that was not imported from anywhere, such as __main__
+        return None
     if spec is None or not spec.submodule_search_locations:
         return None
     return Path(next(iter(spec.submodule_search_locations)), inside)
+
+
+def _leaves(inside: str) -> bool:
+    """Whether a path could point out of the folder it is joined to, on any system."""
+    paths = PurePosixPath(inside), PureWindowsPath(inside)
+    return any(path.anchor or ".." in path.parts for path in paths)
 
 
 def _verify(data: bytes, file: WeightsFile, name: str) -> None:

@@ -16,6 +16,8 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
+import warnings
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -37,6 +39,7 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 MAX_PIXELS = 100_000_000
 MAX_FILE_BYTES = 1 << 30
+_PILLOW = re.compile(r"PIL\.")
 
 
 class Picture(NamedTuple):
@@ -140,20 +143,19 @@ def decode(data: bytes, name: str) -> Pixels:
 
     Raises DataError with the reason, one line that starts with `name`.
     """
-    import warnings
-
     from PIL import Image, ImageOps, UnidentifiedImageError
 
+    _mute_pillow()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # our limit below replaces Pillow's warning about bombs
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    size = f"{image.width} x {image.height} pixels"
-                    raise DataError(f"{name}: {size}, more than {MAX_PIXELS} allowed")
-                image.load()
-                return _to_uint8(ImageOps.exif_transpose(image), name)
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                size = f"{image.width} x {image.height} pixels"
+                raise DataError(f"{name}: {size}, more than {MAX_PIXELS} allowed")
+            image.load()
+            return _to_uint8(ImageOps.exif_transpose(image), name)
     except UnidentifiedImageError:
+        if data.startswith((b"\x89PNG", b"\xff\xd8\xff")) or data[8:12] == b"WEBP":
+            raise DataError(f"{name}: damaged (its header cannot be read)") from None
         raise DataError(f"{name}: {_looks_like(data)}, not a PNG, JPEG or WebP picture") from None
     except Image.DecompressionBombError as error:
         raise DataError(f"{name}: {error}") from None
@@ -217,6 +219,15 @@ def check(source: PictureSource) -> Iterator[Picture | BadPicture]:
         except DataError as error:
             name, _, reason = error.what.partition(": ")
             yield BadPicture(name, reason)
+
+
+def _mute_pillow() -> None:
+    """Ignore Pillow's warnings: the policy decides, and they do not say which file they are about.
+
+    For the whole process, because `catch_warnings` swaps a global: threads would undo each other's.
+    """
+    if not any(item[3] == _PILLOW for item in warnings.filters):
+        warnings.filterwarnings("ignore", module=_PILLOW.pattern)
 
 
 def _resized(image: Image.Image, resolution: int, how: Fit) -> Image.Image:

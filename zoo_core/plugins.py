@@ -11,7 +11,6 @@ import contextlib
 import io
 import os
 import re
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import metadata
@@ -401,9 +400,3 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"called sys.exit({error.code!r})"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def say_problems(problems: Iterable[Problem]) -> None:
-    """One line a problem, on stderr."""
-    for problem in problems:
-        print(f"warning: {problem}", file=sys.stderr)

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from zoo_core.checkpoint import load_weights
 from zoo_core.config import read_config
-from zoo_core.errors import ConfigError, InputError, WeightsError
+from zoo_core.errors import ConfigError, InputError, UnknownNameError, WeightsError
 from zoo_core.hub import read_weights
 from zoo_core.interfaces import Generator
 from zoo_core.plugins import Plugins, load_plugins
 from zoo_core.registry import load_registry
 from zoo_core.runtime import Runtime
-from zoo_core.weights import About, about, is_path, parse_header, weights_path
+from zoo_core.spec import WeightsEntry
+from zoo_core.weights import About, about, exists, is_path, parse_header, weights_path
 
 
 def load(name: str | Path, *, device: str = "cpu", plugins: Plugins | None = None) -> Generator:
@@ -40,7 +41,7 @@ def load(name: str | Path, *, device: str = "cpu", plugins: Plugins | None = Non
 def _read(name: str | Path, plugins: Plugins) -> tuple[bytes, str]:
     """The bytes of the weights, and what a message calls them."""
     if not is_path(name):
-        entry = load_registry(plugins).get(str(name))
+        entry = _registered(str(name), plugins)
         return read_weights(entry.files["generator"], entry.name), entry.name
     path = weights_path(name)
     try:
@@ -49,14 +50,29 @@ def _read(name: str | Path, plugins: Plugins) -> tuple[bytes, str]:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
 
 
+def _registered(name: str, plugins: Plugins) -> WeightsEntry:
+    registry = load_registry(plugins)
+    if not registry.claimants(name) and exists(name):
+        raise UnknownNameError(
+            registry.kind, name, registry.names(), hint=f"./{name} for what lies in this folder"
+        )
+    entry = registry.get(name)
+    if "generator" not in entry.files:
+        raise WeightsError(f"{name} has no generator", given=", ".join(entry.files))
+    return entry
+
+
 def _build(record: About, data: bytes, label: str, plugins: Plugins) -> Generator:
+    if record.role != "generator":
+        raise WeightsError(f"{label} holds a {record.role!r}, not a generator")
+    if not plugins.models.claimants(record.model):
+        known, need = plugins.models.names(), f"install the plugin that {label} was made with"
+        raise UnknownNameError("model", record.model, known, hint=need)
     spec = plugins.models.get(record.model)
     try:
         config = read_config(spec.config, record.config, label)
     except ConfigError as error:
         raise WeightsError(str(error)) from None
-    if record.role != "generator":
-        raise WeightsError(f"{label} holds a {record.role}, not a generator")
     network = load_weights(data, label, lambda: spec.build_generator(config))
     assert isinstance(network, Generator)
     return network

@@ -4,16 +4,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
 
 from zoo_core.config import read_yaml
-from zoo_core.errors import ConfigError
+from zoo_core.errors import ConfigError, PluginError
 from zoo_core.plugins import Catalogue, Owned, Plugins, Problem
-from zoo_core.spec import WeightsEntry
+from zoo_core.spec import NAME, WeightsEntry
 
 SCHEMA = 1
+ROLES = frozenset({"generator", "discriminator", "feature_extractor"})
 
 
 class RegistryFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,6 +42,14 @@ def read_registry(path: Path) -> tuple[WeightsEntry, ...]:
         raise ConfigError(f"{path}: {error}") from None
     if file.schema != SCHEMA:
         raise ConfigError(f"{path} has schema {file.schema}, this zoo reads {SCHEMA}")
+    for entry in file.weights:
+        if not NAME.fullmatch(entry.model):
+            raise ConfigError(f"{path}: {entry.model!r} is not the name of a model")
+        if not set(entry.files) <= ROLES or not entry.files:
+            raise ConfigError(
+                f"{path}: {entry.name} has files for the roles {', '.join(entry.files) or 'none'}",
+                allowed=", ".join(sorted(ROLES)),
+            )
     names = [entry.name for entry in file.weights]
     for name in names:
         if names.count(name) > 1:
@@ -60,7 +70,10 @@ def load_registry(plugins: Plugins) -> Catalogue[WeightsEntry]:
             entries = read_registry(owned.spec)
         except ConfigError as error:
             problem = Problem(owned.plugin, owned.distribution, "zoo_registries", str(error))
-            plugins.problems.append(problem)
+            if os.environ.get("ZOO_STRICT") == "1":
+                raise PluginError(str(problem)) from error
+            if problem not in plugins.problems:  # the registry may be asked more than once
+                plugins.problems.append(problem)
             continue
         catalogue.owned += [Owned(owned.plugin, owned.distribution, entry) for entry in entries]
     return catalogue

@@ -13,6 +13,7 @@ runs/dcgan.critters32/
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -47,7 +48,8 @@ class RunFolder:
                     f"{self.path} exists and is not a run", hint="--run-dir NEW_FOLDER"
                 )
             return
-        before, now = self.read_config(), resolved.to_json()
+        before = self.read_config()
+        now = json.loads(json.dumps(resolved.to_json()))  # as it was written: no tuples
         free = {("run", key) for key in RunConfig.FREE}
         differences = [
             f"{key}: {before[part].get(key)!r} there, {now[part].get(key)!r} here"
@@ -82,11 +84,14 @@ class RunFolder:
         """The configuration as written. Raises InputError if it is not there or damaged."""
         try:
             values = json.loads(self.config.read_text())
-            if not all(isinstance(values[part], dict) for part in ("config", "run")):
-                raise ValueError("not the configuration of a run")
-            return {"model": str(values["model"]), **values}
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"cannot read {self.config}: {error}") from None
+        parts = {"model": str, "config": dict, "run": dict}
+        if not isinstance(values, dict) or not all(
+            isinstance(values.get(part), kind) for part, kind in parts.items()
+        ):
+            raise InputError(f"{self.config} is not the configuration of a run")
+        return values
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -99,9 +104,12 @@ class RunFolder:
             yield
             return
         with (self.path / ".lock").open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            try:  # lockf, not flock: a loader process must not inherit the lock and outlive us
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in (errno.EACCES, errno.EAGAIN):  # no locks on this file system
+                    yield
+                    return
                 file.seek(0)
                 owner = file.read().strip() or "unknown"
                 raise InputError(

@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -22,10 +22,12 @@ from zoo_core.runs import GENERATOR
 
 FORMAT = 1  # of the record under the metadata key "zoo"
 MAX_HEADER_BYTES = 10 << 20
+MAX_NAME = 128  # characters; what a file says of itself is repeated in messages
 DTYPE_BYTES = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2,
     "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1,
 }  # fmt: skip
+Size = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 _TENSOR_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-/]{0,255}")
 
 
@@ -33,8 +35,8 @@ class TensorInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One tensor's entry: its bytes are `data_offsets` of what follows the header."""
 
     dtype: str
-    shape: tuple[int, ...]
-    data_offsets: tuple[int, int]
+    shape: Annotated[tuple[Size, ...], msgspec.Meta(max_length=16)]
+    data_offsets: tuple[Size, Size]
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -47,13 +49,17 @@ class Header(msgspec.Struct, frozen=True):
 class About(msgspec.Struct, frozen=True, kw_only=True):
     """What a weights file of the zoo says about itself."""
 
-    model: str
-    role: str  # generator, discriminator, feature_extractor
+    model: Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
+    role: Annotated[str, msgspec.Meta(max_length=MAX_NAME)]  # generator, discriminator, ...
     config: Mapping[str, Any]
     images: int  # images seen in training
     licence: str  # SPDX identifier
     trained_on: str
     zoo_version: str
+    format: int = FORMAT
+
+
+class _Format(msgspec.Struct, frozen=True):
     format: int = FORMAT
 
 
@@ -63,26 +69,40 @@ def is_path(name: str | Path) -> bool:
     """
     if isinstance(name, Path) or name.startswith(("~", ".", "/")) or "\\" in name:
         return True
-    return name.endswith(".safetensors") or ("/" in name and Path(name).exists())
+    return name.endswith(".safetensors") or ("/" in name and exists(name))
+
+
+def exists(name: str | Path) -> bool:
+    """Whether there is something at a path; what cannot be asked for (too long a name) is not."""
+    try:
+        return Path(name).exists()
+    except OSError:
+        return False
 
 
 def weights_path(name: str | Path) -> Path:
     """The weights file at a path, which may be the folder of a run. Raises InputError if there is
     none.
     """
-    path = Path(name).expanduser()
-    file = path / GENERATOR if path.is_dir() else path
-    if not file.is_file():
-        what = f"no {GENERATOR} in the folder {path}" if path.is_dir() else f"no file {path}"
+    try:
+        path = Path(name).expanduser()
+        file = path / GENERATOR if path.is_dir() else path
+        usable, taken = file.is_file(), file.exists()
+    except (OSError, RuntimeError) as error:  # too long a name, a forbidden folder, ~nobody
+        raise InputError(f"cannot read {str(name)[:255]}: {_reason(error)}") from None
+    if taken and not usable:
+        raise InputError(f"{file} is not a regular file")
+    if not usable:
+        what = f"no {GENERATOR} in the folder {path}" if file != path else f"no file {path}"
         raise InputError(what, hint="zoo list")
     return file
 
 
 def read_header(path: Path) -> Header:
-    """The checked header of the file at `path`. Raises WeightsError, one line that starts with the
-    path.
-    """
+    """The checked header of the file at `path`. Raises WeightsError, one line that names it."""
     try:
+        if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
+            raise WeightsError(f"cannot read {path}: it is not a regular file")
         with path.open("rb") as file:
             start = file.read(8)
             length = int.from_bytes(start, "little")
@@ -95,12 +115,14 @@ def read_header(path: Path) -> Header:
 
 def parse_header(data: bytes, size: int, name: str) -> Header:
     """The header at the start of `data`, the beginning of a file `name` of `size` bytes."""
-    if data[:4] == b"PK\x03\x04" or data[:1] == b"\x80":
+    length = int.from_bytes(data[:8], "little")
+    fits = size >= 8 and 2 <= length <= min(MAX_HEADER_BYTES, size - 8)
+    # Not by these bytes alone: every 32nd header is of a length whose low byte is 0x80.
+    if not fits and data.startswith((b"PK\x03\x04", b"\x80")):
         raise WeightsError(
             f"{name} is a pickle (torch.save), which can run code when it is opened",
             allowed="safetensors files only",
         )
-    length = int.from_bytes(data[:8], "little")
     if size < 8 or not 2 <= length <= size - 8:
         raise WeightsError(f"{name} is no safetensors file: its header would end after the file")
     if length > MAX_HEADER_BYTES:
@@ -115,7 +137,7 @@ def parse_header(data: bytes, size: int, name: str) -> Header:
             metadata=msgspec.convert(metadata, dict[str, str]),
         )
     except msgspec.ValidationError as error:
-        raise WeightsError(f"{name} has a malformed header: {error}") from None
+        raise WeightsError(f"{name} has a malformed header: {_shown(error)}") from None
     _check_layout(header, size - 8 - length, name)
     return header
 
@@ -126,14 +148,14 @@ def about(header: Header, name: str) -> About:
     if text is None:
         raise WeightsError(f"{name} is a safetensors file, but not one that the zoo wrote")
     try:
-        record = msgspec.json.decode(text.encode(), type=About)
-    except (msgspec.DecodeError, UnicodeEncodeError) as error:
-        raise WeightsError(f"{name} describes itself wrongly: {error}") from None
-    if record.format > FORMAT:
-        raise WeightsError(
-            f"{name} has format {record.format}, this zoo reads {FORMAT}", hint="upgrade zoo-core"
-        )
-    return record
+        written = msgspec.json.decode(text.encode(), type=_Format).format
+        if written > FORMAT:  # first of all: its other fields may be different ones
+            raise WeightsError(
+                f"{name} has format {written}, this zoo reads {FORMAT}", hint="upgrade zoo-core"
+            )
+        return msgspec.json.decode(text.encode(), type=About)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
+        raise WeightsError(f"{name} describes itself wrongly: {_shown(error)}") from None
 
 
 def check_tensors(
@@ -160,11 +182,22 @@ def check_tensors(
             )
 
 
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _shown(value: object) -> str:
+    """What a file says, fit for a message: short, and nothing that a terminal would obey."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in str(value)[:200])
+
+
 def _parse_json(text: bytes, name: str) -> dict[str, Any]:
     def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        keys = [key for key, _ in pairs]
-        if len(keys) != len(set(keys)):
-            raise ValueError(f"{next(key for key in keys if keys.count(key) > 1)!r} stands twice")
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise ValueError(f"{key[:60]!r} stands twice")
+            seen.add(key)
         return dict(pairs)
 
     try:
@@ -184,10 +217,8 @@ def _check_layout(header: Header, data_bytes: int, name: str) -> None:
     for key, info in sorted(header.tensors.items(), key=lambda item: item[1].data_offsets):
         if not _TENSOR_NAME.fullmatch(key):
             raise WeightsError(f"{name} holds a tensor with an unusable name: {key[:60]!r}")
-        if info.dtype not in DTYPE_BYTES or min(info.shape, default=0) < 0:
-            raise WeightsError(
-                f"{name} holds an unusable tensor {key!r}: {info.dtype} {list(info.shape)}"
-            )
+        if info.dtype not in DTYPE_BYTES:
+            raise WeightsError(f"{name} holds an unusable tensor {key!r}: {_shown(info.dtype)}")
         start, stop = info.data_offsets
         if start != end or stop - start != math.prod(info.shape) * DTYPE_BYTES[info.dtype]:
             raise WeightsError(

@@ -18,16 +18,16 @@ from zoo_datasets.emoji import open_emoji
 ZOO_API = 1
 
 _STYLES = {  # DiceBear's name of the style: what it shows, who drew it
-    "critters": ("round little animals on plain backgrounds", "DiceBear"),
-    "planets": ("planets with rings, moons and stars", "DiceBear"),
+    "critters": ("round-topped little monsters", "DiceBear"),
+    "planets": ("planets with rings and stars", "DiceBear"),
     "sprouts": ("potted plants with faces", "DiceBear"),
-    "moods": ("plain faces in many moods", "DiceBear"),
+    "moods": ("round and square faces in many moods", "DiceBear"),
     "pixel-art": ("people in coarse pixels", "DiceBear"),
     "voxel-art": ("people built from cubes", "DiceBear"),
     "lorelei": ("portraits in black line", "Lisa Wischofsky"),
     "open-peeps": ("hand-drawn busts", "Pablo Stanley"),
     "notionists": ("hand-drawn portraits in black and white", "Zoish"),
-    "thumbs": ("thumb-shaped figures with faces", "DiceBear"),
+    "thumbs": ("leaning thumbs with faces", "DiceBear"),
 }
 
 _AVATARS = [

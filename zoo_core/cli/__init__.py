@@ -10,7 +10,7 @@ import sys
 import typer
 
 from zoo_core.cli import data, list_, plugin, sample, show, train
-from zoo_core.errors import ZooError
+from zoo_core.errors import Interrupted, ZooError
 
 app = typer.Typer(
     name="zoo",
@@ -28,17 +28,22 @@ app.add_typer(data.app, name="data")
 app.add_typer(plugin.app, name="plugin")
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"zoo {version('zoo-core')}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
-    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+    version: bool = typer.Option(
+        False, "--version", help="Print the version.", is_eager=True, callback=_print_version
+    ),
 ) -> None:
     """A zoo of generative image models: list, train, sample."""
-    if version:
-        from importlib.metadata import version as installed
-
-        typer.echo(f"zoo {installed('zoo-core')}")
-        raise typer.Exit
 
 
 def main() -> None:
@@ -50,7 +55,8 @@ def main() -> None:
     except ZooError as error:
         if debug:
             raise
-        typer.secho(f"error: {error}", err=True, fg=None if _plain() else typer.colors.RED)
+        color = None if _plain() or isinstance(error, Interrupted) else typer.colors.RED
+        typer.secho(str(error) if isinstance(error, Interrupted) else f"error: {error}", err=True, fg=color)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # `zoo list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

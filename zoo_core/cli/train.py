@@ -63,15 +63,20 @@ def train(
     from zoo_core.cli.progress import ProgressDisplay
 
     plugins.register("progress display", ProgressDisplay())
-    seen = train(
-        spec,
-        resolved,
-        packed,
-        folder,
-        licence=opened.licence,
-        trained_on=opened.description,
-        notify=plugins.notify,
-    )
+    known = len(plugins.problems)
+    try:
+        seen = train(
+            spec,
+            resolved,
+            packed,
+            folder,
+            licence=opened.licence,
+            trained_on=opened.description,
+            notify=plugins.notify,
+        )
+    finally:
+        for problem in plugins.problems[known:]:  # observers that failed and were muted
+            warn(str(problem))
     _say_finished(folder, seen, "finished")
 
 

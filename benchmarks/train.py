@@ -1,0 +1,352 @@
+"""How fast the engine trains, beside a plain loop over the same networks, and what it costs.
+
+    python benchmarks/train.py dcgan [--quick]
+
+Plain is the loop in `plain/MODEL.py`: float32, contiguous. Engine is `zoo_core.engine.train`, whole
+and with its own data, noise, checks and log, in the precision that `auto` chooses here; where that
+is bf16, once more in fp32. Each side is a process of its own on all cores of the CPU. They take
+turns, a few steps each, so that a busy machine slows all of them alike; the first turn is a
+warm-up. Read the ratios: the median over the rounds of plain's seconds by those of the engine in
+the same round, with the smallest and the largest. Images per second are this machine's.
+
+Overhead is the share of a step that is spent on anything but the networks (forward, backward,
+optimizer), by parts: `data` reads the batch, `noise` draws latents, `check` looks for losses and
+gradients that are not finite, `average` moves the EMA, `log` writes the log, `rest` is everything
+else. A sample grid and a checkpoint come only now and then, and are timed by themselves. Memory is
+the peak of the process, libraries included, up to the last step; a checkpoint comes after that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the process that compares imports no torch: its memory would be inherited
+    from zoo_core.config import Resolved
+    from zoo_core.data import PackedData
+    from zoo_core.spec import ModelSpec
+
+MODELS = sorted(p.stem for p in Path(__file__).with_name("plain").glob("[!_]*.py"))
+SPEED = {"bf16": 3.0, "fp32": 1.2}  # the engine is to be at least so many times as fast as plain
+OVERHEAD, MEMORY = 0.03, 1.3  # at most this share of a step; at most so many times as much
+
+
+def main() -> None:
+    arguments = parse()
+    if arguments.side:
+        work(arguments)
+        return
+    workers = [Worker("plain", "fp32"), Worker("engine", "auto")]
+    if workers[1].hello["precision"] == "bf16":
+        workers.append(Worker("engine", "fp32"))
+    times = take_turns(workers, arguments.rounds, arguments.steps)
+    plain, *engines = [worker.report() for worker in workers]
+    title(arguments, workers[0].hello)
+    for report, seconds in zip([plain, *engines], times, strict=True):
+        report["seconds"] = sum(seconds)
+        row(report, plain, ratios(times[0], seconds))
+    for report in engines:
+        details(report)
+    for report, seconds in zip(engines, times[1:], strict=True):
+        verdicts(report, plain, ratios(times[0], seconds))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="The engine beside a plain training loop.")
+    parser.add_argument("model", choices=MODELS)
+    parser.add_argument("--rounds", type=int, default=4, help="measured turns a side [4]")
+    parser.add_argument("--steps", type=int, default=2, help="training steps a turn [2]")
+    parser.add_argument("--quick", action="store_true", help="two turns of one step")
+    parser.add_argument("--side", nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.rounds, arguments.steps = 2, 1
+    return arguments
+
+
+class Worker:
+    """One side in a process of its own, which trains only while it is told to."""
+
+    def __init__(self, side: str, precision: str):
+        self.process = subprocess.Popen(
+            [sys.executable, *sys.argv, "--side", side, precision],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.hello = self._answer()
+
+    def turn(self, steps: int) -> float:
+        """Seconds of the next so many steps."""
+        self._say(steps)
+        return float(self._answer())
+
+    def report(self) -> dict[str, Any]:
+        """What it has to say in the end."""
+        self._say(0)
+        report = self._answer()
+        self.process.wait()
+        return report
+
+    def _say(self, steps: int) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{steps}\n")
+        self.process.stdin.flush()
+
+    def _answer(self) -> Any:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            sys.exit("a worker failed; see above")
+        return json.loads(line)
+
+
+def take_turns(workers: Sequence[Worker], rounds: int, steps: int) -> list[list[float]]:
+    """Seconds of every turn of each worker, after a round that is not counted."""
+    table = [[worker.turn(steps) for worker in workers] for _ in range(rounds + 1)]
+    return [list(column) for column in zip(*table[1:], strict=True)]
+
+
+# What a worker does
+
+
+def work(arguments: argparse.Namespace) -> None:
+    """Train one side, one turn after the other, and report."""
+    import torch
+
+    from zoo_core.config import resolve
+    from zoo_core.plugins import load_plugins
+    from zoo_core.testing import Case
+
+    side, precision = arguments.side
+    torch.set_num_threads(os.cpu_count() or 1)
+    plain = import_module(f"plain.{arguments.model}")
+    spec = load_plugins().models.get(arguments.model)
+    steps = 2 + arguments.steps * (arguments.rounds + 1)  # one before the first turn, one after
+    settings = {
+        **plain.SETTINGS,
+        "images": steps * plain.SETTINGS["batch_size"],
+        "device": "cpu",
+        "precision": precision,
+        "sample_every": 1 << 60,
+        "checkpoint_every": 1 << 60,
+    }
+    layers = (("defaults", spec.run), (plain.PRESET, spec.presets[plain.PRESET]))
+    resolved = resolve(spec.name, spec.config, *layers, ("benchmark", settings))
+    with tempfile.TemporaryDirectory() as folder:
+        data = Case("", spec, resolved, Path(folder)).data()
+        if side == "plain":
+            run_plain(plain.steps, spec, resolved, data)
+        else:
+            run_engine(spec, resolved, data, Path(folder, "run"))
+
+
+def run_plain(
+    steps: Callable[..., Iterator[None]], spec: ModelSpec, resolved: Resolved, data: PackedData
+) -> None:
+    import torch
+
+    assert spec.build_discriminator is not None
+    generator = spec.build_generator(resolved.config)
+    discriminator = spec.build_discriminator(resolved.config)
+    pictures = torch.from_numpy(data.images.copy())
+    turns = Turns(resolved, "plain", "fp32", Stopwatch())
+    for _ in steps(generator, discriminator, pictures, resolved.run.batch_size, resolved.config):
+        turns.step_done()
+        if turns.report:
+            answer(turns.report)
+            return
+
+
+def run_engine(spec: ModelSpec, resolved: Resolved, data: PackedData, folder: Path) -> None:
+    """The whole engine; it is held at the end of a step, where observers are told of progress."""
+    from zoo_core import engine
+    from zoo_core.runs import RunFolder
+    from zoo_core.runtime import Runtime
+
+    watch = Stopwatch()
+    watch.attach()
+    runtime = Runtime.detect(resolved.run.device, resolved.run.precision)
+    turns = Turns(resolved, "engine", str(runtime).split(", ")[1], watch)
+
+    def notify(hook: str, **arguments: Any) -> None:
+        if hook == "zoo_progress" and not turns.report:
+            turns.step_done()
+
+    licence = {"licence": "CC0-1.0", "trained_on": "drawn pictures"}
+    engine.train(spec, resolved, data, RunFolder(folder), notify=notify, **licence)
+    upkeep = {part: watch.upkeep[part] / 2 for part in ("sample", "checkpoint")}  # first and last
+    answer({**turns.report, "upkeep": upkeep, "memory_with_upkeep": peak_memory()})
+
+
+class Turns:
+    """Called after every step: says how long a turn took, and waits until it is told the next."""
+
+    def __init__(self, resolved: Resolved, side: str, precision: str, watch: Stopwatch):
+        self.resolved, self.watch = resolved, watch
+        self.name = {"side": side, "precision": precision}
+        self.report: dict[str, Any] = {}
+        self.turns, self.left, self.images = 0, 0, 0
+        self.seconds, self.started = 0.0, 0.0
+
+    def step_done(self) -> None:
+        self.seconds += time.perf_counter() - self.started
+        self.left -= 1
+        self.images += self.resolved.run.batch_size
+        if self.left <= 0:
+            answer(self.seconds if self.turns else self._hello())
+            self._wait()
+        self.started = time.perf_counter()
+
+    def _wait(self) -> None:
+        self.turns += 1
+        self.left, self.seconds = int(sys.stdin.readline() or 0), 0.0
+        if self.turns <= 2:  # before the first turn that counts
+            self.watch.seconds.clear()
+            self.images = 0
+        if not self.left:
+            measured = {"images": self.images, "parts": dict(self.watch.seconds)}
+            self.report = {**self.name, **measured, "memory": peak_memory()}
+
+    def _hello(self) -> dict[str, Any]:
+        import torch
+
+        run, shape = self.resolved.run, self.resolved.config
+        return {
+            **self.name,
+            "batch_size": run.batch_size,
+            "resolution": getattr(shape, "resolution", 0),
+            "threads": torch.get_num_threads(),
+        }
+
+
+class Stopwatch:
+    """Seconds spent in each part of the engine, without those in another part inside it."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.upkeep: dict[str, float] = {}
+        self._inside = 0.0
+
+    def attach(self) -> None:
+        """Time the parts of a step, where they are; it takes some microseconds a step."""
+        import torch
+
+        from zoo_core import engine
+        from zoo_core.ema import EMA
+        from zoo_core.noise import SeededNoise
+        from zoo_core.runtime import Runtime
+
+        for part, place, name in (
+            ("networks", engine, "run_phase"),
+            ("check", torch.nn.utils, "get_total_norm"),
+            ("check", torch, "isfinite"),
+            ("noise", SeededNoise, "normal"),
+            ("noise", SeededNoise, "uniform"),
+            ("noise", SeededNoise, "integers"),
+            ("noise", Runtime, "seed"),
+            ("average", EMA, "update"),
+            ("log", engine, "log"),
+            ("sample", engine, "draw_samples"),
+            ("checkpoint", engine, "save"),
+        ):
+            setattr(place, name, self._timed(part, getattr(place, name)))
+        batches = engine.batches
+
+        def timed_batches(*arguments: Any) -> Iterator[Any]:
+            advance = self._timed("data", batches(*arguments).__next__)
+            while True:
+                yield advance()
+
+        engine.batches = timed_batches
+
+    def _timed(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        seconds = self.upkeep if part in ("sample", "checkpoint") else self.seconds
+
+        def timed(*arguments: Any, **keywords: Any) -> Any:
+            outside, self._inside = self._inside, 0.0
+            started = time.perf_counter()
+            try:
+                return function(*arguments, **keywords)
+            finally:
+                whole = time.perf_counter() - started
+                seconds[part] = seconds.get(part, 0.0) + whole - self._inside
+                self._inside = outside + whole
+
+        return timed
+
+
+def peak_memory() -> float:
+    """Megabytes of this process at most so far (Linux counts in kilobytes, macOS in bytes)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        1e6 if sys.platform == "darwin" else 1e3
+    )
+
+
+def answer(value: Any) -> None:
+    print(json.dumps(value), flush=True)
+
+
+# What is printed
+
+
+def title(arguments: argparse.Namespace, hello: dict[str, Any]) -> None:
+    side = hello["resolution"]
+    print(
+        f"{arguments.model}, {side} x {side} pixels, batch {hello['batch_size']}, "
+        f"{hello['threads']} threads; {arguments.rounds} turns of {arguments.steps} steps a side"
+    )
+    print(f"{'':14}{'img/s':>10}{'times plain':>24}{'peak MB':>11}{'times plain':>13}")
+
+
+def ratios(plain: Sequence[float], seconds: Sequence[float]) -> list[float]:
+    """How many times as fast as plain, round by round."""
+    return [a / b for a, b in zip(plain, seconds, strict=True)]
+
+
+def row(report: dict[str, Any], plain: dict[str, Any], speeds: Sequence[float]) -> None:
+    speed = f"{statistics.median(speeds):.2f} ({min(speeds):.2f} .. {max(speeds):.2f})"
+    images = report["images"] / report["seconds"]
+    memory = f"{report['memory']:11.0f}{report['memory'] / plain['memory']:13.2f}"
+    print(f"{report['side']} {report['precision']:8}{images:10.1f}{speed:>24}{memory}")
+
+
+def details(report: dict[str, Any]) -> None:
+    parts, whole = report["parts"], report["seconds"]
+    networks = parts.pop("networks") / whole
+    shares = {name: parts.get(name, 0.0) / whole for name in ("data", "noise", "check", "average")}
+    shares |= {"log": parts.get("log", 0.0) / whole}
+    shares |= {"rest": 1 - networks - sum(shares.values())}
+    report["overhead"] = 1 - networks
+    print(f"\nengine {report['precision']}: overhead {1 - networks:.2%} of a step: ", end="")
+    print(", ".join(f"{name} {share:.2%}" for name, share in shares.items()))
+    upkeep = ", ".join(f"a {name} {seconds:.2f} s" for name, seconds in report["upkeep"].items())
+    print(f"now and then: {upkeep}; peak with them {report['memory_with_upkeep']:.0f} MB")
+
+
+def verdicts(report: dict[str, Any], plain: dict[str, Any], speeds: Sequence[float]) -> None:
+    precision = report["precision"]
+    for what, value, limit, good in (
+        ("speed", f"{statistics.median(speeds):.2f} x", f"at least {SPEED[precision]} x",
+         statistics.median(speeds) >= SPEED[precision]),
+        ("overhead", f"{report['overhead']:.2%}", f"under {OVERHEAD:.0%}",
+         report["overhead"] < OVERHEAD),
+        ("memory", f"{report['memory'] / plain['memory']:.2f} x", f"at most {MEMORY} x",
+         report["memory"] <= MEMORY * plain["memory"]),
+    ):  # fmt: skip
+        print(f"engine {precision}, {what}: {value}, {'ok' if good else 'NOT'} ({limit})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""The variational autoencoder (Kingma and Welling 2014) for the zoo."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zoo_core.hookspecs import hookimpl
+from zoo_core.spec import ModelSpec
+
+from zoo_vae.config import PRESETS, RUN, VAEConfig
+
+if TYPE_CHECKING:
+    from zoo_core.interfaces import Generator, Networks, Phase
+
+ZOO_API = 1
+
+
+@hookimpl
+def zoo_models() -> list[ModelSpec]:
+    """The variational autoencoder."""
+    return [VAE]
+
+
+def build_generator(config: VAEConfig) -> Generator:
+    """Random weights."""
+    from zoo_vae.networks import VAEGenerator
+
+    return VAEGenerator(config)
+
+
+def build_phases(networks: Networks, config: VAEConfig) -> list[Phase]:
+    """The one phase."""
+    from zoo_vae.training import build_phases
+
+    return build_phases(networks, config)
+
+
+VAE = ModelSpec(
+    name="vae",
+    summary="an encoder and a decoder trained together on one bound: no adversary, soft pictures",
+    task="unconditional",
+    paper="Kingma and Welling 2014, arXiv:1312.6114",
+    licence="Apache-2.0",
+    config=VAEConfig,
+    presets=PRESETS,
+    run=RUN,
+    build_generator=build_generator,
+    build_phases=build_phases,
+    parameters={"generator": 0},
+)

@@ -1,0 +1,45 @@
+"""The configuration of the variational autoencoder and its presets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from zoo_core.config import ModelConfig, setting
+
+
+class VAEConfig(ModelConfig, frozen=True, kw_only=True):
+    """Encoder and decoder mirror each other."""
+
+    resolution: Annotated[int, setting("pixels a side, a power of two from 16", ge=16)] = 32
+    channels: Annotated[Literal[1, 3], setting("1 for grey pictures, 3 for RGB")] = 3
+    latent_size: Annotated[int, setting("length of the latent vector", ge=1)] = 32
+    width: Annotated[
+        int, setting("feature maps at half the resolution; doubled towards 4 x 4", ge=1)
+    ] = 32
+    sigma: Annotated[
+        float,
+        setting(
+            "standard deviation of a pixel around the decoder's picture, in units of -1..1: less "
+            "gives sharper reconstructions, more gives latents closer to the prior",
+            gt=0,
+        ),
+    ] = 0.2
+    learning_rate: Annotated[float, setting("of Adam", gt=0)] = 1e-3
+
+    def __post_init__(self) -> None:
+        if self.resolution & (self.resolution - 1):
+            raise ValueError(f"resolution has to be a power of two from 16, not {self.resolution}")
+
+
+RUN = {"data": "critters", "images": 100_000, "ema_half_life": 2_500, "ema_rampup": 0.1}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "tiny": {
+        "resolution": 16,
+        "width": 8,
+        "latent_size": 8,
+        "batch_size": 8,
+        "images": 64,
+        "log_every": 8,
+    },
+}

@@ -1,0 +1,138 @@
+"""Fixtures for the tests of packaging: the zoo's wheel, installed in an environment of its own.
+
+A test file asks for them with `pytest_plugins = "fresh"`, so that all of them share one wheel.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# Put into a fresh environment: every Python in it refuses to reach for a network.
+NO_NETWORK = """
+import sys
+
+def refuse(event, arguments):
+    if event in {"socket.connect", "socket.sendto", "socket.sendmsg", "socket.getaddrinfo"}:
+        raise OSError(f"{event} in a test without a network")
+
+sys.addaudithook(refuse)
+"""
+
+
+class FreshEnvironment:
+    """A virtual environment with nothing installed but what a test installs.
+
+    torch and the like are several GB, so they are borrowed: a path file names the site-packages of
+    the environment that runs the tests. What is installed here comes before them on sys.path, so
+    the wheel hides the checkout that the tests otherwise import.
+    """
+
+    def __init__(self, folder: Path):
+        venv.EnvBuilder().create(folder)
+        self.folder = folder
+        self.bin = folder / ("Scripts" if os.name == "nt" else "bin")
+        self.cwd = folder / "elsewhere"
+        self.cwd.mkdir()
+        paths = json.loads(self.run("python", "-c", SITE_PATHS).stdout)
+        self.site = Path(paths["purelib"])
+        (self.site / "sitecustomize.py").write_text(NO_NETWORK)
+
+    def borrow(self) -> None:
+        """Let this environment import what the running one has installed, but not its checkout:
+        path files of the borrowed folder, an editable install's among them, are not read.
+        """
+        lenders = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
+        (self.site / "borrowed.pth").write_text("\n".join(sorted(lenders)) + "\n")
+
+    def pip(self, *arguments: str | Path) -> str:
+        """Run the running environment's pip on this one; it may not look anything up."""
+        command = [sys.executable, "-m", "pip", "--python", str(self.bin / "python")]
+        return _checked([*command, *map(str, arguments)], self.cwd, self.environment()).stdout
+
+    def run(self, program: str, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run a program of this environment outside the checkout; it has to exit with `code`."""
+        command = [*without_network(), str(self.bin / program), *map(str, arguments)]
+        return _checked(command, self.cwd, self.environment(), code)
+
+    def zoo(self, *arguments: str | Path, code: int = 0) -> str:
+        """Standard output of the command `zoo`."""
+        return self.run("zoo", *map(str, arguments), code=code).stdout
+
+    def zoo_json(self, *arguments: str) -> dict[str, object]:
+        """The answer of a command that takes --json; nothing may be wrong with a plugin."""
+        answer = json.loads(self.zoo(*arguments, "--json"))
+        assert not answer["problems"]
+        return answer
+
+    def environment(self) -> dict[str, str]:
+        """The running process's variables without those that lead back to the checkout."""
+        misleading = (
+            "PYTHONPATH",
+            "PYTHONHOME",
+            "VIRTUAL_ENV",
+            "ZOO_PLUGINS",
+            "PIP_REQUIRE_VIRTUALENV",
+        )
+        kept = {name: value for name, value in os.environ.items() if name not in misleading}
+        return kept | {"PYTHONNOUSERSITE": "1", "PIP_NO_INDEX": "1", "ZOO_STRICT": "1"}
+
+
+SITE_PATHS = "import json, sysconfig; print(json.dumps(sysconfig.get_paths()))"
+
+
+@functools.cache
+def without_network() -> list[str]:
+    """The command that takes the network from the process it starts; empty where there is none.
+
+    Root may use it on Linux, others where the kernel lets them have a namespace of users. Elsewhere
+    the audit hook in every fresh environment has to do.
+    """
+    for command in (["unshare", "--net"], ["unshare", "--net", "--map-root-user"]):
+        probe = [*command, "true"]
+        if shutil.which("unshare") and not subprocess.run(probe, capture_output=True).returncode:
+            return command
+    return []
+
+
+def build_wheel(project: Path, folder: Path) -> Path:
+    """Build the wheel of a project folder, with the build tools of the running environment."""
+    options = ["--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(folder)]
+    _checked(
+        [sys.executable, "-m", "pip", "wheel", *options, str(project)], folder, dict(os.environ)
+    )
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def _checked(
+    command: list[str], cwd: Path, environment: dict[str, str], code: int = 0
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    assert done.returncode == code, f"{command} exits with {done.returncode}:\n{done.stderr}"
+    return done
+
+
+@pytest.fixture(scope="session")
+def zoo_wheel(tmp_path_factory) -> Path:
+    return build_wheel(ROOT, tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def fresh(zoo_wheel, tmp_path_factory) -> FreshEnvironment:
+    """An environment with the zoo's wheel."""
+    environment = FreshEnvironment(tmp_path_factory.mktemp("fresh") / "venv")
+    environment.pip("install", "--no-deps", zoo_wheel)
+    environment.borrow()
+    return environment

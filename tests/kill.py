@@ -1,0 +1,127 @@
+"""Kill -9 at random steps, then the same command: `python tests/kill.py --kills 20 --workers 2`.
+
+Trains the toy once without interruption, then again and again in fresh folders, each killed at a
+random moment of a random step and started anew, and compares all that is left: networks, average, optimizers, log,
+samples. Prints one line a kill and exits with 1 if a byte differs. Children are forked, so that
+torch is imported once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch._dynamo  # noqa: F401  the first optimizer step imports it: once here, not in every child
+import toys
+
+from zoo_core.engine import train
+from zoo_core.runs import RunFolder
+
+IMAGES = 160  # 40 steps
+
+
+def run(folder: Path, cache: Path, workers: int, steps: int) -> None:
+    """What the command does; writes a byte to the descriptor `steps` after each step."""
+
+    def notify(hook: str, **arguments: object) -> None:
+        if hook == "zoo_progress":
+            os.write(steps, b".")
+
+    resolved = toys.resolved(images=IMAGES, workers=workers, checkpoint_every=16, log_every=12)
+    data, name = toys.packed(cache), "toys"
+    train(
+        toys.TOY,
+        resolved,
+        data,
+        RunFolder(folder),
+        licence="CC0-1.0",
+        trained_on=name,
+        notify=notify,
+    )
+
+
+def start(folder: Path, cache: Path, workers: int) -> tuple[int, int]:
+    """The command in a process of its own: its id, and a descriptor to read a byte a step from."""
+    steps, end = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(end)
+        return child, steps
+    os.close(steps)
+    try:
+        run(folder, cache, workers, end)
+        os._exit(0)
+    except BaseException as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        os._exit(1)
+
+
+def finish(started: tuple[int, int]) -> None:
+    """Wait until a run has ended by itself."""
+    child, steps = started
+    while os.read(steps, 4096):
+        pass
+    os.close(steps)
+    _, status = os.waitpid(child, 0)
+    if status:
+        raise SystemExit(f"a run ended with status {status}")
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """File to hash, of everything that has to be equal."""
+    last = max((folder / "checkpoints").iterdir())
+    files = [*last.glob("*.safetensors"), *folder.glob("samples/*.png")]
+    files += [folder / "log.jsonl", folder / "generator.safetensors"]
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    chance = random.Random(options.seed)
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        began = time.perf_counter()
+        finish(start(place / "whole", place, options.workers))
+        duration = time.perf_counter() - began
+        expected = contents(place / "whole")
+        for number in range(options.kills):
+            folder = place / f"run{number}"
+            child, steps = start(folder, place, options.workers)
+            for _ in range(chance.randrange(IMAGES // 4)):
+                os.read(steps, 1)
+            time.sleep(chance.uniform(0, 2 * duration / (IMAGES // 4)))
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            os.close(steps)
+            saved = sorted(p.name for p in folder.glob("checkpoints/[0-9]*"))
+            logged = len((folder / "log.jsonl").read_text().splitlines()) if saved else 0
+            finish(start(folder, place, options.workers))
+            found = contents(folder)
+            same = found == expected
+            newest = int(saved[-1]) if saved else "none"
+            print(
+                f"kill {number}: checkpoint {newest}, {logged} lines logged, equal: {same}",
+                flush=True,
+            )
+            if not same:
+                different = [key for key in expected if found.get(key) != expected[key]]
+                raise SystemExit(f"different after a kill: {', '.join(different)}")
+    print(f"{options.kills} kills, {options.workers} workers: every byte equal")
+
+
+if __name__ == "__main__":
+    main()

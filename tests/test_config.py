@@ -1,0 +1,289 @@
+import json
+from typing import Annotated, Literal
+
+import msgspec
+import pytest
+
+from zoo_core.config import (
+    MAX_FILE_BYTES,
+    MAX_FILE_DEPTH,
+    Count,
+    ModelConfig,
+    RunConfig,
+    describe,
+    fields,
+    parse_assignments,
+    read_config,
+    read_settings_file,
+    read_yaml,
+    resolve,
+    setting,
+)
+from zoo_core.errors import ConfigError
+
+
+class Toy(ModelConfig, frozen=True):
+    width: Count = 8
+    rate: Annotated[float, setting("learning rate", gt=0)] = 0.1
+    kind: Literal["plain", "fancy"] = "plain"
+    betas: tuple[float, float] = (0.5, 0.9)
+    steps: tuple[int, ...] = ()
+    note: str = ""
+    limit: int | None = None
+
+    def __post_init__(self):
+        if self.kind == "fancy" and self.width < 4:
+            raise ValueError("a fancy one needs a width of 4")
+
+
+def settings(**keys):
+    return resolve("toy", Toy, ("--set", keys))
+
+
+def write(path, text):
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+@pytest.fixture
+def file(tmp_path):
+    return lambda text: write(tmp_path / "settings.yaml", text)
+
+
+# Layers
+
+
+def test_a_stronger_layer_wins():
+    layers = [
+        ("the preset", {"width": 1, "rate": 0.2, "seed": 3}),
+        ("a.yaml", {"width": 2, "rate": 0.3}),
+        ("--set", {"width": 3}),
+    ]
+    resolved = resolve("toy", Toy, *layers)
+    assert (resolved.config.width, resolved.config.rate, resolved.run.seed) == (3, 0.3, 3)
+
+
+def test_what_no_layer_names_keeps_its_default():
+    resolved = resolve("toy", Toy)
+    assert resolved.config == Toy()
+    assert resolved.run == RunConfig()
+
+
+def test_a_key_goes_to_the_record_that_has_it():
+    resolved = settings(width=5, batch_size=7)
+    assert (resolved.config.width, resolved.run.batch_size) == (5, 7)
+
+
+def test_an_unknown_key_names_the_nearest_and_where_it_stood():
+    with pytest.raises(ConfigError) as caught:
+        resolve("toy", Toy, ("a.yaml", {"wdith": 3}))
+    assert "'wdith' in a.yaml" in str(caught.value)
+    assert "nearest: width" in str(caught.value)
+
+
+def test_a_key_that_is_no_text_is_an_unknown_key():
+    with pytest.raises(ConfigError, match=r"unknown configuration key 1 in a\.yaml"):
+        resolve("toy", Toy, ("a.yaml", {1: 2}))
+
+
+def test_a_weak_layer_is_checked_though_a_stronger_one_replaces_it():
+    with pytest.raises(ConfigError, match="width in the preset"):
+        resolve("toy", Toy, ("the preset", {"width": "broad"}), ("--set", {"width": "3"}))
+
+
+# Values
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [
+        ("width", "broad", "integer >= 1"),
+        ("width", 0, "integer >= 1"),
+        ("width", True, "integer >= 1"),
+        ("width", 1.5, "integer >= 1"),
+        ("rate", "0", "number > 0"),
+        ("kind", "odd", "one of plain, fancy"),
+        ("mirror", "perhaps", "true or false"),
+        ("betas", [1], "[number, number]"),
+        ("note", 5, "text"),
+        ("images", 0, "integer >= 1"),
+    ],
+)
+def test_an_unusable_value_names_key_origin_value_and_what_is_allowed(key, value, allowed):
+    with pytest.raises(ConfigError) as caught:
+        resolve("toy", Toy, ("a.yaml", {key: value}))
+    error = caught.value
+    assert error.what == f"{key} in a.yaml has an unusable value"
+    assert (error.given, error.allowed, error.hint) == (repr(value), allowed, "zoo show toy")
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("width", "12", 12),
+        ("rate", "1e-4", 1e-4),
+        ("kind", "fancy", "fancy"),
+        ("betas", "[0, 0.99]", (0.0, 0.99)),
+        ("steps", "[1, 2, 3]", (1, 2, 3)),
+        ("limit", "null", None),
+        ("limit", "4", 4),
+        ("note", "[not json", "[not json"),
+        ("note", "[1]", "[1]"),
+    ],
+)
+def test_text_is_read_as_the_type_of_its_key(key, text, value):
+    assert getattr(settings(**{key: text}).config, key) == value
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("false", False)])
+def test_true_and_false_are_read(text, value):
+    assert settings(mirror=text).run.mirror is value
+
+
+def test_numbers_that_yaml_takes_for_text_are_read(file):
+    values = read_settings_file(file("rate: 1e-4\nbetas: [0, 1e-3]"))
+    assert values["rate"] == "1e-4"  # YAML 1.1 wants a dot in it
+    config = settings(**values).config
+    assert (config.rate, config.betas) == (1e-4, (0.0, 1e-3))
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", float("inf"), float("nan")])
+def test_what_json_cannot_keep_is_refused(value):
+    with pytest.raises(ConfigError, match="rate in --set"):
+        settings(rate=value)
+
+
+def test_what_json_cannot_keep_is_refused_in_a_list(file):
+    with pytest.raises(ConfigError, match="betas in --set"):
+        settings(**read_settings_file(file("betas: [0, .nan]")))
+
+
+def test_a_check_that_spans_fields_becomes_a_config_error():
+    with pytest.raises(ConfigError, match=r"toy does not fit together: .*width of 4"):
+        settings(kind="fancy", width=2)
+
+
+# Reading back
+
+
+def test_a_configuration_survives_json():
+    resolved = settings(width=5, betas="[0, 0.99]", limit=3, seed=2**40)
+    back = json.loads(json.dumps(resolved.to_json()))
+    assert read_config(Toy, back["config"], "file") == resolved.config
+    assert read_config(RunConfig, back["run"], "file") == resolved.run
+    assert (back["model"], back["preset"]) == ("toy", "")
+
+
+@pytest.mark.parametrize("values", [{"wdith": 1}, {"width": "1"}, {"width": 0}, {1: 2}])
+def test_a_stored_record_is_read_without_leniency(values):
+    with pytest.raises(ConfigError, match=r"^weights\.safetensors: "):
+        read_config(Toy, values, "weights.safetensors")
+
+
+def test_the_config_json_of_a_run_is_a_settings_file(tmp_path):
+    resolved = settings(width=5, rate=1e-5, batch_size=7)
+    path = write(tmp_path / "config.json", json.dumps(resolved.to_json()))
+    assert settings(**read_settings_file(path)) == resolved
+
+
+def test_a_settings_file_has_to_be_a_mapping(file):
+    with pytest.raises(ConfigError, match=r"has to be a mapping.*given: list"):
+        read_settings_file(file("[1, 2]"))
+
+
+def test_assignments_split_at_the_first_equals_sign():
+    assert parse_assignments(["a=1", " b = x=y "]) == {"a": "1", "b": "x=y"}
+
+
+@pytest.mark.parametrize("text", ["a", "=1", " =1"])
+def test_an_assignment_without_key_or_sign_is_refused(text):
+    with pytest.raises(ConfigError, match="key=value"):
+        parse_assignments([text])
+
+
+# YAML
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a: &x [1]\nb: *x", "aliases are not allowed"),
+        ("a: &x {b: 1}\nc: {<<: *x}", "aliases are not allowed"),
+        ("a: 1\na: 2", "duplicate key 'a'"),
+        ("a: {b: 1, b: 2}", "duplicate key 'b'"),
+        ("a: !!python/name:os.system", "tags are not allowed"),
+        ("a: !!binary aGVq", "tags are not allowed"),
+        ("a: [1, !mine 2]", "tags are not allowed"),
+        ("a: 1\n---\nb: 2", "expected a single document"),
+        ("a: [1", "flow sequence"),
+        ("a: \x07", "control characters"),
+        ("? [a]\n: 1", "unhashable key"),
+    ],
+)
+def test_yaml_that_is_more_than_data_or_no_yaml_is_refused(file, text, reason):
+    with pytest.raises(ConfigError) as caught:
+        read_yaml(file(text))
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["[" * 300_000, "- " * 300_000, "a: " + "{a: " * 200_000])
+def test_deep_nesting_is_a_config_error(file, text):
+    with pytest.raises(ConfigError, match="more than 50 levels"):
+        read_yaml(file(text))
+
+
+def test_nesting_is_read_up_to_the_limit(file):
+    assert read_yaml(file("[" * MAX_FILE_DEPTH + "]" * MAX_FILE_DEPTH))
+    with pytest.raises(ConfigError, match="more than 50 levels"):
+        read_yaml(file("[" * (MAX_FILE_DEPTH + 1) + "]" * (MAX_FILE_DEPTH + 1)))
+
+
+def test_a_large_file_is_refused(file):
+    with pytest.raises(ConfigError, match="too large"):
+        read_yaml(file("#" * (MAX_FILE_BYTES + 1)))
+
+
+def test_a_byte_order_mark_is_ignored(file):
+    assert read_yaml(file("a: 1".encode("utf-8-sig"))) == {"a": 1}
+
+
+@pytest.mark.parametrize("content", ["a: \xff".encode("latin-1"), None])
+def test_a_file_that_cannot_be_read_is_a_config_error(tmp_path, content):
+    path = tmp_path / "settings.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match="cannot read"):
+        read_yaml(path)
+
+
+# Descriptions
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (int, "integer"),
+        (Annotated[float, setting("", ge=0, lt=1)], "number >= 0 and < 1"),
+        (Annotated[int, setting("", gt=0, le=2_000_000)], "integer > 0 and <= 2000000"),
+        (Literal["a", 2], "one of a, 2"),
+        (bool, "true or false"),
+        (int | None, "integer or null"),
+        (Annotated[int, setting("", ge=1)] | None, "integer >= 1 or null"),
+        (tuple[float, float], "[number, number]"),
+        (tuple[int, ...], "[integer, ...]"),
+        (list[str], "[text, ...]"),
+    ],
+)
+def test_a_type_is_described_as_a_person_says_it(kind, text):
+    assert describe(kind) == text
+
+
+def test_every_run_setting_says_what_it_means():
+    for name, kind in fields(RunConfig).items():
+        notes = [note for note in kind.__metadata__ if isinstance(note, msgspec.Meta)]
+        assert any(note.description for note in notes), name
+
+
+def test_the_settings_that_may_change_are_settings():
+    assert set(fields(RunConfig)) > RunConfig.FREE

@@ -1,0 +1,270 @@
+"""Packing, order and batches."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from zoo_core.config import RunConfig
+from zoo_core.data import Order, batches, check_enough, open_packed, open_source, pack, to_uint8
+from zoo_core.errors import AmbiguousNameError, DataError, RunError, UnknownNameError
+from zoo_core.interfaces import Batch
+from zoo_core.pictures import FileSource, Picture, PictureSource
+from zoo_core.plugins import Plugins
+from zoo_core.runtime import Runtime
+
+RUNTIME = Runtime(torch.device("cpu"), torch.float32, torch.channels_last)
+
+
+class Numbered(PictureSource):
+    """Picture i is filled with i; every `bad` one cannot be read."""
+
+    def __init__(
+        self, count: int, bad: tuple[int, ...] = (), classes: int = 0, paired: bool = False
+    ):
+        self.count, self.bad, self.paired = count, bad, paired
+        self.classes = tuple(f"c{i}" for i in range(classes))
+        self.fingerprint = f"numbered:{count}:{bad}:{classes}:{paired}"
+        self.opened = 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Picture:
+        self.opened += 1
+        if index in self.bad:
+            raise DataError(f"number {index}: damaged (on purpose)")
+        pixels = np.full((4, 4, 3), index, dtype=np.uint8)
+        label = index % len(self.classes) if self.classes else None
+        return Picture(f"number {index}", pixels, label, 255 - pixels if self.paired else None)
+
+
+def settings(**changes: object) -> RunConfig:
+    return msgspec.structs.replace(RunConfig(batch_size=4), **changes)
+
+
+def take(data, run: RunConfig, images: int, steps: int) -> list[Batch]:
+    stream = batches(data, run, RUNTIME, images)
+    return [next(stream) for _ in range(steps)]
+
+
+def ids(found: list[Batch]) -> list[int]:
+    return [int(i) for batch in found for i in batch.ids]
+
+
+def test_packed_pictures_keep_order_names_labels_and_pairs():
+    data = pack(Numbered(10, classes=2, paired=True), 4, 3)
+    assert data.images.shape == (10, 3, 4, 4)
+    assert data.images[:, 0, 0, 0].tolist() == list(range(10))
+    assert data.source[:, 0, 0, 0].tolist() == [255 - i for i in range(10)]
+    assert data.labels.tolist() == [0, 1] * 5
+    assert data.names([7]) == ["number 7"]
+
+
+def test_packing_happens_once():
+    first, second = Numbered(10), Numbered(10)
+    pack(first, 4, 3)
+    pack(second, 4, 3)
+    assert (first.opened, second.opened) == (10, 0)
+
+
+def test_another_size_or_fit_is_packed_anew():
+    fingerprints = {
+        pack(Numbered(4), *how).fingerprint for how in [(4, 3), (8, 3), (4, 1), (4, 3, "pad")]
+    }
+    assert len(fingerprints) == 4
+
+
+def test_bad_pictures_are_counted_and_named():
+    with pytest.raises(DataError) as caught:
+        pack(Numbered(10, bad=(2, 3, 5, 7)), 4, 3)
+    message = str(caught.value)
+    assert "4 of 10 pictures" in message
+    assert "number 2 (damaged (on purpose))" in message
+    assert "and 1 more" in message
+    assert "bad_pictures=skip" in message
+
+
+def test_refused_pictures_leave_nothing_in_the_cache():
+    with pytest.raises(DataError):
+        pack(Numbered(10, bad=(2,)), 4, 3)
+    assert not list((Path(os.environ["ZOO_CACHE"]) / "data").iterdir())
+
+
+def test_bad_pictures_can_be_skipped_and_are_remembered():
+    for _ in range(2):  # the second time from the cache
+        data = pack(Numbered(6, bad=(2,)), 4, 3, skip_bad=True)
+        assert data.images[:, 0, 0, 0].tolist() == [0, 1, 3, 4, 5]
+        assert [bad.name for bad in data.skipped] == ["number 2"]
+
+
+def test_nothing_readable_is_an_error_even_when_skipping():
+    with pytest.raises(DataError, match="none of 2 pictures"):
+        pack(Numbered(2, bad=(0, 1)), 4, 3, skip_bad=True)
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(RunError, match="ZOO_CACHE"):
+        pack(Numbered(2), 4, 3, cache=tmp_path / "file")
+
+
+def test_packing_that_was_cut_short_is_not_found(tmp_path: Path):
+    class Cut(Numbered):
+        def __getitem__(self, index: int) -> Picture:
+            if index == 3:
+                raise KeyboardInterrupt
+            return super().__getitem__(index)
+
+    with pytest.raises(KeyboardInterrupt):
+        pack(Cut(6), 4, 3, cache=tmp_path)
+    assert not list((tmp_path / "data").iterdir())
+    assert len(pack(Numbered(6), 4, 3, cache=tmp_path)) == 6
+
+
+def test_two_processes_may_pack_the_same(tmp_path: Path):
+    class Raced(Numbered):
+        def __getitem__(self, index: int) -> Picture:
+            if index == 0:
+                pack(Numbered(4), 4, 3, cache=tmp_path)  # the other process is faster
+            return super().__getitem__(index)
+
+    assert len(pack(Raced(4), 4, 3, cache=tmp_path)) == 4
+    assert len(list((tmp_path / "data").iterdir())) == 1
+
+
+def test_mapped_pictures_are_those_that_were_packed():
+    data = pack(Numbered(5), 4, 3)
+    assert np.array_equal(open_packed(data.folder).images, data.images)
+
+
+@pytest.mark.parametrize(("count", "batch"), [(0, 1), (1, 1), (3, 4)])
+def test_too_few_pictures_are_refused(count: int, batch: int):
+    with pytest.raises(DataError):
+        check_enough(count, batch)
+
+
+def test_an_epoch_shows_every_picture_once():
+    data = pack(Numbered(12), 4, 3)
+    assert Counter(ids(take(data, settings(), 0, 3))) == Counter(range(12))
+
+
+def test_epochs_are_shuffled_differently():
+    data = pack(Numbered(12), 4, 3)
+    shown = ids(take(data, settings(), 0, 6))
+    assert shown[:12] != shown[12:]
+    assert shown[:12] != list(range(12))
+
+
+def test_a_batch_across_epochs_ends_one_and_begins_the_next():
+    data = pack(Numbered(10), 4, 3)
+    shown = ids(take(data, settings(), 0, 5))
+    assert sorted(shown[:10]) == sorted(shown[10:20]) == list(range(10))
+
+
+def test_order_goes_on_from_any_position():
+    data = pack(Numbered(10), 4, 3)
+    assert ids(take(data, settings(), 0, 6))[8:] == ids(take(data, settings(), 8, 4))
+
+
+def test_order_depends_on_the_seed():
+    data = pack(Numbered(12), 4, 3)
+    assert ids(take(data, settings(seed=1), 0, 3)) != ids(take(data, settings(), 0, 3))
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_workers_change_nothing(mirror: bool):
+    data = pack(Numbered(10, classes=2, paired=True), 4, 3)
+    alone = take(data, settings(mirror=mirror), 4, 4)
+    helped = take(data, settings(mirror=mirror, workers=2), 4, 4)
+    for a, b in zip(alone, helped, strict=True):
+        for name in ("images", "labels", "source", "ids"):
+            assert torch.equal(getattr(a, name), getattr(b, name))
+
+
+def test_mirrored_pictures_keep_their_pairs_and_come_back_the_same():
+    class Slope(Numbered):
+        def __getitem__(self, index: int) -> Picture:
+            pixels = np.tile(np.arange(4, dtype=np.uint8)[None, :, None] * 50, (4, 1, 3))
+            return Picture(f"slope {index}", pixels, None, pixels)
+
+    data = pack(Slope(16, paired=True), 4, 3)
+    order = Order(data, settings(batch_size=16, mirror=True))
+    pictures, source, _, _ = order[0]
+    flipped = pictures[:, 0, 0, 0] > 0
+    assert 0 < int(flipped.sum()) < 16
+    assert torch.equal(pictures, source)
+    assert torch.equal(order[0][0], pictures)
+
+
+def test_images_are_floats_between_minus_one_and_one():
+    data = pack(Numbered(256), 4, 3)
+    (batch,) = take(data, settings(batch_size=256), 0, 1)
+    assert batch.images.dtype == torch.float32
+    assert (float(batch.images.min()), float(batch.images.max())) == (-1.0, 1.0)
+    assert np.array_equal(to_uint8(batch.images)[:, 0, 0, 0], batch.ids.numpy())
+
+
+def folder_of(path: Path, count: int = 3) -> Path:
+    path.mkdir(parents=True)
+    for number in range(count):
+        Image.new("RGB", (6, 5), (number, 0, 0)).save(path / f"{number}.png")
+    return path
+
+
+def test_a_folder_is_opened_by_its_path(tmp_path: Path):
+    opened = open_source(str(folder_of(tmp_path / "My Photos")), 4, "train", Plugins())
+    assert isinstance(opened.source, FileSource)
+    assert (opened.name, len(opened.source)) == ("my-photos", 3)
+
+
+def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path):
+    with pytest.raises(DataError, match="neither a folder nor a zip"):
+        open_source(str(tmp_path / "nowhere"), 4, "train", Plugins())
+
+
+def test_a_bare_name_that_is_nothing_names_the_nearest():
+    with pytest.raises(UnknownNameError):
+        open_source("nothing", 4, "train", with_dataset("anything"))
+
+
+def test_a_data_set_and_a_folder_of_one_name_are_ambiguous(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder_of(tmp_path / "both")
+    plugins = with_dataset("both")
+    with pytest.raises(AmbiguousNameError, match=r"\./both"):
+        open_source("both", 4, "train", plugins)
+    assert len(open_source("./both", 4, "train", plugins).source) == 3
+
+
+def test_an_unknown_split_names_those_there_are():
+    with pytest.raises(DataError, match="train, test"):
+        open_source("anything", 4, "validation", with_dataset("anything"))
+
+
+def with_dataset(name: str) -> Plugins:
+    from types import SimpleNamespace
+
+    from zoo_core.hookspecs import hookimpl
+    from zoo_core.spec import DatasetSpec
+
+    spec = DatasetSpec(
+        name=name,
+        summary="numbers",
+        task="unconditional",
+        licence="CC0-1.0",
+        source="nowhere",
+        open=lambda resolution, split: Numbered(4),
+    )
+    plugins = Plugins()
+    plugins.register(
+        "numbers", SimpleNamespace(zoo_datasets=hookimpl(lambda: [spec], specname="zoo_datasets"))
+    )
+    return plugins

@@ -1,0 +1,406 @@
+"""The loop: resume, signals, bad numbers, phases, observers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+import torch
+import toys
+
+from zoo_core.config import Resolved
+from zoo_core.engine import blueprint, build, step, train
+from zoo_core.errors import (
+    CheckpointError,
+    DataError,
+    InputError,
+    Interrupted,
+    NonFiniteError,
+    RunError,
+)
+from zoo_core.estimate import estimate, random_batch
+from zoo_core.interfaces import Batch, Phase, Progress
+from zoo_core.noise import SeededNoise
+from zoo_core.runs import RunFolder
+from zoo_core.runtime import Runtime
+from zoo_core.weights import about, read_header
+
+RUNTIME = Runtime(torch.device("cpu"), torch.float32, torch.channels_last)
+TESTS = Path(__file__).parent
+
+
+def run(place: Path, name: str = "run", spec=toys.TOY, data=None, notify=None, **settings):
+    """Train the toy in a folder of that name; 4 images a step."""
+    folder = RunFolder(place / name)
+    train(
+        spec,
+        toys.resolved(**settings),
+        data or toys.packed(place),
+        folder,
+        licence="CC0-1.0",
+        trained_on="toys",
+        notify=notify or (lambda hook, **arguments: None),
+    )
+    return folder
+
+
+def last_checkpoint(folder: RunFolder) -> dict[str, bytes]:
+    path = max(folder.checkpoints.iterdir())
+    return {
+        name: (path / name).read_bytes() for name in ("weights.safetensors", "optim.safetensors")
+    }
+
+
+def logged(folder: RunFolder) -> list[dict]:
+    return [json.loads(line) for line in folder.log.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("first", [4, 8, 12, 20, 28])
+def test_a_run_in_two_parts_equals_one_in_one(tmp_path: Path, first: int):
+    whole = run(tmp_path, "whole", images=32)
+    run(tmp_path, "parts", images=first)
+    parts = run(tmp_path, "parts", images=32)
+    assert last_checkpoint(whole) == last_checkpoint(parts)
+    assert whole.generator.read_bytes() == parts.generator.read_bytes()
+
+
+def test_an_interrupted_run_leaves_the_same_log_and_samples(tmp_path: Path):
+    whole = run(tmp_path, "whole", images=32)
+    for stop in (12, 20):
+        with pytest.raises(Interrupted, match=f"after {stop} images"):
+            run(tmp_path, "parts", images=32, notify=interrupt_at(stop))
+    parts = run(tmp_path, "parts", images=32)
+    assert last_checkpoint(whole) == last_checkpoint(parts)
+    assert whole.log.read_bytes() == parts.log.read_bytes()
+    drawn = {path.name: path.read_bytes() for path in whole.samples.iterdir()}
+    assert drawn == {path.name: path.read_bytes() for path in parts.samples.iterdir()}
+
+
+def interrupt_at(images: int):
+    def notify(hook: str, **arguments) -> None:
+        if hook == "zoo_progress" and arguments["images"] == images - 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return notify
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_twenty_kills_leave_the_bytes_of_an_uninterrupted_run(workers: int):
+    command = [sys.executable, str(TESTS / "kill.py"), "--kills", "20", "--workers", str(workers)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "20 kills" in done.stdout.splitlines()[-1]
+
+
+def test_a_finished_run_stays_as_it_is(tmp_path: Path):
+    folder = run(tmp_path, images=16)
+    before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+    run(tmp_path, images=16)
+    assert before == {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+
+
+def test_the_seed_decides_the_run(tmp_path: Path):
+    assert last_checkpoint(run(tmp_path, "a")) != last_checkpoint(run(tmp_path, "b", seed=1))
+
+
+def test_in_network_noise_is_renewed_every_step(tmp_path: Path):
+    first = run(tmp_path, "a")
+    torch.randn(100)  # what else the process drew must not matter
+    assert last_checkpoint(first) == last_checkpoint(run(tmp_path, "b"))
+
+
+def test_workers_change_no_byte(tmp_path: Path):
+    assert last_checkpoint(run(tmp_path, "a")) == last_checkpoint(run(tmp_path, "b", workers=2))
+
+
+def test_the_log_has_means_and_no_times(tmp_path: Path):
+    folder = run(tmp_path, images=16, log_every=8)
+    lines = logged(folder)
+    assert [line["images"] for line in lines] == [8, 16]
+    expected = {"images", "discriminator/loss", "discriminator/real_logits", "penalty/loss"}
+    expected |= {"penalty/r1", "generator/loss", "generator/drift"}
+    assert set(lines[0]) == expected
+    timing = [json.loads(line) for line in folder.timing.read_text().splitlines()]
+    assert [line["images"] for line in timing] == [8, 16]
+    assert all(line["images_per_second"] > 0 for line in timing)
+
+
+def test_a_logged_term_is_the_mean_over_its_steps(tmp_path: Path):
+    every = logged(run(tmp_path, "every", images=8, log_every=4))
+    both = logged(run(tmp_path, "both", images=8, log_every=8))
+    mean = (every[0]["generator/loss"] + every[1]["generator/loss"]) / 2
+    assert both[0]["generator/loss"] == pytest.approx(mean, rel=1e-6)
+
+
+def test_the_weights_file_says_what_it_is(tmp_path: Path):
+    folder = run(tmp_path, images=16)
+    record = about(read_header(folder.generator), "file")
+    assert (record.model, record.role, record.images) == ("toy", "generator", 16)
+    assert record.licence == "CC0-1.0"
+    assert record.config["resolution"] == 16
+
+
+def test_another_configuration_in_the_same_folder_is_refused(tmp_path: Path):
+    run(tmp_path)
+    with pytest.raises(InputError, match="width: 4 there, 8 here"):
+        run(tmp_path, width=8)
+
+
+def test_other_pictures_in_the_same_run_are_refused(tmp_path: Path):
+    run(tmp_path)
+    with pytest.raises(InputError, match="pictures have changed"):
+        run(tmp_path, data=toys.packed(tmp_path, count=24), images=32)
+
+
+def test_a_damaged_newest_checkpoint_falls_back_and_ends_equal(tmp_path: Path, caplog):
+    whole = run(tmp_path, "whole", images=32)
+    folder = run(tmp_path, "parts", images=24)
+    newest = max(folder.checkpoints.iterdir()) / "weights.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-1])
+    run(tmp_path, "parts", images=32)
+    assert "is damaged" in caplog.text
+    assert last_checkpoint(whole) == last_checkpoint(folder)
+
+
+def test_checkpoints_of_another_architecture_are_refused(tmp_path: Path):
+    run(tmp_path)
+    other = msgspec.structs.replace(
+        toys.TOY, build_generator=lambda config: toys.ToyGenerator(replace_width(config, 6))
+    )
+    with pytest.raises(CheckpointError, match="do not fit"):
+        run(tmp_path, spec=other, images=32)
+
+
+def replace_width(config: toys.ToyConfig, width: int) -> toys.ToyConfig:
+    return msgspec.structs.replace(config, width=width)
+
+
+def spoiled(spec, phase_name: str, at: int, value: float):
+    """The toy with a loss that becomes `value` in one phase after `at` images."""
+
+    def build_phases(networks, config) -> list[Phase]:
+        def spoil(phase: Phase) -> Phase:
+            def loss(batch: Batch, progress: Progress):
+                terms = dict(phase.loss(batch, progress))
+                if progress.images >= at:
+                    terms["loss"] = terms["loss"] * value
+                return terms
+
+            return replace(phase, loss=loss) if phase.name == phase_name else phase
+
+        return [spoil(phase) for phase in toys.build_phases(networks, config)]
+
+    return msgspec.structs.replace(spec, build_phases=build_phases)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_before_the_optimizer_moves(tmp_path: Path, value: float):
+    bad = spoiled(toys.TOY, "generator", at=8, value=value)
+    with pytest.raises(NonFiniteError) as caught:
+        run(tmp_path, spec=bad, images=16)
+    message = str(caught.value)
+    assert "'generator'" in message
+    assert "after 8 images" in message
+    assert "toy " in message  # names the pictures
+    good = run(tmp_path, "good", images=8)
+    assert last_checkpoint(RunFolder(tmp_path / "run")) == last_checkpoint(good)
+
+
+def test_a_gradient_that_is_not_finite_moves_nothing():
+    training = build(toys.TOY, toys.resolved(), RUNTIME)
+    generator = training.networks.generator
+    before = [parameter.detach().clone() for parameter in generator.parameters()]
+    training.phases = [spoiled_gradient(phase) for phase in training.phases]
+    with pytest.raises(NonFiniteError):
+        step(training, random_batch(training, 4, RUNTIME), toys.resolved().run, RUNTIME)
+    after = list(generator.parameters())
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def spoiled_gradient(phase: Phase) -> Phase:
+    """A finite loss whose gradient is infinite: the slope of a square root at 0."""
+    if phase.name != "generator":
+        return phase
+    weight = next(phase.module.parameters())
+
+    def loss(batch: Batch, progress: Progress):
+        terms = phase.loss(batch, progress)
+        return {**terms, "loss": terms["loss"] + (weight - weight.detach()).abs().sum().sqrt()}
+
+    return replace(phase, loss=loss)
+
+
+def test_a_phase_leaves_no_gradient_on_other_networks():
+    training = build(toys.TOY, toys.resolved(), RUNTIME)
+    training.phases = training.phases[:1]
+    step(training, random_batch(training, 4, RUNTIME), toys.resolved().run, RUNTIME)
+    assert all(p.grad is None for p in training.networks.generator.parameters())
+    assert all(p.grad is not None for p in training.networks.discriminator.parameters())
+
+
+def test_a_lazy_phase_runs_at_its_interval():
+    training = build(toys.TOY, toys.resolved(), RUNTIME)
+    batch = random_batch(training, 4, RUNTIME)
+    for _ in range(4):
+        step(training, batch, toys.resolved().run, RUNTIME)
+    assert training.terms["penalty/loss"][1] == 2
+    assert training.terms["generator/loss"][1] == 4
+
+
+def test_a_schedule_sets_the_optimizer_from_the_images_seen():
+    training = build(toys.TOY, toys.resolved(), RUNTIME)
+    last = replace(training.phases[-1], schedule=lambda images: {"lr": 1.0 / (1 + images)})
+    training.phases[-1] = last
+    batch = random_batch(training, 4, RUNTIME)
+    for expected in (1.0, 1 / 5, 1 / 9):
+        step(training, batch, toys.resolved().run, RUNTIME)
+        assert last.optimizer.param_groups[0]["lr"] == expected
+
+
+def test_latents_are_a_function_of_seed_and_position():
+    seen = []
+    training = build(toys.TOY, toys.resolved(seed=3), RUNTIME)
+    phase = training.phases[0]
+
+    def loss(batch: Batch, progress: Progress):
+        seen.append(progress.noise.normal("latents", (2,)))
+        return phase.loss(batch, progress)
+
+    training.phases[0] = replace(phase, loss=loss)
+    batch = random_batch(training, 4, RUNTIME)
+    for _ in range(2):
+        step(training, batch, toys.resolved(seed=3).run, RUNTIME)
+    assert torch.equal(torch.cat(seen), SeededNoise(3, range(8)).normal("latents", (2,)))
+
+
+def test_bfloat16_keeps_everything_that_lasts_in_float32(tmp_path: Path):
+    whole = run(tmp_path, "whole", images=16, precision="bf16")
+    run(tmp_path, "parts", images=8, precision="bf16")
+    parts = run(tmp_path, "parts", images=16, precision="bf16")
+    assert last_checkpoint(whole) == last_checkpoint(parts)
+    header = read_header(max(whole.checkpoints.iterdir()) / "weights.safetensors")
+    assert {info.dtype for info in header.tensors.values()} <= {"F32", "I64"}
+    assert last_checkpoint(whole) != last_checkpoint(run(tmp_path, "fp32", images=16))
+
+
+def test_without_an_average_the_live_generator_is_published(tmp_path: Path):
+    folder = run(tmp_path, images=8, ema_half_life=0)
+    header = read_header(max(folder.checkpoints.iterdir()) / "weights.safetensors")
+    assert not any(name.startswith("ema.") for name in header.tensors)
+    assert folder.generator.is_file()
+
+
+@pytest.mark.parametrize(
+    ("settings", "given", "message"),
+    [
+        ({"classes": 2}, {}, "no labels"),
+        ({"classes": 3}, {"classes": 2}, "another number of classes"),
+        ({"paired": True}, {}, "needs pairs"),
+    ],
+)
+def test_pictures_that_do_not_fit_are_refused_before_training(
+    tmp_path: Path, settings: dict, given: dict, message: str
+):
+    with pytest.raises(DataError, match=message):
+        run(tmp_path, data=toys.packed(tmp_path, **given), **settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_unused_labels_are_said(tmp_path: Path, caplog):
+    run(tmp_path, data=toys.packed(tmp_path, classes=2), images=4)
+    assert "2 classes, which this model does not use" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [{"classes": 2}, {"paired": True}])
+def test_conditional_models_resume_exactly_too(tmp_path: Path, kind: dict):
+    data = toys.packed(tmp_path, **kind)
+    whole = run(tmp_path, "whole", data=data, images=16, **kind)
+    run(tmp_path, "parts", data=data, images=8, **kind)
+    parts = run(tmp_path, "parts", data=data, images=16, **kind)
+    assert last_checkpoint(whole) == last_checkpoint(parts)
+
+
+def test_observers_hear_of_everything_in_order(tmp_path: Path):
+    heard = []
+    run(tmp_path, images=8, notify=lambda hook, **a: heard.append((hook, a["images"])))
+    assert heard[0] == ("zoo_run_started", 0)
+    assert heard[-1] == ("zoo_run_ended", 8)
+    hooks = [hook for hook, _ in heard]
+    assert hooks.count("zoo_progress") == 2
+    assert hooks.count("zoo_samples") == hooks.count("zoo_checkpoint_saved") == 2
+
+
+def test_an_observer_hears_of_a_failure(tmp_path: Path):
+    heard = {}
+
+    def notify(hook: str, **arguments) -> None:
+        heard[hook] = arguments.get("error")
+
+    with pytest.raises(NonFiniteError):
+        run(tmp_path, spec=spoiled(toys.TOY, "generator", 0, float("nan")), notify=notify)
+    assert isinstance(heard["zoo_run_ended"], NonFiniteError)
+
+
+def test_a_full_disk_ends_the_run_and_keeps_the_last_checkpoint(tmp_path: Path, monkeypatch):
+    folder = run(tmp_path, images=8)
+    before = last_checkpoint(folder)
+    full = OSError(28, "No space left on device")
+
+    def fail(*arguments) -> None:
+        raise full
+
+    with monkeypatch.context() as broken:
+        broken.setattr("zoo_core.checkpoint._write_synced", fail)
+        with pytest.raises(CheckpointError, match="No space left"):
+            run(tmp_path, images=16)
+    assert last_checkpoint(folder) == before
+    with monkeypatch.context() as broken:
+        broken.setattr(RunFolder, "append", fail)
+        with pytest.raises(RunError, match="No space left"):
+            run(tmp_path, images=16)
+    whole = run(tmp_path, "whole", images=16)
+    assert last_checkpoint(run(tmp_path, images=16)) == last_checkpoint(whole)
+
+
+def test_a_second_signal_leaves_at_once(tmp_path: Path):
+    def notify(hook: str, **arguments) -> None:
+        if hook == "zoo_progress":
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, images=16, notify=notify)
+
+
+def test_signal_handlers_are_put_back(tmp_path: Path):
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    run(tmp_path, images=4)
+    assert before == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
+
+
+def test_a_blueprint_takes_no_memory():
+    generator = blueprint(toys.TOY, toys.resolved().config)
+    assert {parameter.device.type for parameter in generator.parameters()} == {"meta"}
+
+
+def test_an_estimate_counts_parameters_and_operations():
+    found = estimate(toys.TOY, toys.resolved())
+    generator = toys.ToyGenerator(toys.ToyConfig())
+    assert found["parameters"]["generator"] == sum(p.numel() for p in generator.parameters())
+    stem, paint = 2 * 8 * 4 * 4 * 4, 2 * 4 * 3 * 16 * 16  # multiplications and additions
+    assert found["generator_flops_per_image"] == stem + paint
+    assert found["images_per_second"] > 0
+    assert found["peak_memory_bytes"] > 0
+
+
+def test_resolved_settings_are_written_into_the_run(tmp_path: Path):
+    folder = run(tmp_path, images=4)
+    resolved: Resolved = toys.resolved(images=4)
+    assert folder.read_config() == resolved.to_json()

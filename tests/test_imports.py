@@ -1,0 +1,65 @@
+"""What stays unloaded: listing must cost milliseconds, whoever is installed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ["torch", "numpy", "torchvision", "timm", "rich", "pydantic"]
+PROBE = """
+import json, sys
+sys.argv = ["zoo", *{arguments!r}]
+{before}
+from zoo_core.cli import main
+try:
+    main()
+except SystemExit as stop:
+    assert not stop.code, stop.code
+print(json.dumps([name for name in {heavy!r} if name in sys.modules]), file=sys.stderr)
+"""
+
+
+def heavy_modules(*arguments: str, before: str = "") -> list[str]:
+    """Which of HEAVY a command has imported when it ends."""
+    program = PROBE.format(arguments=arguments, heavy=HEAVY, before=before)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stderr.splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"], ["--version"], ["list"], ["list", "--json"], ["plugin", "list"], ["data", "list"],
+        ["train", "--help"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_light_command_imports_nothing_heavy(arguments):
+    assert heavy_modules(*arguments) == []
+
+
+def test_showing_a_model_imports_nothing_heavy():
+    listed = subprocess.run(
+        [sys.executable, "-m", "zoo_core.cli", "list", "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    name = json.loads(listed.stdout)["models"][0]["name"]
+    assert heavy_modules("show", name) == []
+
+
+def test_the_probe_would_notice():
+    assert heavy_modules("list", before="import numpy") == ["numpy"]
+
+
+def test_importing_the_package_is_light():
+    program = f"import sys, zoo_core; print([n for n in {[*HEAVY, 'pluggy', 'msgspec']!r} if n in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,33 @@
+"""The public list is what it says, and a plugin's author finds every name that the contract allows."""
+
+from __future__ import annotations
+
+import importlib
+
+import zoo_core
+from zoo_core import testing
+
+
+def test_every_public_name_exists_and_is_sorted():
+    assert zoo_core.__all__ == sorted(zoo_core.__all__)
+    for name in zoo_core.__all__:
+        assert getattr(zoo_core, name) is not None
+
+
+def test_homes_and_public_list_agree():
+    assert set(zoo_core._HOMES) == set(zoo_core.__all__)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    try:
+        _ = zoo_core.no_such_name
+    except AttributeError as error:
+        assert "no_such_name" in str(error)
+    else:
+        raise AssertionError("no error")
+
+
+def test_public_modules_that_exist_can_be_imported():
+    planned = {"zoo_core.augment", "zoo_core.features", "zoo_core.metrics"}
+    for name in testing.PUBLIC - planned:
+        importlib.import_module(name)

@@ -1,0 +1,261 @@
+"""A toy model and toy pictures, for tests of the core that need some model and must not care which.
+
+It is small, yet has one of everything that a resume can lose: a lazy phase that shares an
+optimizer, a phase with state of its own, batch statistics, and noise inside a network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from zoo_core.config import ModelConfig, Resolved, resolve, setting
+from zoo_core.data import PackedData, pack
+from zoo_core.hookspecs import hookimpl
+from zoo_core.interfaces import Batch, Discriminator, Generator, Networks, Phase, Progress
+from zoo_core.noise import SeededNoise
+from zoo_core.pictures import Picture, PictureSource
+from zoo_core.plugins import Plugins
+from zoo_core.regularizers import squared_gradient
+from zoo_core.spec import DatasetSpec, ModelSpec
+
+LATENT = 8
+
+
+class ToyConfig(ModelConfig, frozen=True, kw_only=True):
+    resolution: Annotated[int, setting("pixels a side", ge=8)] = 16
+    channels: Annotated[Literal[1, 3], setting("1 for grey pictures, 3 for RGB")] = 3
+    width: Annotated[int, setting("feature maps", ge=1)] = 4
+    classes: Annotated[int, setting("0 for a model without labels", ge=0)] = 0
+    paired: Annotated[bool, setting("translate source pictures")] = False
+    learning_rate: Annotated[float, setting("of both networks", gt=0)] = 1e-2
+
+
+class ToyGenerator(Generator):
+    """Latents (or source pictures) through two convolutions; noise between them while training."""
+
+    def __init__(self, config: ToyConfig):
+        super().__init__()
+        side, width = config.resolution, config.width
+        self.image_shape = (config.channels, side, side)
+        self.num_classes = config.classes
+        self.source_shape = self.image_shape if config.paired else None
+        self.stem: nn.Module = (
+            nn.Conv2d(config.channels, width, 4, 4, bias=False)
+            if config.paired
+            else nn.ConvTranspose2d(LATENT, width, side // 4, bias=False)
+        )  # [N, W, R / 4, R / 4]
+        self.embed = nn.Embedding(config.classes, width) if config.classes else None
+        self.norm = nn.BatchNorm2d(width)
+        self.paint = nn.ConvTranspose2d(width, config.channels, 4, 4)
+
+    def forward(self, start: Tensor, labels: Tensor | None) -> Tensor:
+        features = self.stem(start)
+        if self.embed is not None:
+            assert labels is not None
+            features = features + self.embed(labels)[:, :, None, None]
+        features = self.norm(features)
+        if self.training:
+            features = features + 0.1 * torch.randn(features.shape, device=features.device)
+        return torch.tanh(self.paint(features.relu()))
+
+    def generate(
+        self,
+        noise: SeededNoise,
+        *,
+        labels: Tensor | None = None,
+        source: Tensor | None = None,
+        truncation: float = 1.0,
+    ) -> Tensor:
+        if source is not None:
+            return self(source, labels)
+        device = self.paint.weight.device
+        latents = noise.normal("latents", (LATENT, 1, 1)).to(device) * truncation
+        return self(latents, labels)
+
+
+class ToyDiscriminator(Discriminator):
+    def __init__(self, config: ToyConfig):
+        super().__init__()
+        seen = config.channels * (2 if config.paired else 1)
+        self.look = nn.Conv2d(seen, config.width, 4, 4)
+        self.embed = nn.Embedding(config.classes, config.width) if config.classes else None
+        self.judge = nn.Linear(config.width, 1)
+
+    def forward(
+        self, images: Tensor, *, labels: Tensor | None = None, source: Tensor | None = None
+    ) -> Tensor:
+        images = images if source is None else torch.cat([images, source], 1)
+        features = nn.functional.leaky_relu(self.look(images), 0.2).mean((2, 3))
+        if self.embed is not None:
+            features = features * (1 + self.embed(labels))
+        return self.judge(features).float().flatten()
+
+
+class RunningMean(nn.Module):
+    """What a phase has to remember: it changes every step, and the next loss depends on it."""
+
+    mean: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()))
+
+    @torch.no_grad()
+    def update(self, value: Tensor) -> None:
+        self.mean.lerp_(value.detach().float(), 0.1)
+
+
+class ToyTraining:
+    def __init__(self, networks: Networks):
+        assert networks.discriminator is not None
+        self.generator, self.discriminator = networks.generator, networks.discriminator
+        self.brightness = RunningMean().to(next(self.generator.parameters()).device)
+        self._fake: Tensor | None = None
+
+    def discriminator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        self._fake = self.generator.generate(
+            progress.noise, labels=batch.labels, source=batch.source
+        )
+        real = self._judge(batch.images, batch)
+        fake = self._judge(self._fake.detach(), batch)
+        loss = softplus(-real).mean() + softplus(fake).mean()
+        return {"loss": loss, "real_logits": real.mean()}
+
+    def penalty_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        r1 = squared_gradient(lambda images: self._judge(images, batch), batch.images)
+        return {"loss": 0.1 * r1, "r1": r1}
+
+    def generator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        assert self._fake is not None
+        fake, self._fake = self._fake, None
+        adversarial = softplus(-self._judge(fake, batch)).mean()
+        drift = (fake.mean() - self.brightness.mean).square()
+        self.brightness.update(fake.mean())
+        return {"loss": adversarial + drift, "drift": drift}
+
+    def _judge(self, images: Tensor, batch: Batch) -> Tensor:
+        return self.discriminator(images, labels=batch.labels, source=batch.source)
+
+
+def build_phases(networks: Networks, config: ToyConfig) -> list[Phase]:
+    """Discriminator, its penalty every second step with the same optimizer, generator."""
+
+    def adam(module: nn.Module) -> torch.optim.Adam:
+        betas = (0.5, 0.99)
+        return torch.optim.Adam(module.parameters(), config.learning_rate, betas, fused=True)
+
+    training = ToyTraining(networks)
+    generator, discriminator = training.generator, training.discriminator
+    judge = adam(discriminator)
+    return [
+        Phase("discriminator", discriminator, judge, training.discriminator_loss),
+        Phase("penalty", discriminator, judge, training.penalty_loss, every=2),
+        Phase(
+            "generator",
+            generator,
+            adam(generator),
+            training.generator_loss,
+            state=training.brightness,
+        ),
+    ]
+
+
+TOY = ModelSpec(
+    name="toy",
+    summary="the smallest model that has everything",
+    task="unconditional",
+    paper="none",
+    licence="Apache-2.0",
+    config=ToyConfig,
+    presets={
+        "tiny": {
+            "batch_size": 4,
+            "images": 16,
+            "log_every": 4,
+            "sample_every": 8,
+            "checkpoint_every": 8,
+            "ema_half_life": 16,
+            "ema_rampup": 0.0,
+            "device": "cpu",
+            "precision": "fp32",
+        }
+    },
+    run={"data": "toys"},
+    build_generator=ToyGenerator,
+    build_discriminator=ToyDiscriminator,
+    build_phases=build_phases,
+)
+
+
+class ToyPictures(PictureSource):
+    """Bars whose position, color and thickness are their index; the source is their outline."""
+
+    def __init__(self, count: int, resolution: int = 16, classes: int = 0, paired: bool = False):
+        self.count, self.resolution = count, resolution
+        self.classes = tuple(f"class {i}" for i in range(classes))
+        self.paired = paired
+        self.fingerprint = f"toys:{count}:{resolution}:{classes}:{paired}"
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Picture:
+        side = self.resolution
+        start, thickness = index % side, 1 + index // side % (side // 2)
+        pixels = np.full((side, side, 3), 20, dtype=np.uint8)
+        pixels[:, start : start + thickness] = (250, 40 * (index % 6), 255 - 30 * (index % 8))
+        outline = np.zeros((side, side, 3), dtype=np.uint8)
+        outline[:, start] = 255
+        label = index % len(self.classes) if self.classes else None
+        return Picture(f"toy {index}", pixels, label, outline if self.paired else None)
+
+
+TOYS = DatasetSpec(
+    name="toys",
+    summary="bars",
+    task="unconditional",
+    licence="CC0-1.0",
+    source="drawn by the tests",
+    open=lambda resolution, split: ToyPictures(32, resolution),
+)
+
+
+class ToyPlugin:
+    """The model `toy` and the data set `toys`."""
+
+    @hookimpl
+    def zoo_models(self) -> list[ModelSpec]:
+        return [TOY]
+
+    @hookimpl
+    def zoo_datasets(self) -> list[DatasetSpec]:
+        return [TOYS]
+
+
+def resolved(**settings: Any) -> Resolved:
+    """The preset `tiny` (4 images a step, 16 in all) with other `settings` of either record."""
+    layers = (("defaults", TOY.run), ("tiny", TOY.presets["tiny"]), ("test", settings))
+    return resolve(TOY.name, ToyConfig, *layers, preset="tiny")
+
+
+def toy_plugins() -> Plugins:
+    """Only the toy is installed."""
+    plugins = Plugins()
+    plugins.register("toys", ToyPlugin())
+    assert not plugins.problems
+    return plugins
+
+
+def packed(
+    tmp_path: Path, count: int = 32, classes: int = 0, paired: bool = False, channels: int = 3
+) -> PackedData:
+    """`count` different pictures of 16 pixels a side, packed below `tmp_path`."""
+    source = ToyPictures(count, classes=classes, paired=paired)
+    return pack(source, 16, channels, cache=tmp_path / "cache")
