@@ -3,8 +3,8 @@
 import os
 import sys
 
-# Before torch is imported, and inherited by commands that a test starts: tiny networks gain nothing
-# from threads, and sums are the same in both.
+# Before torch is imported, and inherited by the commands that a test starts, so that sums agree.
+# 300 steps of a tiny network on a busy machine of two cores: 0.9 s with one thread, 11 s with two.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest

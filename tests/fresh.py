@@ -13,6 +13,7 @@ import subprocess
 import sys
 import sysconfig
 import venv
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -106,16 +107,6 @@ def without_network() -> list[str]:
     return []
 
 
-def build_wheel(project: Path, folder: Path) -> Path:
-    """Build the wheel of a project folder, with the build tools of the running environment."""
-    options = ["--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(folder)]
-    _checked(
-        [sys.executable, "-m", "pip", "wheel", *options, str(project)], folder, dict(os.environ)
-    )
-    (wheel,) = folder.glob("*.whl")
-    return wheel
-
-
 def _checked(
     command: list[str], cwd: Path, environment: dict[str, str], code: int = 0
 ) -> subprocess.CompletedProcess[str]:
@@ -125,14 +116,25 @@ def _checked(
 
 
 @pytest.fixture(scope="session")
-def zoo_wheel(tmp_path_factory) -> Path:
-    return build_wheel(ROOT, tmp_path_factory.mktemp("wheel"))
+def build_wheel(tmp_path_factory) -> Callable[[Path], Path]:
+    """Builds the wheel of a project folder, once, with the build tools of this environment."""
+
+    @functools.cache
+    def build(project: Path) -> Path:
+        folder = tmp_path_factory.mktemp("wheel")
+        options = ["--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(folder)]
+        command = [sys.executable, "-m", "pip", "wheel", *options, str(project)]
+        _checked(command, folder, dict(os.environ))
+        (wheel,) = folder.glob("*.whl")
+        return wheel
+
+    return build
 
 
 @pytest.fixture(scope="module")
-def fresh(zoo_wheel, tmp_path_factory) -> FreshEnvironment:
-    """An environment with the zoo's wheel."""
+def fresh(build_wheel, tmp_path_factory) -> FreshEnvironment:
+    """An environment with the zoo's wheel, another one for every test file."""
     environment = FreshEnvironment(tmp_path_factory.mktemp("fresh") / "venv")
-    environment.pip("install", "--no-deps", zoo_wheel)
+    environment.pip("install", "--no-deps", build_wheel(ROOT))
     environment.borrow()
     return environment

@@ -1,9 +1,9 @@
 """Kill -9 at random steps, then the same command: `python tests/kill.py --kills 20 --workers 2`.
 
 Trains the toy once without interruption, then again and again in fresh folders, each killed at a
-random moment of a random step and started anew, and compares all that is left: networks, average, optimizers, log,
-samples. Prints one line a kill and exits with 1 if a byte differs. Children are forked, so that
-torch is imported once.
+random moment of a random step and started anew, and compares all that is left: networks, average,
+optimizers, log, samples. Prints one line a kill and exits with 1 if a byte differs. Children are
+forked, so that torch is imported once.
 """
 
 from __future__ import annotations

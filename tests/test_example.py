@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
-from fresh import ROOT, build_wheel
 from PIL import Image
 
 pytest_plugins = "fresh"
 
-EXAMPLE = ROOT / "examples" / "zoo-vae"
+EXAMPLE = Path(__file__).parent.parent / "examples" / "zoo-vae"
 
 
 @pytest.fixture(scope="module")
-def installed(fresh, tmp_path_factory):
+def installed(fresh, build_wheel):
     """The fresh environment with the example in it; pip finds that what it needs is there."""
-    fresh.pip("install", build_wheel(EXAMPLE, tmp_path_factory.mktemp("example")))
+    fresh.pip("install", build_wheel(EXAMPLE))
     return fresh
 
 

@@ -22,10 +22,14 @@ print(json.dumps([name for name in {heavy!r} if name in sys.modules]), file=sys.
 """
 
 
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
+
+
 def heavy_modules(*arguments: str, before: str = "") -> list[str]:
     """Which of HEAVY a command has imported when it ends."""
     program = PROBE.format(arguments=arguments, heavy=HEAVY, before=before)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    done = python("-c", program)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stderr.splitlines()[-1])
 
@@ -33,8 +37,8 @@ def heavy_modules(*arguments: str, before: str = "") -> list[str]:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--help"], ["--version"], ["list"], ["list", "--json"], ["plugin", "list"], ["data", "list"],
-        ["train", "--help"],
+        ["--help"], ["--version"], ["list"], ["list", "--json"], ["plugin", "list"],
+        ["data", "list"], ["train", "--help"],
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -43,12 +47,7 @@ def test_a_light_command_imports_nothing_heavy(arguments):
 
 
 def test_showing_a_model_imports_nothing_heavy():
-    listed = subprocess.run(
-        [sys.executable, "-m", "zoo_core.cli", "list", "--json"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    listed = python("-m", "zoo_core.cli", "list", "--json")
     name = json.loads(listed.stdout)["models"][0]["name"]
     assert heavy_modules("show", name) == []
 
@@ -58,8 +57,6 @@ def test_the_probe_would_notice():
 
 
 def test_importing_the_package_is_light():
-    program = f"import sys, zoo_core; print([n for n in {[*HEAVY, 'pluggy', 'msgspec']!r} if n in sys.modules])"
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
+    heavy = [*HEAVY, "pluggy", "msgspec", "typer"]
+    done = python("-c", f"import sys, zoo_core; print([n for n in {heavy!r} if n in sys.modules])")
     assert done.stdout.strip() == "[]"

@@ -7,21 +7,21 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from fresh import ROOT
 from PIL import Image
 
 from zoo_core.registry import read_registry
 
 pytest_plugins = "fresh"
 
+ROOT = Path(__file__).parent.parent
 REGISTERED = [entry.name for entry in read_registry(ROOT / "registry.yaml")]
 PACKAGES = [ROOT / "zoo_core", *(init.parent for init in ROOT.glob("plugins/*/__init__.py"))]
 LABELS = {"unconditional": [], "class-conditional": ["--label", "0"]}
 
 
 @pytest.fixture(scope="module")
-def names(zoo_wheel) -> set[str]:
-    with zipfile.ZipFile(zoo_wheel) as wheel:
+def names(build_wheel) -> set[str]:
+    with zipfile.ZipFile(build_wheel(ROOT)) as wheel:
         return set(wheel.namelist())
 
 
@@ -39,8 +39,8 @@ def test_the_wheel_holds_every_file_of_a_package(package, names):
     assert not missing
 
 
-def test_the_wheel_holds_the_registry(zoo_wheel):
-    with zipfile.ZipFile(zoo_wheel) as wheel:
+def test_the_wheel_holds_the_registry(build_wheel):
+    with zipfile.ZipFile(build_wheel(ROOT)) as wheel:
         assert wheel.read("zoo_core/registry.yaml") == (ROOT / "registry.yaml").read_bytes()
 
 

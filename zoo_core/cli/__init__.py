@@ -55,8 +55,9 @@ def main() -> None:
     except ZooError as error:
         if debug:
             raise
-        color = None if _plain() or isinstance(error, Interrupted) else typer.colors.RED
-        typer.secho(str(error) if isinstance(error, Interrupted) else f"error: {error}", err=True, fg=color)
+        stopped = isinstance(error, Interrupted)  # by request: nothing went wrong
+        color = None if stopped or _plain() else typer.colors.RED
+        typer.secho(f"{'' if stopped else 'error: '}{error}", err=True, fg=color)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # `zoo list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

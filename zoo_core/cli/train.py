@@ -144,7 +144,7 @@ def _tag(data: str, resolution: int, preset: str) -> str:
 def _say_finished(folder: Any, images: int, how: str) -> None:
     typer.echo(
         f"{how}: {images:,} images; weights, samples, log and checkpoints are in {folder.path}\n"
-        f"next: zoo sample {folder.path} --seeds 0-63, or the same command with --images {2 * images}"
+        f"next: zoo sample {folder.path} --seeds 0-63    or go on with --images {2 * images}"
     )
 
 
@@ -166,5 +166,6 @@ def _log_to_stderr() -> None:
         def emit(self, record: logging.LogRecord) -> None:
             warn(record.getMessage())
 
-    logging.getLogger("zoo").addHandler(Handler(logging.WARNING))
-    logging.getLogger("zoo").propagate = False
+    logger = logging.getLogger("zoo")
+    logger.addHandler(Handler(logging.WARNING))
+    logger.propagate = False

@@ -46,5 +46,5 @@ VAE = ModelSpec(
     run=RUN,
     build_generator=build_generator,
     build_phases=build_phases,
-    parameters={"generator": 0},
+    parameters={"generator": 432_355},
 )

@@ -12,7 +12,7 @@ class VAEConfig(ModelConfig, frozen=True, kw_only=True):
 
     resolution: Annotated[int, setting("pixels a side, a power of two from 16", ge=16)] = 32
     channels: Annotated[Literal[1, 3], setting("1 for grey pictures, 3 for RGB")] = 3
-    latent_size: Annotated[int, setting("length of the latent vector", ge=1)] = 32
+    latent_size: Annotated[int, setting("length of the latent vector", ge=1)] = 16
     width: Annotated[
         int, setting("feature maps at half the resolution; doubled towards 4 x 4", ge=1)
     ] = 32
@@ -23,15 +23,21 @@ class VAEConfig(ModelConfig, frozen=True, kw_only=True):
             "gives sharper reconstructions, more gives latents closer to the prior",
             gt=0,
         ),
-    ] = 0.2
-    learning_rate: Annotated[float, setting("of Adam", gt=0)] = 1e-3
+    ] = 0.6
+    learning_rate: Annotated[float, setting("of Adam", gt=0)] = 2e-3
 
     def __post_init__(self) -> None:
         if self.resolution & (self.resolution - 1):
             raise ValueError(f"resolution has to be a power of two from 16, not {self.resolution}")
 
 
-RUN = {"data": "critters", "images": 100_000, "ema_half_life": 2_500, "ema_rampup": 0.1}
+RUN = {
+    "data": "critters",
+    "images": 60_000,
+    "batch_size": 32,
+    "ema_half_life": 2_500,
+    "ema_rampup": 0.1,
+}
 
 PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {

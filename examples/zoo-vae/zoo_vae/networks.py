@@ -5,11 +5,14 @@ Latents z have the prior N(0, I); the decoder's picture is the mean of p(x|z), a
 pixel; the encoder gives mean and variance of q(z|x), a Gaussian with a diagonal covariance matrix
 (equation 9).
 
-Departures: convolutions of stride 2 take the place of the fully connected layers of appendix C, and
-the spread of p(x|z) is a setting instead of an output.
+Departures: convolutions of stride 2 with group normalization (Wu and He 2018, arXiv:1803.08494)
+take the place of the fully connected layers of appendix C, and the spread of p(x|z) is a setting
+instead of an output.
 """
 
 from __future__ import annotations
+
+import math
 
 from torch import Tensor, nn
 from zoo_core.interfaces import Generator
@@ -65,7 +68,7 @@ def encoder(config: VAEConfig) -> nn.Sequential:
     widths = stage_widths(config)
     layers: list[nn.Module] = []
     for before, width in zip([config.channels, *widths], widths, strict=False):
-        layers += [nn.Conv2d(before, width, 4, 2, 1), nn.SiLU()]  # half the size
+        layers += [nn.Conv2d(before, width, 4, 2, 1), normalization(width), nn.SiLU()]  # half size
     return nn.Sequential(
         *layers, nn.Flatten(), nn.Linear(widths[-1] * 4 * 4, 2 * config.latent_size)
     )
@@ -79,8 +82,14 @@ def decoder(config: VAEConfig) -> nn.Sequential:
         nn.Unflatten(1, (widths[0], 4, 4)),
     ]
     for width, narrower in zip(widths, [*widths[1:], config.channels], strict=True):
-        layers += [nn.SiLU(), nn.ConvTranspose2d(width, narrower, 4, 2, 1)]  # twice the size
+        layers += [normalization(width), nn.SiLU()]
+        layers += [nn.ConvTranspose2d(width, narrower, 4, 2, 1)]  # twice the size
     return nn.Sequential(*layers)
+
+
+def normalization(width: int) -> nn.GroupNorm:
+    """Of `width` feature maps, in as many groups of 16 or more as divide them evenly."""
+    return nn.GroupNorm(math.gcd(width, max(1, width // 16)), width)
 
 
 def stage_widths(config: VAEConfig) -> list[int]:

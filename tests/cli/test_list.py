@@ -1,0 +1,209 @@
+"""`zoo list`, `zoo show`, `zoo data`, `zoo plugin`: what is here, and who brought it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+
+def test_models_are_listed_with_plugin_and_task(zoo):
+    answer = zoo("list")
+    assert answer.code == 0
+    header, row = answer.out.splitlines()
+    assert header.split() == ["NAME", "TASK", "PLUGIN", "WEIGHTS", "SUMMARY"]
+    assert row.split()[:4] == ["toy", "unconditional", "toy", "-"]
+
+
+def test_json_carries_schema_records_and_problems(zoo):
+    listed = zoo("list", "--json").json
+    assert listed["schema"] == 1
+    assert listed["problems"] == []
+    assert listed["models"][0]["distribution"] == "zoo-toy 1.0"
+
+
+def test_a_pattern_filters(zoo):
+    assert "toy" in zoo("list", "t*").out
+    answer = zoo("list", "x*")
+    assert (answer.code, answer.out) == (0, "")
+    assert "no model or weights match 'x*'" in answer.err
+
+
+def test_a_model_is_shown_with_its_settings(zoo):
+    shown = zoo("show", "toy", "--json").json["models"][0]
+    keys = {setting["key"]: setting for setting in shown["settings"]}
+    assert keys["width"] == {
+        "key": "width", "default": 4, "allowed": "integer >= 1", "meaning": "feature maps",
+    }  # fmt: skip
+    assert keys["data"]["default"] == "toys"  # the model's own default of a run setting
+    assert "tiny" in zoo("show", "toy").out
+
+
+def test_a_weights_file_is_shown(zoo):
+    zoo("train", "toy", "--preset", "tiny")
+    shown = zoo("show", "runs/toy.toys16-tiny", "--json").json["records"][0]
+    assert (shown["model"], shown["images"], shown["licence"]) == ("toy", 16, "CC0-1.0")
+
+
+@pytest.mark.parametrize(("name", "code"), [("tob", 3), ("toy.none", 3), ("./none.safetensors", 2)])
+def test_showing_what_is_not_there_is_one_line(zoo, name: str, code: int):
+    answer = zoo("show", name)
+    assert answer.code == code
+    assert answer.error
+
+
+def test_data_sets_are_listed(zoo):
+    assert "toys  unconditional  CC0-1.0  bars" in zoo("data", "list").out
+    assert zoo("data", "list", "--json").json["datasets"][0]["name"] == "toys"
+
+
+def test_a_data_set_is_shown_and_drawn(zoo):
+    answer = zoo("data", "show", "toys", "--resolution", 16, "--out", "drawn/toys.png", "--json")
+    shown = answer.json["datasets"][0]
+    assert (shown["pictures"], shown["licence"]) == (32, "CC0-1.0")
+    with Image.open("drawn/toys.png") as image:
+        assert image.size == (128, 64)
+
+
+def test_good_pictures_pass_the_check(zoo, photos):
+    answer = zoo("data", "check", photos)
+    assert answer.code == 0
+    assert "8 of 8 pictures are usable; sizes: 20x24 (8)" in answer.out
+
+
+def test_every_bad_picture_is_named_with_its_reason(zoo, photos):
+    (photos / "page.jpg").write_text("<html>")
+    (photos / "empty.png").touch()
+    whole = (photos / "0.png").read_bytes()
+    (photos / "cut.png").write_bytes(whole[: len(whole) // 2])
+    answer = zoo("data", "check", photos)
+    assert answer.code == 2
+    for line in ("page.jpg: a web page", "empty.png: an empty file", "cut.png: damaged"):
+        assert line in answer.out
+    assert "3 of 11 pictures cannot be used" in answer.error
+    found = zoo("data", "check", photos, "--json")
+    assert len(found.json["checks"][0]["bad"]) == 3
+
+
+def test_classes_are_counted(zoo, photos):
+    for name in ("cats", "dogs"):
+        (photos / name).mkdir()
+    for number, path in enumerate(sorted(photos.glob("*.png"))):
+        path.rename(photos / ("cats" if number < 3 else "dogs") / path.name)
+    assert "classes: cats (3), dogs (5)" in zoo("data", "check", photos).out
+
+
+def test_plugins_are_listed_with_import_time(zoo):
+    (plugin,) = zoo("plugin", "list", "--json").json["plugins"]
+    assert (plugin["name"], plugin["status"], plugin["distribution"]) == (
+        "toy",
+        "ok",
+        "zoo-toy 1.0",
+    )
+    assert plugin["brings"] == {"model": ["toy"], "data set": ["toys"]}
+
+
+BAD = {
+    "raises": "ZOO_API = 1\nraise RuntimeError('no luck')\n",
+    "exits": "ZOO_API = 1\nimport sys\nsys.exit(3)\n",
+    "prints": (
+        "ZOO_API = 1\nfrom zoo_core.hookspecs import hookimpl\nprint('hello from a plugin')\n"
+        "@hookimpl\ndef zoo_models():\n    return []\n"
+    ),
+    "twin": (
+        "ZOO_API = 1\nimport toys\nfrom zoo_core.hookspecs import hookimpl\n"
+        "@hookimpl\ndef zoo_models():\n    return [toys.TOY]\n"
+    ),
+    "misspelt": (
+        "ZOO_API = 1\nfrom zoo_core.hookspecs import hookimpl\n"
+        "@hookimpl\ndef zoo_modles():\n    return []\n"
+    ),
+    "future": "ZOO_API = 99\nfrom zoo_core import what_is_yet_to_come\n",
+    "garbage": (
+        "ZOO_API = 1\nfrom zoo_core.hookspecs import hookimpl\n"
+        "@hookimpl\ndef zoo_models():\n    return 'garbage'\n"
+    ),
+}
+REASONS = {
+    "raises": "RuntimeError: no luck",
+    "exits": "called sys.exit(3)",
+    "prints": "printed to stdout: 'hello from a plugin'",
+    "twin": "model 'toy' is also brought by toy (zoo-toy 1.0)",
+    "misspelt": "zoo_models",
+    "future": "plugin API 99",
+    "garbage": "zoo_models",
+}
+
+
+@pytest.fixture
+def bad_plugins(tmp_path: Path, monkeypatch) -> Path:
+    place = tmp_path / "bad"
+    place.mkdir()
+    for name, source in BAD.items():
+        (place / f"bad_{name}.py").write_text(source)
+        metadata = place / f"bad_{name}-1.0.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: bad-{name}\nVersion: 1.0\n"
+        )
+        (metadata / "entry_points.txt").write_text(f"[zoo]\n{name} = bad_{name}\n")
+    monkeypatch.syspath_prepend(str(place))
+    return place
+
+
+def test_bad_plugins_are_named_and_everything_else_works(zoo, bad_plugins, monkeypatch):
+    monkeypatch.setenv("ZOO_PLUGINS", ",".join(["toy", *BAD]))
+    listed = zoo("list")
+    plugins = zoo("plugin", "list")
+    trained = zoo("train", "toy/toy", "--preset", "tiny")
+    assert (listed.code, plugins.code, trained.code) == (0, 0, 0)
+    assert [line.split()[0] for line in listed.out.splitlines()] == ["NAME", "toy/toy", "twin/toy"]
+    assert len(trained.out.splitlines()) == 2
+    for name, reason in REASONS.items():
+        culprits = [
+            line for line in listed.err.splitlines() if f"plugin {name} (bad-{name} 1.0)" in line
+        ]
+        assert len(culprits) == 1, listed.err
+        assert reason in culprits[0]
+        (row,) = [line for line in plugins.out.splitlines() if line.startswith(f"{name} ")]
+        assert reason in row
+
+
+def test_a_slow_import_shows(zoo, bad_plugins, monkeypatch):
+    source = "ZOO_API = 1\nimport time\ntime.sleep(0.05)\n"
+    (bad_plugins / "bad_raises.py").write_text(source)
+    monkeypatch.setenv("ZOO_PLUGINS", "raises")
+    (plugin,) = zoo("plugin", "list", "--json").json["plugins"]
+    assert plugin["import_ms"] >= 50
+
+
+def test_an_ambiguous_model_names_both_owners(zoo, bad_plugins, monkeypatch):
+    monkeypatch.setenv("ZOO_PLUGINS", "toy,twin")
+    answer = zoo("train", "toy", "--preset", "tiny")
+    assert answer.code == 3
+    assert "toy/toy (zoo-toy 1.0), twin/toy (bad-twin 1.0)" in answer.error
+
+
+def test_strict_makes_a_bad_plugin_an_error(zoo, bad_plugins, monkeypatch):
+    monkeypatch.setenv("ZOO_PLUGINS", "toy,raises")
+    monkeypatch.setenv("ZOO_STRICT", "1")
+    answer = zoo("list")
+    assert answer.code == 4
+    assert "no luck" in answer.error
+
+
+def test_a_plugin_that_is_not_installed_cannot_be_asked_for(zoo, monkeypatch):
+    monkeypatch.setenv("ZOO_PLUGINS", "toi")
+    answer = zoo("list")
+    assert answer.code == 4
+    assert "'toi'" in answer.error
+
+
+def test_the_contract_says_how_many_checks_ran(zoo):
+    answer = zoo("plugin", "check", "toy")
+    lines = answer.out.splitlines()
+    assert lines[-1].endswith("failed")
+    assert int(lines[-1].split()[0]) == len(lines) - 1 > 10
+    assert any("parameter count" in line and line.startswith("FAILED") for line in lines)
+    assert answer.code == 4

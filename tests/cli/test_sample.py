@@ -1,0 +1,114 @@
+"""`zoo sample`: a grid, or a file a seed; and the files it must not open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+RUN = Path("runs/toy.toys16-tiny")
+
+
+@pytest.fixture
+def trained(zoo):
+    assert zoo("train", "toy", "--preset", "tiny").code == 0
+    return zoo
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def test_a_grid_is_drawn_and_its_path_printed(trained):
+    answer = trained("sample", RUN, "--seeds", "0-15")
+    assert answer.code == 0
+    assert pixels(Path(answer.out.strip())).shape == (64, 64, 3)
+
+
+def test_one_file_a_seed(trained):
+    trained("sample", RUN, "--seeds", "3,7-9", "--each", "--out", "each")
+    assert sorted(p.name for p in Path("each").iterdir()) == [
+        "000003.png", "000007.png", "000008.png", "000009.png",
+    ]  # fmt: skip
+
+
+def test_a_seed_s_picture_is_the_same_alone_and_in_a_grid(trained):
+    trained("sample", RUN, "--seeds", "5", "--out", "alone.png")
+    trained("sample", RUN, "--seeds", "4-7", "--columns", "4", "--out", "row.png")
+    assert np.array_equal(pixels(Path("row.png"))[:, 16:32], pixels(Path("alone.png")))
+
+
+def test_a_run_a_file_and_python_agree(trained):
+    import zoo_core
+
+    trained("sample", RUN, "--seeds", "0", "--out", "run.png")
+    trained("sample", RUN / "generator.safetensors", "--seeds", "0", "--out", "file.png")
+    loaded = zoo_core.load(str(RUN)).sample([0])
+    expected = ((loaded[0] + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+    assert np.array_equal(pixels(Path("run.png")), expected)
+    assert np.array_equal(pixels(Path("file.png")), expected)
+
+
+@pytest.mark.parametrize("seeds", ["", "a", "5-2", "1-", "-3", "0-9999999999"])
+def test_seeds_that_are_none_are_refused(zoo, seeds: str):
+    answer = zoo("sample", "anything", f"--seeds={seeds}")
+    assert answer.code == 2
+    assert "--seeds takes" in answer.error
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (b"", "no safetensors file"),
+        (b"\x80\x04K\x01.", "pickle"),
+        (b"PK\x03\x04" + b"\0" * 40, "pickle"),
+        ((1 << 40).to_bytes(8, "little") + b"{}", "header would end after the file"),
+        ((2).to_bytes(8, "little") + b"{}", "not one that the zoo wrote"),
+    ],
+)
+def test_a_file_that_is_no_weights_file_is_refused_with_5(zoo, content: bytes, word: str):
+    Path("bad.safetensors").write_bytes(content)
+    answer = zoo("sample", "bad.safetensors")
+    assert answer.code == 5
+    assert word in answer.error
+    assert "bad.safetensors" in answer.error
+
+
+def test_a_truncated_file_is_refused_with_5(trained):
+    data = (RUN / "generator.safetensors").read_bytes()
+    Path("cut.safetensors").write_bytes(data[:-10])
+    answer = trained("sample", "cut.safetensors")
+    assert answer.code == 5
+    assert "damaged or truncated" in answer.error
+
+
+def test_numbers_that_are_not_finite_are_refused_with_5(trained):
+    data = bytearray((RUN / "generator.safetensors").read_bytes())
+    data[-4:] = np.float32("nan").tobytes()
+    Path("nan.safetensors").write_bytes(data)
+    answer = trained("sample", "nan.safetensors")
+    assert answer.code == 5
+    assert "not finite" in answer.error
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "word"),
+    [
+        ("toy.nothing", 3, "toy.nothing"),
+        ("./missing.safetensors", 2, "no file"),
+        ("./missing", 2, "no file"),
+    ],
+)
+def test_what_is_not_there_is_one_line(zoo, name: str, code: int, word: str):
+    answer = zoo("sample", name)
+    assert answer.code == code
+    assert word in answer.error
+
+
+def test_a_label_for_a_model_without_classes_is_refused(trained):
+    answer = trained("sample", RUN, "--label", 1)
+    assert answer.code == 2
+    assert "takes no labels" in answer.error

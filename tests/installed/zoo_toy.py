@@ -1,0 +1,17 @@
+"""The toy as an installed plugin; what the command line is tested with."""
+
+import toys
+
+from zoo_core.hookspecs import hookimpl
+
+ZOO_API = 1
+
+
+@hookimpl
+def zoo_models():
+    return [toys.TOY]
+
+
+@hookimpl
+def zoo_datasets():
+    return [toys.TOYS]
