@@ -14,7 +14,7 @@ from PIL import Image
 
 from zoo_core.config import RunConfig
 from zoo_core.data import Order, batches, check_enough, open_packed, open_source, pack, to_uint8
-from zoo_core.errors import AmbiguousNameError, DataError, RunError, UnknownNameError
+from zoo_core.errors import AmbiguousNameError, DataError, PictureError, RunError, UnknownNameError
 from zoo_core.interfaces import Batch
 from zoo_core.pictures import FileSource, Picture, PictureSource
 from zoo_core.plugins import Plugins
@@ -40,7 +40,7 @@ class Numbered(PictureSource):
     def __getitem__(self, index: int) -> Picture:
         self.opened += 1
         if index in self.bad:
-            raise DataError(f"number {index}: damaged (on purpose)")
+            raise PictureError(f"number {index}", "damaged (on purpose)")
         pixels = np.full((4, 4, 3), index, dtype=np.uint8)
         label = index % len(self.classes) if self.classes else None
         return Picture(f"number {index}", pixels, label, 255 - pixels if self.paired else None)

@@ -106,6 +106,14 @@ def test_a_finished_run_stays_as_it_is(tmp_path: Path):
     assert before == {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
 
 
+def test_a_kill_before_the_weights_file_is_made_good(tmp_path: Path):
+    folder = run(tmp_path, images=16)
+    expected = folder.generator.read_bytes()
+    folder.generator.unlink()
+    run(tmp_path, images=16)
+    assert folder.generator.read_bytes() == expected
+
+
 def test_the_seed_decides_the_run(tmp_path: Path):
     assert last_checkpoint(run(tmp_path, "a")) != last_checkpoint(run(tmp_path, "b", seed=1))
 

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo_core.config import RunConfig
-from zoo_core.errors import AmbiguousNameError, DataError, RunError
+from zoo_core.errors import AmbiguousNameError, DataError, PictureError, RunError
 from zoo_core.hub import cache_folder
 from zoo_core.interfaces import Batch, Generator
 from zoo_core.noise import SeededNoise, permutation
@@ -328,9 +328,8 @@ def _read_all(
             pixels = fit(picture.pixels, resolution, channels, how, name)
             start = picture.source
             start = None if start is None else fit(start, resolution, channels, how, name)
-        except DataError as error:
-            name, _, reason = error.what.partition(": ")
-            return BadPicture(name, reason)
+        except PictureError as error:
+            return BadPicture(error.name, error.reason)
         return picture._replace(pixels=pixels, source=start)
 
     workers = os.cpu_count() or 1

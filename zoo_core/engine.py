@@ -241,7 +241,7 @@ def build(spec: ModelSpec, resolved: Resolved, runtime: Runtime) -> Training:
 
 
 def save(training: Training, run: Run) -> None:
-    """Write a checkpoint, then the averaged generator as a weights file."""
+    """Write a checkpoint, then the weights file that belongs to it."""
     optim: Tensors = {}
     for name, optimizer in _optimizers(training):
         optim |= optimizer_tensors(name, optimizer)
@@ -254,9 +254,14 @@ def save(training: Training, run: Run) -> None:
         "torch_version": torch.__version__,
     }
     path = run.checkpoints.save(training.images, _weights(training), optim, state)
+    publish(training, run)
+    run.notify("zoo_checkpoint_saved", run=run.info, images=training.images, path=path)
+
+
+def publish(training: Training, run: Run) -> None:
+    """Write the averaged generator as a weights file."""
     about = msgspec.structs.replace(run.about, images=training.images)
     save_weights(run.folder.generator, training.averaged, about)
-    run.notify("zoo_checkpoint_saved", run=run.info, images=training.images, path=path)
 
 
 def restore(training: Training, run: Run) -> bool:
@@ -286,6 +291,7 @@ def restore(training: Training, run: Run) -> bool:
     training.images = state["images"]
     training.terms = {name: (total, count) for name, (total, count) in state["terms"].items()}
     run.folder.cut_log(state["log_bytes"])
+    publish(training, run)  # a kill may have come between the checkpoint and its weights file
     return True
 
 

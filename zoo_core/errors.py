@@ -7,6 +7,7 @@
     ├── InputError                  2   a command, a configuration or a file is not usable
     │   ├── ConfigError             2   an unknown key, a value of the wrong type
     │   └── DataError               2   pictures that are missing, unreadable or do not fit
+    │       └── PictureError        2   one picture that cannot be used
     ├── UnknownNameError            3   no model, tag, preset or data set has that name
     ├── AmbiguousNameError          3   several have it
     ├── PluginError                 4   a plugin is broken, and it matters now
@@ -69,6 +70,14 @@ class ConfigError(InputError):
 
 class DataError(InputError):
     """Pictures that are missing, unreadable, too few, or do not fit the model."""
+
+
+class PictureError(DataError):
+    """The picture called `name` cannot be used, for a `reason`; the others may be fine."""
+
+    def __init__(self, name: str, reason: str):
+        self.name, self.reason = name, reason
+        super().__init__(f"{name}: {reason}")
 
 
 class UnknownNameError(ZooError):

@@ -146,9 +146,13 @@ class FeatureExtractor(nn.Module, ABC):
         """
 
     def train(self, mode: bool = True) -> FeatureExtractor:
-        """Stay frozen and in evaluation mode whatever the parent module does."""
+        """Stay in evaluation mode, and frozen, whatever the parent module does."""
         self.requires_grad_(False)
         return super().train(False)
+
+    def requires_grad_(self, requires_grad: bool = True) -> FeatureExtractor:
+        """Stay frozen."""
+        return super().requires_grad_(False)
 
 
 @dataclass(frozen=True)

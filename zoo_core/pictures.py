@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-from zoo_core.errors import DataError
+from zoo_core.errors import DataError, PictureError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +59,7 @@ class BadPicture(NamedTuple):
 
 
 class PictureSource(ABC):
-    """Pictures in a fixed order. `source[i]` reads or draws picture i, or raises DataError.
+    """Pictures in a fixed order. `source[i]` reads or draws picture i, or raises PictureError.
 
     A subclass sets `fingerprint` (changes whenever a picture or the order would), `classes` (names
     of the labels, empty without labels) and `paired` (every picture comes with a source picture).
@@ -117,11 +117,11 @@ class FileSource(PictureSource):
         name, size, _ = self.files[index]
         label = None if self._labels is None else self._labels[index]
         if size > MAX_FILE_BYTES:
-            raise DataError(f"{name}: {size} bytes are more than a picture may have")
+            raise PictureError(name, f"{size} bytes are more than a picture may have")
         try:
             data = self._read(name)
         except Exception as error:  # zipfile lets through what its codecs raise, such as zlib.error
-            raise DataError(f"{name}: cannot be read ({error})") from None
+            raise PictureError(name, f"cannot be read ({error})") from None
         return Picture(name, decode(data, name), label)
 
     def _read(self, name: str) -> bytes:
@@ -141,7 +141,7 @@ class FileSource(PictureSource):
 def decode(data: bytes, name: str) -> Pixels:
     """The pixels of an encoded picture, by the policy at the top: uint8 [H, W] or [H, W, 3].
 
-    Raises DataError with the reason, one line that starts with `name`.
+    Raises PictureError with the reason, one line that starts with `name`.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -150,17 +150,17 @@ def decode(data: bytes, name: str) -> Pixels:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 size = f"{image.width} x {image.height} pixels"
-                raise DataError(f"{name}: {size}, more than {MAX_PIXELS} allowed")
+                raise PictureError(name, f"{size}, more than {MAX_PIXELS} allowed")
             image.load()
             return _to_uint8(ImageOps.exif_transpose(image), name)
     except UnidentifiedImageError:
         if data.startswith((b"\x89PNG", b"\xff\xd8\xff")) or data[8:12] == b"WEBP":
-            raise DataError(f"{name}: damaged (its header cannot be read)") from None
-        raise DataError(f"{name}: {_looks_like(data)}, not a PNG, JPEG or WebP picture") from None
+            raise PictureError(name, "damaged (its header cannot be read)") from None
+        raise PictureError(name, f"{_looks_like(data)}, not a PNG, JPEG or WebP picture") from None
     except Image.DecompressionBombError as error:
-        raise DataError(f"{name}: {error}") from None
+        raise PictureError(name, f"{error}") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow's, for damaged files
-        raise DataError(f"{name}: damaged ({' '.join(str(error).split())})") from None
+        raise PictureError(name, f"damaged ({' '.join(str(error).split())})") from None
 
 
 def fit(
@@ -172,7 +172,7 @@ def fit(
 ) -> Pixels:
     """A square picture uint8 [channels, resolution, resolution], scaled by Lanczos if need be.
 
-    Raises DataError when `how` is "exact" and the picture has another size.
+    Raises PictureError when `how` is "exact" and the picture has another size.
     """
     import numpy as np
     from PIL import Image
@@ -180,7 +180,7 @@ def fit(
     size = (resolution, resolution)
     if how == "exact" and pixels.shape[:2] != size:
         height, width = pixels.shape[:2]
-        raise DataError(f"{name}: is {width} x {height}, has to be {resolution} x {resolution}")
+        raise PictureError(name, f"is {width} x {height}, has to be {resolution} x {resolution}")
     image = Image.fromarray(pixels).convert("L" if channels == 1 else "RGB")
     if image.size != size:
         image = _resized(image, resolution, how)
@@ -216,9 +216,8 @@ def check(source: PictureSource) -> Iterator[Picture | BadPicture]:
     for index in range(len(source)):
         try:
             yield source[index]
-        except DataError as error:
-            name, _, reason = error.what.partition(": ")
-            yield BadPicture(name, reason)
+        except PictureError as error:
+            yield BadPicture(error.name, error.reason)
 
 
 def _mute_pillow() -> None:
@@ -249,10 +248,10 @@ def _to_uint8(image: Image.Image, name: str) -> Pixels:
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
-            raise DataError(f"{name}: integer pixels outside 0..65535")
+            raise PictureError(name, "integer pixels outside 0..65535")
         return ((values * 255 + 32767) // 65535).astype(np.uint8)
     if image.mode == "F":
-        raise DataError(f"{name}: floating-point pixels have no stated range")
+        raise PictureError(name, "floating-point pixels have no stated range")
     if image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))

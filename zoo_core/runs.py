@@ -70,9 +70,9 @@ class RunFolder:
         try:
             self.samples.mkdir(parents=True, exist_ok=True)
             self.checkpoints.mkdir(exist_ok=True)
-            text = json.dumps(resolved.to_json(), indent=2) + "\n"
+            text = json.dumps(resolved.to_json(), indent=2, ensure_ascii=False) + "\n"
             temporary = self.config.with_suffix(".tmp")
-            temporary.write_text(text)
+            temporary.write_text(text, encoding="utf-8")
             temporary.replace(self.config)
         except OSError as error:
             raise InputError(
@@ -83,7 +83,7 @@ class RunFolder:
     def read_config(self) -> dict[str, Any]:
         """The configuration as written. Raises InputError if it is not there or damaged."""
         try:
-            values = json.loads(self.config.read_text())
+            values = json.loads(self.config.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"cannot read {self.config}: {error}") from None
         parts = {"model": str, "config": dict, "run": dict}

@@ -227,7 +227,7 @@ def check_weights_round_trip(case: Case) -> None:
         zoo_version="0",
     )
     save_weights(path, generator, about)
-    loaded = load_weights(path.read_bytes(), path.name, case.generator)
+    loaded = RUNTIME.place(load_weights(path.read_bytes(), path.name, case.generator))
     assert torch.equal(case.sample(loaded, [0, 1]), case.sample(generator, [0, 1])), (
         "other pixels after loading"
     )

@@ -4,6 +4,8 @@ stopped.
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from zoo_core.cli.output import complete_model, loaded_plugins, note, warn
 if TYPE_CHECKING:
     from zoo_core.config import Resolved
     from zoo_core.data import OpenedSource, PackedData
+    from zoo_core.runs import RunFolder
     from zoo_core.spec import ModelSpec
 
 
@@ -65,15 +68,16 @@ def train(
     plugins.register("progress display", ProgressDisplay())
     known = len(plugins.problems)
     try:
-        seen = train(
-            spec,
-            resolved,
-            packed,
-            folder,
-            licence=opened.licence,
-            trained_on=opened.description,
-            notify=plugins.notify,
-        )
+        with contextlib.redirect_stdout(sys.stderr):  # whatever a model or an observer prints
+            seen = train(
+                spec,
+                resolved,
+                packed,
+                folder,
+                licence=opened.licence,
+                trained_on=opened.description,
+                notify=plugins.notify,
+            )
     finally:
         for problem in plugins.problems[known:]:  # observers that failed and were muted
             warn(str(problem))
@@ -129,19 +133,22 @@ def _pack(opened: OpenedSource, resolution: int, channels: int, resolved: Resolv
     return packed
 
 
-def _images_seen(folder: Any) -> int:
-    """By the newest checkpoint, complete or not; training itself verifies it."""
-    from zoo_core.checkpoint import Checkpoints
+def _images_seen(folder: RunFolder) -> int:
+    """By the weights file, which is written after its checkpoint; 0 if there is none to read."""
+    from zoo_core.errors import WeightsError
+    from zoo_core.weights import about, read_header
 
-    found = Checkpoints(folder.checkpoints).list()
-    return int(found[-1].name) if found and folder.generator.is_file() else 0
+    try:
+        return about(read_header(folder.generator), "").images
+    except WeightsError:
+        return 0
 
 
 def _tag(data: str, resolution: int, preset: str) -> str:
     return f"{data}{resolution}" + (f"-{preset}" if preset else "")
 
 
-def _say_finished(folder: Any, images: int, how: str) -> None:
+def _say_finished(folder: RunFolder, images: int, how: str) -> None:
     typer.echo(
         f"{how}: {images:,} images; weights, samples, log and checkpoints are in {folder.path}\n"
         f"next: zoo sample {folder.path} --seeds 0-63    or go on with --images {2 * images}"

@@ -1,0 +1,104 @@
+"""What the documents say is what the code does."""
+
+from __future__ import annotations
+
+import re
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from zoo_core import errors, hookspecs
+from zoo_core.cli import app
+from zoo_core.plugins import Plugins
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+
+
+def commands() -> set[str]:
+    """`list`, `data check` and so on, as registered."""
+    own = {command.name for command in app.registered_commands}
+    for group in app.registered_groups:
+        own |= {f"{group.name} {c.name}" for c in group.typer_instance.registered_commands}
+    return own
+
+
+def code_blocks(text: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
+def test_the_readme_names_every_command_and_no_other():
+    named = set(re.findall(r"\bzoo (list|show|train|sample|(?:data|plugin) [a-z]+)\b", README))
+    assert named | {"data show"} == commands()
+
+
+def test_every_option_in_the_readme_exists():
+    import typer
+
+    root = typer.main.get_command(app)
+
+    def options(command) -> set[str]:
+        own = {option for parameter in command.params for option in parameter.opts}
+        for child in getattr(command, "commands", {}).values():
+            own |= options(child)
+        return own
+
+    lines = [line for line in README.splitlines() if re.match(r"    .*zoo ", line)]
+    used = {option for line in lines for option in re.findall(r"(--[a-z-]+)", line)}
+    assert used <= options(root)
+
+
+def test_ci_runs_the_command_of_the_readme():
+    install = "pip install -c constraints.txt -e '.[demo,test]'"
+    assert f"    {install} && pytest" in README
+    script = (ROOT / ".ci" / "run").read_text()
+    assert install.removeprefix("pip install ") in script
+    assert script.rstrip().endswith("pytest")
+
+
+def test_exit_codes_in_the_readme_are_those_of_the_errors():
+    section = README[README.index("Exit codes:") : README.index("## Your own")]
+    stated = {int(code) for code in re.findall(r"\b(\d+)\s+[a-z]", section)}
+    used = {e.exit_code for e in vars(errors).values() if hasattr(e, "exit_code")}
+    assert stated == used | {0}
+
+
+def test_python_in_the_readme_runs():
+    (block,) = code_blocks(README)
+    names: dict = {}
+    exec(block, names)
+    assert tuple(names["images"].shape) == (16, 3, 32, 32)
+    assert -1 <= float(names["images"].min()) <= float(names["images"].max()) <= 1
+
+
+def test_the_plugin_in_the_guide_works(monkeypatch):
+    block = code_blocks(CONTRIBUTING)[0]
+    module = types.ModuleType("zoo_hello")
+    exec(block, vars(module))
+    greys = types.ModuleType("zoo_hello_pictures")
+    greys.Greys = lambda resolution, split: (resolution, split)
+    monkeypatch.setitem(sys.modules, "zoo_hello_pictures", greys)
+    plugins = Plugins()
+    plugins.register("hello", module)
+    assert plugins.problems == []
+    assert plugins.datasets.get("greys").open(8, "train") == (8, "train")
+
+
+def test_the_guide_states_the_api_of_the_code():
+    assert f"ZOO_API = {hookspecs.PLUGIN_API} " in CONTRIBUTING
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("*/*/README.md")))
+def test_links_lead_somewhere(path: Path):
+    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
+        if not target.startswith("http"):
+            assert (path.parent / target).exists(), f"{path}: {target}"
+
+
+def test_every_hook_has_one_sentence():
+    hooks = [value for name, value in vars(hookspecs).items() if name.startswith("zoo_")]
+    assert len(hooks) >= 10
+    assert all(hook.__doc__ for hook in hooks)
