@@ -111,7 +111,9 @@ def _checked(
     command: list[str], cwd: Path, environment: dict[str, str], code: int = 0
 ) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
-    assert done.returncode == code, f"{command} exits with {done.returncode}:\n{done.stdout}{done.stderr}"
+    assert done.returncode == code, (
+        f"{command} exits with {done.returncode}:\n{done.stdout}{done.stderr}"
+    )
     return done
 
 

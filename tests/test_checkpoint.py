@@ -57,7 +57,6 @@ class Everything(nn.Module):
         self.register_buffer("bytes", torch.randint(0, 256, (5,), dtype=torch.uint8))
         self.register_buffer("odd", torch.tensor([-0.0, 1e-45, -3e38]))  # 1e-45 is subnormal
         self.register_buffer("empty", torch.zeros(0, 3))
-        self.register_buffer("repeated", torch.randn(1, 3).expand(4, 3))
         self.register_buffer("every_second", torch.randn(8)[::2])
 
 
@@ -119,6 +118,13 @@ def test_plain_tensors_are_copies():
     copied = plain({"weight": weight})
     weight += 1
     assert copied["weight"].eq(0).all()
+
+
+def test_plain_tensors_are_contiguous():
+    repeated = torch.arange(3).expand(4, 3)
+    copied = plain({"repeated": repeated})["repeated"]
+    assert copied.is_contiguous()
+    assert torch.equal(copied, repeated)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

@@ -1,0 +1,374 @@
+"""`zoo.load`: every way to name weights, and every way in which they may be wrong."""
+
+import hashlib
+import json
+import pickle  # noqa: TID251 - a hostile file has to be made with it
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+import torch
+from toys import TOY, ToyGenerator, ToyPlugin, resolved, toy_plugins
+
+from zoo_core import pretrained
+from zoo_core.checkpoint import save_weights
+from zoo_core.errors import InputError, UnknownNameError, WeightsError
+from zoo_core.hookspecs import hookimpl
+from zoo_core.pretrained import load
+from zoo_core.weights import GENERATOR, About
+
+CONFIG = resolved().config
+ABOUT = About(
+    model="toy",
+    role="generator",
+    config=msgspec.to_builtins(CONFIG),
+    images=16,
+    licence="CC0-1.0",
+    trained_on="bars",
+    zoo_version="0.1.0",
+)
+
+
+@pytest.fixture
+def generator():
+    return ToyGenerator(CONFIG)
+
+
+@pytest.fixture
+def save(tmp_path, generator):
+    """Write the generator's weights, with another description if wanted."""
+
+    def write(name="toy.safetensors", network=generator, **changes):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_weights(path, network, msgspec.structs.replace(ABOUT, **changes))
+        return path
+
+    return write
+
+
+def assert_same_pictures(loaded, generator):
+    assert torch.equal(loaded.sample(range(3)), generator.sample(range(3)))
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_file_is_loaded(save, generator, kind):
+    loaded = load(kind(save()), plugins=toy_plugins())
+    assert_same_pictures(loaded, generator)
+
+
+def test_the_folder_of_a_run_is_loaded(save, generator):
+    folder = save(f"runs/toy.bars16/{GENERATOR}").parent
+    assert_same_pictures(load(str(folder), plugins=toy_plugins()), generator)
+
+
+def test_a_path_object_needs_no_spelling(save, generator, monkeypatch):
+    """As text, `run` might be a name; as a Path it cannot be one."""
+    folder = save(f"run/{GENERATOR}").parent
+    monkeypatch.chdir(folder.parent)
+    assert_same_pictures(load(Path("run"), plugins=toy_plugins()), generator)
+
+
+def test_what_counts_is_the_content_not_the_suffix(save, generator):
+    assert_same_pictures(load(save("toy.pth"), plugins=toy_plugins()), generator)
+
+
+def test_it_is_in_evaluation_mode_without_gradients_on_the_cpu(save):
+    loaded = load(save(), plugins=toy_plugins())
+    assert not any(module.training for module in loaded.modules())
+    assert not any(parameter.requires_grad for parameter in loaded.parameters())
+    assert {tensor.device.type for tensor in loaded.state_dict().values()} == {"cpu"}
+
+
+def test_a_device_that_is_not_here_is_an_input_error(save):
+    with pytest.raises(InputError, match="cannot use the device 'nonsense'"):
+        load(save(), device="nonsense", plugins=toy_plugins())
+
+
+# Registered names.
+
+
+@pytest.fixture
+def registered(save, monkeypatch, tmp_path):
+    """Plugins with the toy and registered weights, shipped in a package."""
+
+    def register(roles=("generator",), **changes):
+        data = save("site/throwaway_toy/a.safetensors").read_bytes()
+        (tmp_path / "site" / "throwaway_toy" / "__init__.py").write_text("")
+        monkeypatch.syspath_prepend(tmp_path / "site")
+        file = {
+            "urls": ["package:throwaway_toy/a.safetensors"],
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "size": len(data),
+            **changes,
+        }
+        entry = {
+            "name": "toy.bars16",
+            "model": "toy",
+            "summary": "bars",
+            "config": msgspec.to_builtins(CONFIG),
+            "files": dict.fromkeys(roles, file),
+            "licence": "CC0-1.0",
+            "trained_on": "bars",
+            "images": 16,
+            "command": "zoo train toy",
+        }
+        path = tmp_path / "registry.yaml"
+        # Text by text: YAML written by a library may have aliases.
+        path.write_text(json.dumps({"schema": 1, "weights": [entry]}))
+
+        class Registry:
+            @hookimpl
+            def zoo_registries(self):
+                return [path]
+
+        plugins = toy_plugins()
+        plugins.register("registry", Registry())
+        return plugins
+
+    return register
+
+
+@pytest.mark.parametrize("name", ["toy.bars16", "registry/toy.bars16"])
+def test_a_registered_name_is_loaded(registered, generator, name):
+    assert_same_pictures(load(name, plugins=registered()), generator)
+
+
+def test_registered_weights_are_compared_with_the_registry(registered):
+    with pytest.raises(WeightsError, match="is not the registered one"):
+        load("toy.bars16", plugins=registered(sha256="0" * 64))
+
+
+def test_registered_weights_without_a_generator_are_refused(registered):
+    plugins = registered(roles=["discriminator"])
+    with pytest.raises(WeightsError, match=r"toy\.bars16 has no generator"):
+        load("toy.bars16", plugins=plugins)
+
+
+def test_an_unknown_name_comes_with_the_nearest(registered):
+    with pytest.raises(UnknownNameError, match=r"nearest: toy\.bars16") as error:
+        load("toy.bar16", plugins=registered())
+    assert error.value.exit_code == 3
+
+
+@pytest.mark.parametrize("name", ["my.run", "toy.bars"])
+def test_an_unknown_name_that_is_a_folder_says_how_to_spell_the_path(
+    save, generator, monkeypatch, tmp_path, name
+):
+    save(f"{name}/{GENERATOR}")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnknownNameError, match=rf"try: \./{name}") as error:
+        load(name, plugins=toy_plugins())
+    assert error.value.exit_code == 3
+    assert_same_pictures(load(f"./{name}", plugins=toy_plugins()), generator)
+
+
+def test_a_registered_name_wins_over_a_folder_of_that_name(
+    registered, generator, monkeypatch, tmp_path
+):
+    (tmp_path / "toy.bars16").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert_same_pictures(load("toy.bars16", plugins=registered()), generator)
+
+
+@pytest.mark.parametrize(
+    "name", ["none.safetensors", "./none", "~/none-such-file", "a/b.safetensors"]
+)
+def test_a_path_that_is_not_there_is_an_input_error(monkeypatch, tmp_path, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="no file") as error:
+        load(name, plugins=toy_plugins())
+    assert error.value.exit_code == 2
+
+
+def test_a_file_that_cannot_be_read_is_an_input_error(save, monkeypatch):
+    path = save()
+
+    def fail(path):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(InputError, match="Input/output error"):
+        load(path, plugins=toy_plugins())
+
+
+# Files that claim what they are not.
+
+
+def refusal(path, kind=WeightsError):
+    with pytest.raises(kind) as error:
+        load(path, plugins=toy_plugins())
+    text = str(error.value)
+    assert str(path) in text
+    assert text.isprintable(), text
+    assert len(text) < 1000
+    return text
+
+
+def rewritten(path, change):
+    """The file with the text of its header changed."""
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = change(data[8 : 8 + length])
+    assert header != data[8 : 8 + length]
+    path.write_bytes(len(header).to_bytes(8, "little") + header + data[8 + length :])
+    return path
+
+
+@pytest.mark.parametrize("role", ["discriminator", "feature_extractor", "\x1b[31mred"])
+def test_weights_of_another_role_are_refused(save, role):
+    assert "not a generator" in refusal(save(role=role))
+
+
+@pytest.mark.parametrize("model", ["toi", "os.system", "toys/toi", "../toy", "", "\x1b[31mtoy"])
+def test_weights_of_a_model_that_is_not_installed_are_refused(save, model):
+    path = save(model=model)
+    assert f"no model is called {model!r}" in refusal(path, UnknownNameError)
+
+
+def test_weights_of_a_model_that_is_not_installed_exit_with_3(save):
+    with pytest.raises(UnknownNameError, match="nearest: toy") as error:
+        load(save(model="toi"), plugins=toy_plugins())
+    assert error.value.exit_code == 3
+
+
+CONFIGS = {
+    "unknown key": ({"widht": 4}, "widht"),
+    "a value of another type": ({"width": "4"}, "width"),
+    "a value out of range": ({"width": 0}, "width"),
+    "another architecture": ({"width": 5}, "does not fit the architecture"),
+    "pictures of another size": ({"resolution": 32}, "does not fit the architecture"),
+    "classes": ({"classes": 3}, "is missing"),
+    "a width of a million": ({"width": 1_000_000_000}, "does not fit the architecture"),
+    "a width that no machine has": ({"width": 1 << 60}, "a network that cannot be"),
+    "a width of a hundred digits": ({"width": 10**100}, ""),
+}
+
+
+@pytest.mark.parametrize(("config", "reason"), CONFIGS.values(), ids=CONFIGS)
+def test_a_configuration_that_does_not_fit_is_refused(save, config, reason):
+    if config.get("width") == 10**100:  # more than the writer takes
+        path = rewritten(save(), lambda h: h.replace(rb"\"width\":4", rb"\"width\":" + b"9" * 100))
+    else:
+        path = save(config={**ABOUT.config, **config})
+    assert reason in refusal(path)
+
+
+def test_tensors_of_another_type_are_refused(save, generator):
+    assert "F64" in refusal(save(network=generator.double()))
+
+
+def test_a_tensor_listed_twice_is_refused(save):
+    path = save()
+    rewritten(path, lambda header: header.replace(b'"norm.bias"', b'"norm.weight"'))
+    assert "'norm.weight' stands twice" in refusal(path)
+
+
+def test_weights_that_are_not_finite_are_refused(save, generator):
+    with torch.no_grad():
+        generator.paint.bias[1] = float("nan")
+    assert "not finite, in 'paint.bias'" in refusal(save())
+
+
+def test_a_truncated_file_is_refused(save):
+    path = save()
+    path.write_bytes(path.read_bytes()[:-1])
+    assert "damaged" in refusal(path)
+
+
+class Hostile:
+    """When it is unpickled, a file appears."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("write", ["pickle", "torch", "legacy torch"])
+def test_a_pickle_is_refused_and_not_run(tmp_path, write):
+    path, witness = tmp_path / "toy.safetensors", tmp_path / "witness"
+    if write == "pickle":
+        path.write_bytes(pickle.dumps(Hostile(witness)))
+    else:
+        torch.save(Hostile(witness), path, _use_new_zipfile_serialization=write == "torch")
+    assert "pickle" in refusal(path)
+    assert not witness.exists()
+
+
+def test_what_is_checked_is_what_is_loaded(save, generator, monkeypatch):
+    """The file is read once: replaced after the check, it makes no difference."""
+    path, parse = save(), pretrained.parse_header
+
+    def parse_and_replace(*arguments):
+        header = parse(*arguments)
+        path.write_bytes(b"something else")
+        return header
+
+    monkeypatch.setattr(pretrained, "parse_header", parse_and_replace)
+    assert_same_pictures(load(path, plugins=toy_plugins()), generator)
+
+
+AUDIT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from toys import toy_plugins
+from zoo_core.pretrained import load
+
+plugins = toy_plugins()
+load(sys.argv[2], plugins=plugins)  # what torch imports when it is first used is not the file's doing
+seen = []
+
+def watch(event, arguments):
+    if event == "open" and not set(arguments[1] or "r") & set("wax+"):
+        return
+    if event in WATCHED or event.startswith(("socket.", "subprocess.", "os.", "pickle.", "shutil.")):
+        seen.append(f"{event} {arguments}")
+
+WATCHED = ("import", "exec", "compile", "marshal.loads", "code.__new__", "open", "ctypes.dlopen")
+sys.addaudithook(watch)
+load(sys.argv[2], plugins=plugins)
+print(*seen, sep="\\n")
+eval("1 + 1")  # the watch is awake
+assert any(event.startswith("compile") for event in seen)
+"""
+
+
+def test_loading_runs_no_code_writes_nothing_and_opens_no_connection(save):
+    path = save()
+    done = subprocess.run(
+        [sys.executable, "-c", AUDIT, str(Path(__file__).parent), str(path)],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip() == ""
+
+
+def test_nothing_is_ever_unpickled(save):
+    """From the first import on: the pickle module finds no class and torch.load is not called."""
+    program = (
+        "import sys\n"
+        "sys.addaudithook(lambda event, arguments: event != 'pickle.find_class' or print(arguments))\n"
+        + AUDIT.split("seen = []")[0]
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(Path(__file__).parent), str(save())],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_installed_plugins_are_searched_unless_others_are_given(save, generator, monkeypatch):
+    class Found:
+        @staticmethod
+        def load_plugins():
+            return toy_plugins()
+
+    monkeypatch.setattr(pretrained, "load_plugins", Found.load_plugins)
+    assert_same_pictures(load(save()), generator)
+    assert ToyPlugin().zoo_models() == [TOY]
