@@ -202,7 +202,7 @@ def test_earth_is_882_disjoint_tiles_of_128_pixels():
 def test_earth_splits_share_no_longitude_at_any_two_resolutions():
     columns = {"train": set(), "test": set()}
     for split, seen in columns.items():
-        for resolution in earth.RESOLUTIONS:
+        for resolution in earth.EARTH_RESOLUTIONS:
             for x in {x for x, _ in SPECS["earth"].open(resolution, split).corners}:
                 seen.update(range(x, x + resolution))
     assert not columns["train"] & columns["test"]

