@@ -9,7 +9,7 @@ turns, a few steps each, so that a busy machine slows all of them alike; the fir
 warm-up. Read the ratios: the median over the rounds of plain's seconds by those of the engine in
 the same round, with the smallest and the largest. Images per second are this machine's.
 
-Overhead is the share of a step that is spent on anything but the networks (forward, backward,
+Overhead is the share of a step that is not spent on the networks (forward, loss, backward and
 optimizer), by parts: `data` reads the batch, `noise` draws latents, `check` looks for losses and
 gradients that are not finite, `average` moves the EMA, `log` writes the log, `rest` is everything
 else. A sample grid and a checkpoint come only now and then, and are timed by themselves. Memory is
@@ -51,15 +51,18 @@ def main() -> None:
     if workers[1].hello["precision"] == "bf16":
         workers.append(Worker("engine", "fp32"))
     times = take_turns(workers, arguments.rounds, arguments.steps)
-    plain, *engines = [worker.report() for worker in workers]
-    title(arguments, workers[0].hello)
-    for report, seconds in zip([plain, *engines], times, strict=True):
+    reports = [worker.report() for worker in workers]
+    for report, seconds in zip(reports, times, strict=True):
         report["seconds"] = sum(seconds)
-        row(report, plain, ratios(times[0], seconds))
+        report["speeds"] = [a / b for a, b in zip(times[0], seconds, strict=True)]
+    plain, *engines = reports
+    title(arguments, workers[0].hello)
+    for report in reports:
+        row(report, plain)
     for report in engines:
         details(report)
-    for report, seconds in zip(engines, times[1:], strict=True):
-        verdicts(report, plain, ratios(times[0], seconds))
+    for report in engines:
+        verdicts(report, plain)
 
 
 def parse() -> argparse.Namespace:
@@ -161,7 +164,7 @@ def run_plain(
     generator = spec.build_generator(resolved.config)
     discriminator = spec.build_discriminator(resolved.config)
     pictures = torch.from_numpy(data.images.copy())
-    turns = Turns(resolved, "plain", "fp32", Stopwatch())
+    turns = Turns(data, resolved.run.batch_size, "plain", "fp32", Stopwatch())
     for _ in steps(generator, discriminator, pictures, resolved.run.batch_size, resolved.config):
         turns.step_done()
         if turns.report:
@@ -171,14 +174,17 @@ def run_plain(
 
 def run_engine(spec: ModelSpec, resolved: Resolved, data: PackedData, folder: Path) -> None:
     """The whole engine; it is held at the end of a step, where observers are told of progress."""
+    import torch
+
     from zoo_core import engine
     from zoo_core.runs import RunFolder
     from zoo_core.runtime import Runtime
 
     watch = Stopwatch()
     watch.attach()
-    runtime = Runtime.detect(resolved.run.device, resolved.run.precision)
-    turns = Turns(resolved, "engine", str(runtime).split(", ")[1], watch)
+    dtype = Runtime.detect(resolved.run.device, resolved.run.precision).dtype
+    precision = {torch.bfloat16: "bf16", torch.float32: "fp32"}[dtype]
+    turns = Turns(data, resolved.run.batch_size, "engine", precision, watch)
 
     def notify(hook: str, **arguments: Any) -> None:
         if hook == "zoo_progress" and not turns.report:
@@ -193,8 +199,8 @@ def run_engine(spec: ModelSpec, resolved: Resolved, data: PackedData, folder: Pa
 class Turns:
     """Called after every step: says how long a turn took, and waits until it is told the next."""
 
-    def __init__(self, resolved: Resolved, side: str, precision: str, watch: Stopwatch):
-        self.resolved, self.watch = resolved, watch
+    def __init__(self, data: PackedData, size: int, side: str, precision: str, watch: Stopwatch):
+        self.shape, self.size, self.watch = data.images.shape[2:], size, watch
         self.name = {"side": side, "precision": precision}
         self.report: dict[str, Any] = {}
         self.turns, self.left, self.images = 0, 0, 0
@@ -203,7 +209,7 @@ class Turns:
     def step_done(self) -> None:
         self.seconds += time.perf_counter() - self.started
         self.left -= 1
-        self.images += self.resolved.run.batch_size
+        self.images += self.size
         if self.left <= 0:
             answer(self.seconds if self.turns else self._hello())
             self._wait()
@@ -222,11 +228,10 @@ class Turns:
     def _hello(self) -> dict[str, Any]:
         import torch
 
-        run, shape = self.resolved.run, self.resolved.config
         return {
             **self.name,
-            "batch_size": run.batch_size,
-            "resolution": getattr(shape, "resolution", 0),
+            "batch_size": self.size,
+            "pixels": " x ".join(map(str, self.shape)),
             "threads": torch.get_num_threads(),
         }
 
@@ -302,50 +307,47 @@ def answer(value: Any) -> None:
 
 
 def title(arguments: argparse.Namespace, hello: dict[str, Any]) -> None:
-    side = hello["resolution"]
     print(
-        f"{arguments.model}, {side} x {side} pixels, batch {hello['batch_size']}, "
+        f"{arguments.model}, {hello['pixels']}, batch {hello['batch_size']}, "
         f"{hello['threads']} threads; {arguments.rounds} turns of {arguments.steps} steps a side"
     )
     print(f"{'':14}{'img/s':>10}{'times plain':>24}{'peak MB':>11}{'times plain':>13}")
 
 
-def ratios(plain: Sequence[float], seconds: Sequence[float]) -> list[float]:
-    """How many times as fast as plain, round by round."""
-    return [a / b for a, b in zip(plain, seconds, strict=True)]
-
-
-def row(report: dict[str, Any], plain: dict[str, Any], speeds: Sequence[float]) -> None:
+def row(report: dict[str, Any], plain: dict[str, Any]) -> None:
+    speeds = report["speeds"]
     speed = f"{statistics.median(speeds):.2f} ({min(speeds):.2f} .. {max(speeds):.2f})"
     images = report["images"] / report["seconds"]
     memory = f"{report['memory']:11.0f}{report['memory'] / plain['memory']:13.2f}"
-    print(f"{report['side']} {report['precision']:8}{images:10.1f}{speed:>24}{memory}")
+    print(f"{report['side']:7}{report['precision']:7}{images:10.1f}{speed:>24}{memory}")
 
 
 def details(report: dict[str, Any]) -> None:
+    """Where a step's time goes beside the networks, and what comes now and then."""
     parts, whole = report["parts"], report["seconds"]
-    networks = parts.pop("networks") / whole
-    shares = {name: parts.get(name, 0.0) / whole for name in ("data", "noise", "check", "average")}
-    shares |= {"log": parts.get("log", 0.0) / whole}
-    shares |= {"rest": 1 - networks - sum(shares.values())}
-    report["overhead"] = 1 - networks
-    print(f"\nengine {report['precision']}: overhead {1 - networks:.2%} of a step: ", end="")
-    print(", ".join(f"{name} {share:.2%}" for name, share in shares.items()))
+    names = ("data", "noise", "check", "average", "log")
+    shares = {name: parts.get(name, 0.0) / whole for name in names}
+    shares["rest"] = overhead(report) - sum(shares.values())
+    text = ", ".join(f"{name} {share:.2%}" for name, share in shares.items())
+    print(f"\nengine {report['precision']}: overhead {overhead(report):.2%} of a step: {text}")
     upkeep = ", ".join(f"a {name} {seconds:.2f} s" for name, seconds in report["upkeep"].items())
     print(f"now and then: {upkeep}; peak with them {report['memory_with_upkeep']:.0f} MB")
 
 
-def verdicts(report: dict[str, Any], plain: dict[str, Any], speeds: Sequence[float]) -> None:
+def overhead(report: dict[str, Any]) -> float:
+    return 1 - report["parts"]["networks"] / report["seconds"]
+
+
+def verdicts(report: dict[str, Any], plain: dict[str, Any]) -> None:
     precision = report["precision"]
+    speed, memory = statistics.median(report["speeds"]), report["memory"] / plain["memory"]
+    share, least = overhead(report), SPEED[precision]
     for what, value, limit, good in (
-        ("speed", f"{statistics.median(speeds):.2f} x", f"at least {SPEED[precision]} x",
-         statistics.median(speeds) >= SPEED[precision]),
-        ("overhead", f"{report['overhead']:.2%}", f"under {OVERHEAD:.0%}",
-         report["overhead"] < OVERHEAD),
-        ("memory", f"{report['memory'] / plain['memory']:.2f} x", f"at most {MEMORY} x",
-         report["memory"] <= MEMORY * plain["memory"]),
-    ):  # fmt: skip
-        print(f"engine {precision}, {what}: {value}, {'ok' if good else 'NOT'} ({limit})")
+        ("speed", f"{speed:.2f} x plain", f"at least {least} x", speed >= least),
+        ("overhead", f"{share:.2%} of a step", f"under {OVERHEAD:.0%}", share < OVERHEAD),
+        ("memory", f"{memory:.2f} x plain", f"at most {MEMORY} x", memory <= MEMORY),
+    ):
+        print(f"engine {precision}, {what}: {value}, {'ok' if good else 'NOT ok'} ({limit})")
 
 
 if __name__ == "__main__":

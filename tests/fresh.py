@@ -46,8 +46,8 @@ class FreshEnvironment:
         self.bin = folder / ("Scripts" if os.name == "nt" else "bin")
         self.cwd = folder / "elsewhere"
         self.cwd.mkdir()
-        paths = json.loads(self.run("python", "-c", SITE_PATHS).stdout)
-        self.site = Path(paths["purelib"])
+        place = "import sysconfig; print(sysconfig.get_path('purelib'))"
+        self.site = Path(self.run("python", "-c", place).stdout.strip())
         (self.site / "sitecustomize.py").write_text(NO_NETWORK)
 
     def borrow(self) -> None:
@@ -88,9 +88,6 @@ class FreshEnvironment:
         )
         kept = {name: value for name, value in os.environ.items() if name not in misleading}
         return kept | {"PYTHONNOUSERSITE": "1", "PIP_NO_INDEX": "1", "ZOO_STRICT": "1"}
-
-
-SITE_PATHS = "import json, sysconfig; print(json.dumps(sysconfig.get_paths()))"
 
 
 @functools.cache

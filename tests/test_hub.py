@@ -4,6 +4,7 @@ import hashlib
 import os
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -64,7 +65,6 @@ def test_the_first_place_that_has_the_file_is_taken(package):
         "package:../site/secret",
         "package:/etc/passwd",
         "package:throwaway_weights.weights/a.safetensors",
-        "package:__main__/a.safetensors",
         "package:sys/a.safetensors",
         "package:",
         "file:///etc/passwd",
@@ -74,6 +74,11 @@ def test_the_first_place_that_has_the_file_is_taken(package):
 )
 def test_nothing_outside_a_package_is_reached(package, url):
     assert packaged(url.format(secret=package.parent / "secret")) is None
+
+
+def test_a_module_that_was_not_imported_from_anywhere_has_no_files(monkeypatch):
+    monkeypatch.setitem(sys.modules, "throwaway_module", ModuleType("throwaway_module"))
+    assert packaged("package:throwaway_module/a.safetensors") is None
 
 
 @pytest.mark.parametrize("other", [DATA[:-1], DATA + b"!", DATA[:-1] + b"!", b""])

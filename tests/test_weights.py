@@ -150,6 +150,15 @@ def test_a_header_may_have_any_length():
         assert list(parse_header(data, len(data), "x").tensors) == ["a"]
 
 
+def test_a_header_has_a_largest_size():
+    text = json.dumps({"a": tensor()}).encode()
+    largest = crafted(text.ljust(MAX_HEADER_BYTES))
+    assert list(parse_header(largest, len(largest), "x").tensors) == ["a"]
+    data = crafted(text.ljust(MAX_HEADER_BYTES + 1))
+    with pytest.raises(WeightsError, match=rf"allowed: {MAX_HEADER_BYTES} bytes"):
+        parse_header(data, len(data), "x")
+
+
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_pickle_is_called_one(tmp_path, zipped):
     import torch
