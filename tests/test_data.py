@@ -61,7 +61,7 @@ def ids(found: list[Batch]) -> list[int]:
 
 def test_packed_pictures_keep_order_names_labels_and_pairs():
     data = pack(Numbered(10, classes=2, paired=True), 4, 3)
-    assert data.images.shape == (10, 3, 4, 4)
+    assert data.images.shape == (10, 4, 4, 3)
     assert data.images[:, 0, 0, 0].tolist() == list(range(10))
     assert data.source[:, 0, 0, 0].tolist() == [255 - i for i in range(10)]
     assert data.labels.tolist() == [0, 1] * 5

@@ -46,8 +46,8 @@ class PackedData:
     """All pictures of a data set at one size. Arrays are mapped from disk, not read."""
 
     folder: Path
-    images: NDArray[np.uint8]  # [N, C, H, W]
-    source: NDArray[np.uint8] | None  # [N, C, H, W]
+    images: NDArray[np.uint8]  # [N, H, W, C], the order that a step computes in
+    source: NDArray[np.uint8] | None  # [N, H, W, C]
     labels: NDArray[np.int64] | None  # [N]
     classes: tuple[str, ...]
     skipped: tuple[BadPicture, ...]
@@ -230,8 +230,8 @@ class Order(torch.utils.data.Dataset[_Raw]):
 
     def __getitem__(self, start: int) -> _Raw:
         ids = self.ids(start)
-        pictures = torch.from_numpy(np.ascontiguousarray(self.data.images[ids]))
-        source = None if self.data.source is None else torch.from_numpy(self.data.source[ids])
+        pictures = gather(self.data.images, ids)
+        source = None if self.data.source is None else gather(self.data.source, ids)
         labels = None if self.data.labels is None else torch.from_numpy(self.data.labels[ids])
         if self.run.mirror:
             noise = SeededNoise(self.run.seed, range(start, start + len(ids)))
@@ -247,6 +247,11 @@ class Order(torch.utils.data.Dataset[_Raw]):
             }
             self._epochs[epoch] = permutation(self.run.seed, "order", epoch, len(self.data))
         return self._epochs[epoch]
+
+
+def gather(pictures: NDArray[np.uint8], ids: NDArray[np.int64]) -> Tensor:
+    """A copy of some packed pictures: uint8 [N, C, H, W], channels last in memory."""
+    return torch.from_numpy(pictures[ids]).permute(0, 3, 1, 2)
 
 
 def to_uint8(images: Tensor) -> NDArray[np.uint8]:
@@ -305,7 +310,7 @@ def _write_arrays(
             f"none of {len(source)} pictures can be read", given=f"{bad[0].name}: {bad[0].reason}"
         )
     (folder / "names.json").write_text(json.dumps(names))
-    shape = [len(names), channels, resolution, resolution]
+    shape = [len(names), resolution, resolution, channels]
     paired = {"source": shape} if source.paired else {}
     return {"images": shape, **paired} | {
         "labels": labels if source.classes else [],
@@ -341,9 +346,9 @@ def _read_all(
 
 
 def _write_row(picture: Picture, images: IO[bytes], sources: IO[bytes]) -> None:
-    images.write(picture.pixels.tobytes())
+    images.write(picture.pixels.transpose(1, 2, 0).tobytes())
     if picture.source is not None:
-        sources.write(picture.source.tobytes())
+        sources.write(picture.source.transpose(1, 2, 0).tobytes())
 
 
 def _refusal(bad: Sequence[BadPicture], count: int) -> DataError:

@@ -17,6 +17,7 @@ from importlib.metadata import version
 from typing import Any
 
 import msgspec
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,7 +29,7 @@ from zoo_core.checkpoint import (
     save_weights,
 )
 from zoo_core.config import ModelConfig, Resolved, RunConfig
-from zoo_core.data import PackedData, batches, check_enough, check_fits, to_uint8
+from zoo_core.data import PackedData, batches, check_enough, check_fits, gather, to_uint8
 from zoo_core.ema import EMA
 from zoo_core.errors import CheckpointError, InputError, Interrupted, NonFiniteError, RunError
 from zoo_core.interfaces import Batch, Generator, Networks, Phase, Progress
@@ -309,11 +310,11 @@ def draw_samples(training: Training, run: Run) -> None:
     generator = training.averaged
     columns = max(1, min(GRID_COLUMNS, GRID_PIXELS // generator.image_shape[2]))
     count = columns * columns
-    labels = [i % generator.num_classes for i in range(count)] if generator.num_classes else None
     source = None
-    if generator.source_shape is not None and run.data.source is not None:
+    if run.data.source is not None and generator.source_shape is not None:
         count = min(count, len(run.data))
-        source = run.runtime.place_images(torch.from_numpy(run.data.source[:count].copy()))
+        source = run.runtime.place_images(gather(run.data.source, np.arange(count)))
+    labels = [i % generator.num_classes for i in range(count)] if generator.num_classes else None
     pictures = generator.sample(range(count), labels=labels, source=source)
     save_grid(run.folder.samples / f"{training.images:012d}.png", to_uint8(pictures), columns)
     run.notify("zoo_samples", run=run.info, images=training.images, pictures=pictures)

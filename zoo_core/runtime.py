@@ -58,12 +58,12 @@ class Runtime:
         return torch.autocast(self.device.type, self.dtype)
 
     def seed(self, seed: int, images: int) -> None:
-        """Renew the device's own generator, which in-network noise draws from, for the step at
-        `images`.
-        """
-        torch.manual_seed(
-            stream_key(seed, "network", images, self.rank) >> 1
-        )  # int64 is what it takes
+        """Renew torch's generators, which in-network noise draws from, for the step at `images`."""
+        key = stream_key(seed, "network", images, self.rank) >> 1  # torch takes an int64
+        if self.device.type == "cpu":
+            torch.default_generator.manual_seed(key)  # a hundredth of the time of the line below
+        else:
+            torch.manual_seed(key)
 
     def __str__(self) -> str:
         threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""

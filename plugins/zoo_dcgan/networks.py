@@ -31,7 +31,10 @@ class DCGANGenerator(Generator):
         widths = stage_widths(config.resolution, config.generator_width, config.max_width)[::-1]
         norm = config.generator_norm
         bias = norm == "none"
-        layers = [nn.ConvTranspose2d(config.latent_size, widths[0], 4, bias=bias)]  # [N, W, 4, 4]
+        layers: list[nn.Module] = [  # figure 1: project and reshape, to [N, W, 4, 4]
+            nn.Linear(config.latent_size, widths[0] * 16, bias=bias),
+            nn.Unflatten(1, (widths[0], 4, 4)),
+        ]
         for width, narrower in zip(widths, [*widths[1:], config.channels], strict=True):
             layers += [*normalization(norm, width), nn.ReLU(inplace=True)]
             layers += [nn.ConvTranspose2d(width, narrower, 4, 2, 1, bias=bias)]  # twice the size
@@ -40,7 +43,7 @@ class DCGANGenerator(Generator):
 
     def forward(self, latents: Tensor) -> Tensor:
         """Pictures of latents [N, latent_size]."""
-        return self.main(latents[:, :, None, None])
+        return self.main(latents)
 
     def latents(self, noise: SeededNoise, purpose: str = "latents") -> Tensor:
         """Latents [N, latent_size], a row of `noise` each, on the generator's device."""
@@ -101,7 +104,7 @@ def normalization(kind: str, width: int) -> list[nn.Module]:
 
 def initialize(module: nn.Module) -> None:
     """Section 4: weights from N(0, 0.02), scales of normalizations from N(1, 0.02), biases 0."""
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+    if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
     elif isinstance(module, nn.BatchNorm2d):
         nn.init.normal_(module.weight, 1.0, 0.02)
