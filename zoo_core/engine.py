@@ -100,8 +100,9 @@ def train(
     check_fits(blueprint(spec, resolved.config), data)
     folder.check(resolved)
     runtime = Runtime.detect(settings.device, settings.precision)
-    folder.start(resolved)
+    runtime.choose_repeatable_kernels()
     with folder.locked(), stop_signals() as stop_requested:
+        folder.start(resolved)
         run = Run(
             resolved=resolved,
             data=data,

@@ -43,7 +43,9 @@ class ZooError(Exception):
             parts.append(f"allowed: {self.allowed}")
         if self.hint:
             parts.append(f"try: {self.hint}")
-        return "; ".join(" ".join(part.split()) for part in parts)
+        text = "; ".join(" ".join(part.split()) for part in parts)
+        # File names and keys come from anywhere: no control codes to the terminal.
+        return "".join(character if character.isprintable() else "?" for character in text)
 
 
 class RunError(ZooError):

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from zoo_core.checkpoint import load_weights
 from zoo_core.config import read_config
-from zoo_core.errors import ConfigError, InputError, UnknownNameError, WeightsError
+from zoo_core.errors import ConfigError, UnknownNameError, WeightsError
 from zoo_core.hub import read_weights
 from zoo_core.interfaces import Generator
 from zoo_core.plugins import Plugins, load_plugins
 from zoo_core.registry import load_registry
 from zoo_core.runtime import Runtime
 from zoo_core.spec import WeightsEntry
-from zoo_core.weights import About, about, exists, is_path, parse_header, weights_path
+from zoo_core.weights import About, about, exists, is_path, parse_header, read_file, weights_path
 
 
 def load(name: str | Path, *, device: str = "cpu", plugins: Plugins | None = None) -> Generator:
@@ -44,10 +44,7 @@ def _read(name: str | Path, plugins: Plugins) -> tuple[bytes, str]:
         entry = _registered(str(name), plugins)
         return read_weights(entry.files["generator"], entry.name), entry.name
     path = weights_path(name)
-    try:
-        return path.read_bytes(), str(path)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    return read_file(path), str(path)
 
 
 def _registered(name: str, plugins: Plugins) -> WeightsEntry:

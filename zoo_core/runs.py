@@ -18,7 +18,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from zoo_core.config import Resolved, RunConfig
 from zoo_core.errors import InputError
@@ -66,7 +66,7 @@ class RunFolder:
             )
 
     def start(self, resolved: Resolved) -> None:
-        """Create the folder and write the configuration."""
+        """Create the sub-folders and write the configuration."""
         try:
             self.samples.mkdir(parents=True, exist_ok=True)
             self.checkpoints.mkdir(exist_ok=True)
@@ -75,10 +75,7 @@ class RunFolder:
             temporary.write_text(text, encoding="utf-8")
             temporary.replace(self.config)
         except OSError as error:
-            raise InputError(
-                f"cannot write to the run folder {self.path}: {error.strerror}",
-                hint="--run-dir FOLDER",
-            ) from None
+            raise self._unwritable(error) from None
 
     def read_config(self) -> dict[str, Any]:
         """The configuration as written. Raises InputError if it is not there or damaged."""
@@ -103,7 +100,7 @@ class RunFolder:
         except ImportError:  # Windows
             yield
             return
-        with (self.path / ".lock").open("a+") as file:
+        with self._open_lock() as file:
             try:  # lockf, not flock: a loader process must not inherit the lock and outlive us
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -119,6 +116,17 @@ class RunFolder:
             file.write(str(os.getpid()))
             file.flush()
             yield
+
+    def _open_lock(self) -> IO[str]:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            return (self.path / ".lock").open("a+")
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def _unwritable(self, error: OSError) -> InputError:
+        what = f"cannot write to the run folder {self.path}: {error.strerror}"
+        return InputError(what, hint="--run-dir FOLDER")
 
     def log_bytes(self) -> int:
         """The length of log.jsonl now; a checkpoint remembers it."""

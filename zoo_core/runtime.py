@@ -37,9 +37,6 @@ class Runtime:
         half = precision == "bf16" or (precision == "auto" and has_bfloat16_units(chosen))
         # Channels last is what oneDNN and tensor cores compute in: no copies around convolutions.
         layout = torch.contiguous_format if chosen.type == "mps" else torch.channels_last
-        if chosen.type == "cuda":  # the same kernel in every process, or a resume is not exact
-            torch.backends.cudnn.deterministic = True
-            torch.backends.cudnn.benchmark = False
         return cls(chosen, torch.bfloat16 if half else torch.float32, layout)
 
     def place(self, module: Module) -> Module:
@@ -56,6 +53,12 @@ class Runtime:
         if self.dtype is torch.float32:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, self.dtype)
+
+    def choose_repeatable_kernels(self) -> None:
+        """Have every process compute with the same kernels, without which no resume is exact."""
+        if self.device.type == "cuda":
+            torch.backends.cudnn.deterministic = True
+            torch.backends.cudnn.benchmark = False
 
     def seed(self, seed: int, images: int) -> None:
         """Renew torch's generators, which in-network noise draws from, for the step at `images`."""

@@ -129,8 +129,9 @@ class WeightsEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         model, _, tag = self.name.partition(".")
         if model != self.model or not TAG.fullmatch(tag):
             raise ValueError(f"name must be {self.model}.TAG, TAG in lower case")
-        if not self.licence:
-            raise ValueError("licence must not be empty")
+        for field in ("licence", "trained_on", "command"):
+            if not getattr(self, field):
+                raise ValueError(f"{field} must not be empty")
 
 
 class RunInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -100,17 +101,27 @@ def weights_path(name: str | Path) -> Path:
 
 def read_header(path: Path) -> Header:
     """The checked header of the file at `path`. Raises WeightsError, one line that names it."""
+    return _read(path, whole=False)[0]
+
+
+def read_file(path: Path) -> bytes:
+    """All bytes of a weights file, read once, and only after its header was found to be sound."""
+    return _read(path, whole=True)[1]
+
+
+def _read(path: Path, whole: bool) -> tuple[Header, bytes]:
     try:
         if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
             raise WeightsError(f"cannot read {path}: it is not a regular file")
         with path.open("rb") as file:
-            start = file.read(8)
-            length = int.from_bytes(start, "little")
-            size = path.stat().st_size
-            rest = file.read(length) if length <= min(MAX_HEADER_BYTES, size - 8) else b""
+            size = os.fstat(file.fileno()).st_size
+            data = file.read(8)
+            length = int.from_bytes(data, "little")
+            data += file.read(length) if length <= min(MAX_HEADER_BYTES, size - 8) else b""
+            header = parse_header(data, size, str(path))
+            return header, data + file.read() if whole else data
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror}") from None
-    return parse_header(start + rest, size, str(path))
 
 
 def parse_header(data: bytes, size: int, name: str) -> Header:

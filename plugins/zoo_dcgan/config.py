@@ -48,7 +48,7 @@ class DCGANConfig(ModelConfig, frozen=True, kw_only=True):
             raise ValueError(f"resolution has to be a power of two from 16, not {self.resolution}")
 
 
-RUN = {"data": "critters", "images": 120_000, "ema_half_life": 2_500, "ema_rampup": 0.1}
+RUN = {"data": "critters", "images": 100_000, "ema_half_life": 10_000, "ema_rampup": 0.1}
 
 PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {

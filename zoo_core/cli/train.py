@@ -61,7 +61,7 @@ def train(
     packed = _pack(opened, resolution, channels, resolved)
     before = _images_seen(folder)
     if before >= resolved.run.images:
-        _say_finished(folder, before, "already finished")
+        _say_finished(folder, before, "already finished", resolved)
         return
     from zoo_core.cli.progress import ProgressDisplay
 
@@ -81,7 +81,7 @@ def train(
     finally:
         for problem in plugins.problems[known:]:  # observers that failed and were muted
             warn(str(problem))
-    _say_finished(folder, seen, "finished")
+    _say_finished(folder, seen, "finished", resolved)
 
 
 def _resolve(
@@ -148,10 +148,10 @@ def _tag(data: str, resolution: int, preset: str) -> str:
     return f"{data}{resolution}" + (f"-{preset}" if preset else "")
 
 
-def _say_finished(folder: RunFolder, images: int, how: str) -> None:
+def _say_finished(folder: RunFolder, images: int, how: str, resolved: Resolved) -> None:
     typer.echo(
         f"{how}: {images:,} images; weights, samples, log and checkpoints are in {folder.path}\n"
-        f"next: zoo sample {folder.path} --seeds 0-63    or go on with --images {2 * images}"
+        f"next: zoo sample {folder.path} --seeds 0-63    or go on with --images {2 * resolved.run.images}"
     )
 
 
