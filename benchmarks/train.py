@@ -163,7 +163,7 @@ def run_plain(
     assert spec.build_discriminator is not None
     generator = spec.build_generator(resolved.config)
     discriminator = spec.build_discriminator(resolved.config)
-    pictures = torch.from_numpy(data.images.copy())
+    pictures = torch.from_numpy(data.images.copy()).permute(0, 3, 1, 2).contiguous()
     turns = Turns(data, resolved.run.batch_size, "plain", "fp32", Stopwatch())
     for _ in steps(generator, discriminator, pictures, resolved.run.batch_size, resolved.config):
         turns.step_done()
@@ -200,7 +200,7 @@ class Turns:
     """Called after every step: says how long a turn took, and waits until it is told the next."""
 
     def __init__(self, data: PackedData, size: int, side: str, precision: str, watch: Stopwatch):
-        self.shape, self.size, self.watch = data.images.shape[2:], size, watch
+        self.shape, self.size, self.watch = data.images.shape[1:3], size, watch
         self.name = {"side": side, "precision": precision}
         self.report: dict[str, Any] = {}
         self.turns, self.left, self.images = 0, 0, 0

@@ -11,6 +11,8 @@ from zoo_core.hookspecs import hookimpl
 from zoo_core.hub import packaged
 from zoo_core.plugins import Plugins, load_plugins
 from zoo_core.registry import load_registry, read_registry, resident_registry
+from zoo_core.spec import WeightsEntry
+from zoo_core.weights import about, read_header
 
 FILE = {"urls": ["package:toys/a.safetensors"], "sha256": "ab" * 32, "size": 10}
 METRIC = {"name": "fd", "value": 1.5, "protocol": {"pictures": 100}, "command": "zoo evaluate"}
@@ -200,27 +202,33 @@ def test_an_unknown_name_comes_with_the_nearest(write):
     assert error.value.exit_code == 3
 
 
-# What we publish. The registry may be empty; every entry that is there has to keep the promise.
+# What we publish.
+
+RESIDENT = read_registry(resident_registry())
 
 
-def test_the_resident_registry_can_be_read():
-    assert isinstance(read_registry(resident_registry()), tuple)
+def test_there_are_resident_weights():
+    assert RESIDENT
 
 
-def test_resident_weights_belong_to_installed_models_and_were_measured():
-    plugins = load_plugins()
-    for published in read_registry(resident_registry()):
-        assert plugins.models.claimants(published.model), published.name
-        assert published.metrics, f"{published.name} has no measured metric"
-        assert all(metric.protocol and metric.command for metric in published.metrics)
-        assert published.command, f"{published.name} does not say how it was made"
+@pytest.mark.parametrize("published", RESIDENT, ids=lambda entry: entry.name)
+def test_resident_weights_belong_to_an_installed_model(published: WeightsEntry):
+    assert load_plugins().models.claimants(published.model)
+    assert published.command.startswith(f"zoo train {published.model}")
+    assert all(metric.protocol and metric.command for metric in published.metrics)
 
 
-def test_resident_files_are_here_and_are_the_registered_bytes():
-    for published in read_registry(resident_registry()):
-        for role, file in published.files.items():
-            places = [path for path in map(packaged, file.urls) if path is not None]
-            assert places, f"{published.name} {role} is in no package"
-            data = places[0].read_bytes()
-            assert len(data) == file.size, published.name
-            assert hashlib.sha256(data).hexdigest() == file.sha256, published.name
+@pytest.mark.parametrize("published", RESIDENT, ids=lambda entry: entry.name)
+def test_resident_weights_say_of_themselves_what_the_registry_says(published: WeightsEntry):
+    record = about(read_header(packaged(published.files["generator"].urls[0])), published.name)
+    assert record.model == published.model
+    assert record.config == published.config
+    assert (record.images, record.licence) == (published.images, published.licence)
+
+
+@pytest.mark.parametrize("published", RESIDENT, ids=lambda entry: entry.name)
+def test_resident_files_are_here_and_are_the_registered_bytes(published: WeightsEntry):
+    for file in published.files.values():
+        data = packaged(file.urls[0]).read_bytes()
+        assert len(data) == file.size
+        assert hashlib.sha256(data).hexdigest() == file.sha256

@@ -149,9 +149,10 @@ def _tag(data: str, resolution: int, preset: str) -> str:
 
 
 def _say_finished(folder: RunFolder, images: int, how: str, resolved: Resolved) -> None:
+    more = 2 * resolved.run.images
     typer.echo(
         f"{how}: {images:,} images; weights, samples, log and checkpoints are in {folder.path}\n"
-        f"next: zoo sample {folder.path} --seeds 0-63    or go on with --images {2 * resolved.run.images}"
+        f"next: zoo sample {folder.path} --seeds 0-63    or go on with --images {more}"
     )
 
 
