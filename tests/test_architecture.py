@@ -13,11 +13,11 @@ CORE = ROOT / "zoo_core"
 # A file may import files of lower layers, and earlier ones of its own.
 LAYERS = [
     ["errors", "config", "spec", "hookspecs"],  # no torch
-    ["plugins", "registry", "runs", "weights", "hub", "pictures"],  # no torch
+    ["catalogue", "plugins", "registry", "runs", "weights", "hub", "pictures"],  # no torch
     [
         *("noise", "interfaces", "runtime", "losses", "regularizers", "ema", "data", "checkpoint"),
     ],
-    ["engine", "estimate", "pretrained", "testing"],
+    ["state", "engine", "estimate", "pretrained", "testing"],
     ["cli"],
 ]
 LIGHT = {name for layer in LAYERS[:2] for name in layer} | {"__init__", "cli"}

@@ -16,7 +16,7 @@ import torch
 import toys
 
 from zoo_core.config import Resolved
-from zoo_core.engine import blueprint, build, step, train
+from zoo_core.engine import step, train
 from zoo_core.errors import (
     CheckpointError,
     DataError,
@@ -30,6 +30,7 @@ from zoo_core.interfaces import Batch, Phase, Progress
 from zoo_core.noise import SeededNoise
 from zoo_core.runs import RunFolder
 from zoo_core.runtime import Runtime
+from zoo_core.state import blueprint, build
 from zoo_core.weights import about, read_header
 
 RUNTIME = Runtime(torch.device("cpu"), torch.float32, torch.channels_last)
@@ -375,6 +376,33 @@ def test_a_full_disk_ends_the_run_and_keeps_the_last_checkpoint(tmp_path: Path, 
             run(tmp_path, images=16)
     whole = run(tmp_path, "whole", images=16)
     assert last_checkpoint(run(tmp_path, images=16)) == last_checkpoint(whole)
+
+
+LOSES_A_LOADER = """
+import multiprocessing, sys
+from pathlib import Path
+import toys
+from zoo_core.engine import train
+from zoo_core.runs import RunFolder
+
+def notify(hook, **arguments):
+    if hook == "zoo_progress":
+        for worker in multiprocessing.active_children():
+            worker.kill()
+
+place = Path(sys.argv[1])
+settings = toys.resolved(images=40_000, workers=1)
+origin = {"licence": "CC0-1.0", "trained_on": "toys"}
+train(toys.TOY, settings, toys.packed(place), RunFolder(place / "run"), notify=notify, **origin)
+"""
+
+
+def test_a_loader_process_that_dies_ends_the_run_with_a_reason(tmp_path: Path):
+    command = [sys.executable, "-c", LOSES_A_LOADER, str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "RunError: a loader process is gone" in done.stderr
 
 
 def test_a_second_signal_leaves_at_once(tmp_path: Path):

@@ -182,14 +182,14 @@ def test_a_path_that_is_not_there_is_an_input_error(monkeypatch, tmp_path, name)
     assert error.value.exit_code == 2
 
 
-def test_a_file_that_cannot_be_read_is_an_input_error(save, monkeypatch):
+def test_a_file_that_cannot_be_read_is_one_line(save, monkeypatch):
     path = save()
 
-    def fail(path):
+    def fail(self, mode):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(Path, "read_bytes", fail)
-    with pytest.raises(InputError, match="Input/output error"):
+    monkeypatch.setattr(Path, "open", fail)
+    with pytest.raises(WeightsError, match=f"cannot read {path}: Input/output error"):
         load(path, plugins=toy_plugins())
 
 

@@ -92,9 +92,7 @@ def plain(tensors: Mapping[str, Tensor]) -> Tensors:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Replace `path` by `data`, or leave it as it was. Raises CheckpointError (a full or read-only
-    disk).
-    """
+    """Replace `path` by `data`, or leave it as it was and raise CheckpointError (a full disk)."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         _write_synced(temporary, data)
@@ -114,8 +112,9 @@ class Checkpoints:
         self._damaged: set[Path] = set()
 
     def save(self, images: int, weights: Tensors, optim: Tensors, state: Mapping[str, Any]) -> Path:
-        """Write one checkpoint completely, then remove the oldest. Raises CheckpointError; older
-        ones stay.
+        """Write one checkpoint completely, then remove the oldest.
+
+        Raises CheckpointError; older ones stay.
         """
         target = self.folder / f"{images:012d}"
         temporary = self.folder / f".{target.name}.tmp"
@@ -154,8 +153,7 @@ class Checkpoints:
         return target
 
     def load(self) -> tuple[Tensors, Tensors, dict[str, Any]] | None:
-        """Weights, optimizer tensors and state of the newest checkpoint that verifies; None if
-        there is none.
+        """Weights, optimizer tensors and state of the newest checkpoint that verifies, or None.
 
         One that does not verify is passed over with a warning. Raises CheckpointError when none of
         several does.

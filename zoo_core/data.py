@@ -160,9 +160,7 @@ def check_enough(count: int, batch_size: int) -> None:
 
 
 def check_fits(generator: Generator, data: PackedData) -> None:
-    """Raise DataError unless the pictures are what the generator has to learn; warn about unused
-    labels.
-    """
+    """Raise DataError unless the generator can learn these pictures; warn of unused labels."""
     if generator.num_classes and data.labels is None:
         raise DataError(
             "the model is class-conditional and the pictures have no labels",
@@ -183,8 +181,9 @@ def check_fits(generator: Generator, data: PackedData) -> None:
 
 
 def batches(data: PackedData, run: RunConfig, runtime: Runtime, images: int) -> Iterator[Batch]:
-    """Endless batches from global position `images` on; see `Order`. Workers change nothing but the
-    speed.
+    """Endless batches from global position `images` on, in the order of `Order`.
+
+    Worker processes change nothing but the speed.
     """
     order = Order(data, run)
     positions = range(images, 1 << 62, run.batch_size)
@@ -322,8 +321,9 @@ def _write_arrays(
 def _read_all(
     source: PictureSource, resolution: int, channels: int, how: Fit
 ) -> Iterator[Picture | BadPicture]:
-    """Every picture fitted, in order, read by as many threads as there are cores (decoders release
-    the lock).
+    """Every picture fitted, in order, read by as many threads as there are cores.
+
+    Pillow's decoders release the interpreter's lock, so photos are read in parallel.
     """
 
     def read(index: int) -> Picture | BadPicture:

@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -28,39 +28,22 @@ from zoo_core.checkpoint import (
     restore_optimizer,
     save_weights,
 )
-from zoo_core.config import ModelConfig, Resolved, RunConfig
+from zoo_core.config import Resolved, RunConfig
 from zoo_core.data import PackedData, batches, check_enough, check_fits, gather, to_uint8
-from zoo_core.ema import EMA
 from zoo_core.errors import CheckpointError, InputError, Interrupted, NonFiniteError, RunError
-from zoo_core.interfaces import Batch, Generator, Networks, Phase, Progress
-from zoo_core.noise import SeededNoise, stream_key
+from zoo_core.interfaces import Batch, Phase, Progress
+from zoo_core.noise import SeededNoise
 from zoo_core.pictures import save_grid
 from zoo_core.runs import RunFolder
 from zoo_core.runtime import Runtime
 from zoo_core.spec import ModelSpec, RunInfo
+from zoo_core.state import Training, blueprint, build
 from zoo_core.weights import About
 
 Notify = Callable[..., None]  # (name of an observer hook, **its arguments), as Plugins.notify
 
 GRID_COLUMNS = 8
 GRID_PIXELS = 1024  # a sample grid is at most this wide
-
-
-@dataclass
-class Training:
-    """Everything that changes during a run, which is everything that a checkpoint holds."""
-
-    networks: Networks
-    phases: list[Phase]
-    ema: EMA | None
-    images: int = 0
-    # Sum and count of every loss term since the last line of the log.
-    terms: dict[str, tuple[Tensor | float, int]] = field(default_factory=dict)
-
-    @property
-    def averaged(self) -> Generator:
-        """The generator that is sampled and published."""
-        return self.networks.generator if self.ema is None else self.ema.network
 
 
 @dataclass(frozen=True)
@@ -88,8 +71,7 @@ def train(
     trained_on: str,  # what the weights will say about the pictures
     notify: Notify = lambda hook, **arguments: None,
 ) -> int:
-    """Train until `images` images were seen, going on from the newest checkpoint; returns images
-    seen.
+    """Train until `images` images were seen, from the newest checkpoint on; returns their number.
 
     Raises Interrupted after a signal (the run is saved), NonFiniteError before a bad step moves
     anything, InputError when the folder or the data belong to another run, RunError when files
@@ -132,6 +114,13 @@ def train(
                 hint="make room, then the same command",
             )
             raise error from problem
+        except RuntimeError as problem:
+            error = problem
+            if "DataLoader worker" not in str(problem):
+                raise
+            reason = str(problem).splitlines()[0]  # torch raises it anywhere, from a signal
+            error = RunError(f"a loader process is gone: {reason}", hint="--set workers=0")
+            raise error from None
         except BaseException as problem:
             error = problem
             raise
@@ -141,9 +130,7 @@ def train(
 
 
 def loop(training: Training, run: Run, restored: bool) -> None:
-    """Upkeep, then a step, until the images are seen. Upkeep comes first, so that neither end is
-    special.
-    """
+    """Upkeep, then a step, until the images are seen; in this order neither end is special."""
     settings = run.resolved.run
     stream = batches(run.data, settings, run.runtime, training.images)
     clock = _Clock(training.images)
@@ -218,34 +205,10 @@ def run_phase(
     return terms
 
 
-def blueprint(spec: ModelSpec, config: ModelConfig) -> Generator:
-    """The generator without memory for its weights, to ask for its shapes."""
-    with torch.device("meta"):
-        return spec.build_generator(config)
-
-
-def build(spec: ModelSpec, resolved: Resolved, runtime: Runtime) -> Training:
-    """Networks, phases and average of a run that has seen nothing yet; a function of the seed."""
-    settings = resolved.run
-    torch.manual_seed(stream_key(settings.seed, "initialization") >> 1)
-    generator = spec.build_generator(resolved.config)
-    discriminator = spec.build_discriminator(resolved.config) if spec.build_discriminator else None
-    networks = Networks(generator, discriminator)
-    for _, network in networks.named():
-        runtime.place(network).train()
-    phases = spec.build_phases(networks, resolved.config)
-    ema = (
-        EMA(generator, settings.ema_half_life, settings.ema_rampup)
-        if settings.ema_half_life
-        else None
-    )
-    return Training(networks, phases, ema)
-
-
 def save(training: Training, run: Run) -> None:
     """Write a checkpoint, then the weights file that belongs to it."""
     optim: Tensors = {}
-    for name, optimizer in _optimizers(training):
+    for name, optimizer in training.optimizers():
         optim |= optimizer_tensors(name, optimizer)
     state = {
         "images": training.images,
@@ -255,7 +218,7 @@ def save(training: Training, run: Run) -> None:
         "zoo_version": version("zoo-core"),
         "torch_version": torch.__version__,
     }
-    path = run.checkpoints.save(training.images, _weights(training), optim, state)
+    path = run.checkpoints.save(training.images, training.tensors(), optim, state)
     publish(training, run)
     run.notify("zoo_checkpoint_saved", run=run.info, images=training.images, path=path)
 
@@ -278,7 +241,7 @@ def restore(training: Training, run: Run) -> bool:
             f"the pictures have changed since the run in {run.folder.path} began",
             hint="--run-dir NEW_FOLDER, or put the pictures back",
         )
-    own = _weights(training)
+    own = training.tensors()
     if own.keys() != weights.keys() or any(own[key].shape != weights[key].shape for key in own):
         raise CheckpointError(
             f"the checkpoints in {run.folder.path} do not fit this version of {run.info.model}",
@@ -288,7 +251,7 @@ def restore(training: Training, run: Run) -> bool:
     with torch.no_grad():
         for key, tensor in own.items():
             tensor.copy_(weights[key])
-    for name, optimizer in _optimizers(training):
+    for name, optimizer in training.optimizers():
         restore_optimizer(name, optimizer, optim)
     training.images = state["images"]
     training.terms = {name: (total, count) for name, (total, count) in state["terms"].items()}
@@ -363,30 +326,6 @@ class _Clock:
         seconds, seen = now - self.time, images - self.images
         self.images, self.time = images, now
         return {"seconds": round(seconds, 3), "images_per_second": round(seen / seconds, 2)}
-
-
-def _weights(training: Training) -> Tensors:
-    """Every tensor of every network, of the average and of the phases, without copying."""
-    modules = dict(training.networks.named())
-    if training.ema is not None:
-        modules["ema"] = training.ema.network
-    modules |= {
-        f"state.{phase.name}": phase.state for phase in training.phases if phase.state is not None
-    }
-    return {
-        f"{owner}.{key}": t
-        for owner, module in modules.items()
-        for key, t in module.state_dict().items()
-    }
-
-
-def _optimizers(training: Training) -> Iterator[tuple[str, torch.optim.Optimizer]]:
-    """Each optimizer once, named after the first phase that uses it."""
-    seen: set[int] = set()
-    for phase in training.phases:
-        if id(phase.optimizer) not in seen:
-            seen.add(id(phase.optimizer))
-            yield phase.name, phase.optimizer
 
 
 def _about(resolved: Resolved, licence: str, trained_on: str) -> About:

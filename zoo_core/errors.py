@@ -25,9 +25,7 @@ from collections.abc import Iterable
 
 
 class ZooError(Exception):
-    """What happened, and as far as it helps: what was `given`, what is `allowed`, what to type next
-    (`hint`).
-    """
+    """What happened; if it helps, what was `given`, what is `allowed` and what to type (`hint`)."""
 
     exit_code = 1
 

@@ -10,19 +10,18 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from zoo_core.config import Resolved
-from zoo_core.engine import Training, blueprint, build, step
+from zoo_core.engine import step
 from zoo_core.interfaces import Batch
 from zoo_core.noise import SeededNoise
 from zoo_core.runtime import Runtime
 from zoo_core.spec import ModelSpec
+from zoo_core.state import Training, blueprint, build
 
 STEPS = 4
 
 
 def estimate(spec: ModelSpec, resolved: Resolved) -> dict[str, Any]:
-    """Parameters, floating-point operations of one generated picture, speed, hours and memory of
-    the run.
-    """
+    """Parameters, operations of one generated picture, speed, hours and memory of the run."""
     runtime = Runtime.detect(resolved.run.device, resolved.run.precision)
     training = build(spec, resolved, runtime)
     batch = random_batch(training, resolved.run.batch_size, runtime)
@@ -59,9 +58,7 @@ def random_batch(training: Training, size: int, runtime: Runtime) -> Batch:
 
 
 def generator_flops(spec: ModelSpec, resolved: Resolved) -> int:
-    """Of one picture, a multiplication and an addition counted as two; computed without doing the
-    work.
-    """
+    """Of one picture, multiplications and additions counted apart; no work is done for it."""
     generator = blueprint(spec, resolved.config)
     if generator.source_shape is not None or generator.num_classes:
         return 0  # needs an input that depends on the task

@@ -50,9 +50,7 @@ def zoo_run_started(run: RunInfo, images: int) -> None:
 
 @hookspec
 def zoo_progress(run: RunInfo, images: int, terms: Mapping[str, float] | None) -> None:
-    """A step is done. `terms` holds the mean of every loss term when a log line was written, else
-    None.
-    """
+    """A step is done. `terms`: mean of every loss term if a log line was written, else None."""
 
 
 @hookspec

@@ -52,8 +52,7 @@ class Generator(nn.Module, ABC):
         source: Tensor | None = None,
         truncation: float = 1.0,
     ) -> Tensor:
-        """One picture a seed: float32 [N, C, H, W] in [-1, 1], on the generator's device, in
-        evaluation mode.
+        """One picture a seed: float32 [N, C, H, W] in [-1, 1], made in evaluation mode.
 
         Picture i depends on `seeds[i]`, `labels[i]` and `source[i]` alone, whatever else is asked
         for with it. Raises InputError when labels or source pictures are missing, superfluous or of
@@ -117,9 +116,7 @@ class Discriminator(nn.Module, ABC):
     def forward(
         self, images: Tensor, *, labels: Tensor | None = None, source: Tensor | None = None
     ) -> Tensor:
-        """Logits, never probabilities: float32, N first ([N], or [N, ...] when every patch is
-        judged).
-        """
+        """Logits, never probabilities: float32 [N], or [N, ...] if patches are judged."""
 
 
 class FeatureExtractor(nn.Module, ABC):
@@ -141,9 +138,7 @@ class FeatureExtractor(nn.Module, ABC):
 
     @abstractmethod
     def feature_maps(self, images: Tensor) -> list[Tensor]:
-        """One map [N, C_i, H_i, W_i] for each entry of `channels`; differentiable with respect to
-        the images.
-        """
+        """A map [N, C_i, H_i, W_i] for each entry of `channels`, differentiable in the images."""
 
     def train(self, mode: bool = True) -> FeatureExtractor:
         """Stay in evaluation mode, and frozen, whatever the parent module does."""
@@ -184,9 +179,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands: what schedules, latents and everything random may depend on, and nothing
-    else.
-    """
+    """Where a run stands: all that schedules and everything random may depend on."""
 
     images: int  # images seen before this step
     noise: SeededNoise  # a row for every image of this step's batch

@@ -16,88 +16,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-import msgspec
 import pluggy
 
 from zoo_core import hookspecs
+from zoo_core.catalogue import Catalogue, Owned, PluginInfo, Problem, name_of
 from zoo_core.config import RunConfig, fields
-from zoo_core.errors import AmbiguousNameError, PluginError, UnknownNameError, nearest
+from zoo_core.errors import PluginError, nearest
 from zoo_core.spec import NAME, DatasetSpec, FeatureExtractorSpec, ModelSpec
 
 GROUP = "zoo"
 _API = re.compile(r"^ZOO_API\s*(?::[^=\n]+)?=\s*(\d+)\s*(?:#.*)?$", re.MULTILINE)
-Spec = TypeVar("Spec")
-
-
-class Problem(msgspec.Struct, frozen=True):
-    """Something a plugin did wrong, at a stage: find, api, import, register, names, or a hook."""
-
-    plugin: str
-    distribution: str
-    stage: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"plugin {self.plugin} ({self.distribution}), {self.stage}: {self.reason}"
-
-
-class PluginInfo(msgspec.Struct, kw_only=True):
-    """One entry point, and how far it got."""
-
-    name: str
-    distribution: str  # "zoo-core 0.1.0"
-    module: str
-    status: str = "ok"  # ok, or broken
-    import_seconds: float = 0.0
-    hooks: tuple[str, ...] = ()
-
-
-class Owned(msgspec.Struct, Generic[Spec], frozen=True):
-    """A contributed record with its contributor."""
-
-    plugin: str
-    distribution: str
-    spec: Spec
-
-
-class Catalogue(Generic[Spec]):
-    """Contributions of one kind by name. A name claimed twice is reached as `plugin/name` only."""
-
-    def __init__(self, kind: str, listing: str):
-        self.kind, self.listing = kind, listing
-        self.owned: list[Owned[Spec]] = []
-
-    def __iter__(self) -> Iterator[Owned[Spec]]:
-        return iter(sorted(self.owned, key=lambda owned: (_name(owned.spec), owned.plugin)))
-
-    def claimants(self, name: str) -> list[Owned[Spec]]:
-        """Every record that `name` or `plugin/name` reaches."""
-        return [o for o in self if name in (_name(o.spec), f"{o.plugin}/{_name(o.spec)}")]
-
-    def get(self, name: str) -> Spec:
-        """The record called `name` or `plugin/name`.
-
-        Raises UnknownNameError or AmbiguousNameError.
-        """
-        found = self.claimants(name)
-        if not found:
-            known = {*self.names(), *(_name(o.spec) for o in self.owned)}
-            raise UnknownNameError(self.kind, name, sorted(known), hint=self.listing)
-        if len(found) > 1:
-            spellings = ", ".join(f"{o.plugin}/{_name(o.spec)} ({o.distribution})" for o in found)
-            raise AmbiguousNameError(
-                f"{len(found)} plugins bring a {self.kind} called {name!r}", allowed=spellings
-            )
-        return found[0].spec
-
-    def names(self) -> list[str]:
-        """Every name that reaches exactly one record, in order."""
-        bare = [_name(owned.spec) for owned in self]
-        return [
-            n if bare.count(n) == 1 else f"{o.plugin}/{n}" for n, o in zip(bare, self, strict=True)
-        ]
 
 
 class Plugins:
@@ -159,11 +89,11 @@ class Plugins:
         for catalogue in (self.models, self.datasets, self.feature_extractors):
             for owned in catalogue:
                 others = [
-                    o for o in catalogue.claimants(_name(owned.spec)) if o.plugin != owned.plugin
+                    o for o in catalogue.claimants(name_of(owned.spec)) if o.plugin != owned.plugin
                 ]
                 if others:
                     rivals = ", ".join(f"{o.plugin} ({o.distribution})" for o in others)
-                    bare = _name(owned.spec)
+                    bare = name_of(owned.spec)
                     reason = f"{catalogue.kind} {bare!r} is also brought by {rivals}"
                     spelling = f"{reason}; use {owned.plugin}/{bare}"
                     self._report(self._info(owned.plugin), "names", spelling, broken=False)
@@ -272,8 +202,8 @@ class Plugins:
 
     @staticmethod
     def _add(catalogue: Catalogue[Any], info: PluginInfo, spec: Any) -> None:
-        if any(o.plugin == info.name and _name(o.spec) == _name(spec) for o in catalogue.owned):
-            raise ValueError(f"returns {catalogue.kind} {_name(spec)!r} twice")
+        if any(o.plugin == info.name and name_of(o.spec) == name_of(spec) for o in catalogue.owned):
+            raise ValueError(f"returns {catalogue.kind} {name_of(spec)!r} twice")
         catalogue.owned.append(Owned(info.name, info.distribution, spec))
 
     @staticmethod
@@ -366,10 +296,6 @@ def _wanted() -> set[str] | None:
     if not value:
         return None
     return {name.strip() for name in value.split(",")} - {"", "none"}
-
-
-def _name(spec: Any) -> str:
-    return str(spec.name)
 
 
 def _kind(value: Any) -> str:

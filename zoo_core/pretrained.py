@@ -19,8 +19,7 @@ from zoo_core.weights import About, about, exists, is_path, parse_header, read_f
 
 
 def load(name: str | Path, *, device: str = "cpu", plugins: Plugins | None = None) -> Generator:
-    """A generator in evaluation mode, without gradients, its weights verified; no code in the file
-    is run.
+    """A generator in evaluation mode, without gradients; verified, and no code in a file is run.
 
     `name` is a registered `model.tag`, the path of a `.safetensors` file, or the folder of a run.
     Registered weights are compared with the registry's sha256. `device` is "cpu", "cuda", "auto"

@@ -1,6 +1,4 @@
-"""The catalogue of weights: registry files, ours and those of plugins, checked and looked up by
-`model.tag`.
-"""
+"""The catalogue of weights: registry files, ours and plugins', looked up by `model.tag`."""
 
 from __future__ import annotations
 
@@ -9,9 +7,10 @@ from pathlib import Path
 
 import msgspec
 
+from zoo_core.catalogue import Catalogue, Owned, Problem
 from zoo_core.config import read_yaml
 from zoo_core.errors import ConfigError, PluginError
-from zoo_core.plugins import Catalogue, Owned, Plugins, Problem
+from zoo_core.plugins import Plugins
 from zoo_core.spec import NAME, WeightsEntry
 
 SCHEMA = 1
@@ -26,9 +25,7 @@ class RegistryFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def resident_registry() -> Path:
-    """The registry that comes with the zoo: beside the package in a checkout, inside it when
-    installed.
-    """
+    """The zoo's own registry: beside the package in a checkout, inside it when installed."""
     here = Path(__file__).resolve().parent
     inside = here / "registry.yaml"
     return inside if inside.is_file() else here.parent / "registry.yaml"
@@ -58,9 +55,7 @@ def read_registry(path: Path) -> tuple[WeightsEntry, ...]:
 
 
 def load_registry(plugins: Plugins) -> Catalogue[WeightsEntry]:
-    """All registered weights. A plugin's registry that cannot be read becomes a problem of that
-    plugin.
-    """
+    """All registered weights. A registry that cannot be read becomes a problem of its plugin."""
     catalogue: Catalogue[WeightsEntry] = Catalogue(
         "weights file, run folder or registered name", "zoo list"
     )

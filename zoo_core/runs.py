@@ -1,5 +1,4 @@
-"""The folder of a run: its configuration, its log, and the promise that one process at a time
-writes to it.
+"""The folder of a run: its configuration, its log, and a lock for the one process that writes.
 
 runs/dcgan.critters32/
   config.json            the resolved configuration
@@ -39,9 +38,7 @@ class RunFolder:
         self.generator = path / GENERATOR
 
     def check(self, resolved: Resolved) -> None:
-        """Raise InputError if the folder belongs to a run with another configuration, showing the
-        difference.
-        """
+        """Raise InputError, with the difference, if the folder is a run configured otherwise."""
         if not self.config.exists():
             if self.path.exists() and (not self.path.is_dir() or any(self._foreign())):
                 raise InputError(
@@ -92,9 +89,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run for this process. Raises InputError if another one has it (where the system
-        can tell).
-        """
+        """Hold the run for this process; InputError if another one has it, where locks work."""
         try:
             import fcntl
         except ImportError:  # Windows

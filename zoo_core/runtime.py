@@ -18,9 +18,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Runtime:
-    """How this process computes. Parameters, optimizers and averages are float32 in every
-    precision.
-    """
+    """How this process computes; parameters, optimizers and averages are float32 in any case."""
 
     device: torch.device
     dtype: torch.dtype  # of matrix products and convolutions: float32 or bfloat16
@@ -30,9 +28,7 @@ class Runtime:
 
     @classmethod
     def detect(cls, device: str = "auto", precision: str = "auto") -> Runtime:
-        """The best this machine has, or what was asked for. Raises InputError for a device that is
-        not here.
-        """
+        """The best this machine has, or what was asked for; InputError if that is not here."""
         chosen = _device(device)
         half = precision == "bf16" or (precision == "auto" and has_bfloat16_units(chosen))
         # Channels last is what oneDNN and tensor cores compute in: no copies around convolutions.

@@ -110,9 +110,7 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class WeightsEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One line of a registry: weights called `model.tag`, and all that a user has to know before
-    using them.
-    """
+    """Weights called `model.tag`, and all that a user has to know before using them."""
 
     name: str
     model: str

@@ -1,5 +1,4 @@
-"""The contract that every model of every plugin keeps, ours and strangers', checked on its preset
-`tiny`.
+"""The contract that every model keeps, ours and strangers', checked on its preset `tiny`.
 
     import pytest
     from zoo_core.testing import CHECKS, Case
@@ -34,7 +33,7 @@ from torch import Tensor, nn
 from zoo_core.checkpoint import load_weights, save_weights
 from zoo_core.config import Resolved, read_config, resolve
 from zoo_core.data import PackedData, pack
-from zoo_core.engine import Training, build, step, train
+from zoo_core.engine import step, train
 from zoo_core.errors import WeightsError, ZooError
 from zoo_core.estimate import parameter_count, random_batch
 from zoo_core.interfaces import Generator, Phase
@@ -43,6 +42,7 @@ from zoo_core.plugins import GROUP, load_plugins
 from zoo_core.runs import RunFolder
 from zoo_core.runtime import Runtime
 from zoo_core.spec import NAME, ModelSpec
+from zoo_core.state import Training, build
 from zoo_core.weights import About
 
 HEAVY = ("torch", "numpy", "torchvision", "timm", "PIL")
@@ -87,9 +87,7 @@ class Case:
         step(training, batch, self.resolved.run, RUNTIME)
 
     def sample(self, generator: Generator, seeds: list[int]) -> Tensor:
-        """Pictures of seeds, with the labels or source pictures that the model needs, the same for
-        a seed.
-        """
+        """Pictures of seeds; labels and source pictures, where needed, follow from the seed."""
         classes, shape = generator.num_classes, generator.source_shape
         source = None
         if shape is not None:
@@ -211,9 +209,7 @@ def check_picture_is_its_seed(case: Case) -> None:
 
 
 def check_weights_round_trip(case: Case) -> None:
-    """Saved and loaded, the generator makes the same pixels; another architecture's file is
-    refused.
-    """
+    """Saved and loaded it makes the same pixels; another architecture's file is refused."""
     training = case.training()
     case.step(training)
     path, generator = case.folder / "generator.safetensors", training.networks.generator
@@ -240,9 +236,7 @@ def check_weights_round_trip(case: Case) -> None:
 
 
 def check_phases_move_their_own(case: Case) -> None:
-    """A step of a phase changes parameters of its own module and of no other; every loss term is
-    finite.
-    """
+    """A phase changes parameters of its own module only; every loss term is finite."""
     for name in (phase.name for phase in case.training().phases):
         training, phase = _isolated(case, name)
         own = {id(parameter) for parameter in phase.module.parameters()}

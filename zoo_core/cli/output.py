@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from zoo_core.plugins import Plugins, Problem
+    from zoo_core.catalogue import Problem
+    from zoo_core.plugins import Plugins
 
 SCHEMA = 1  # of every --json answer; fields are added, never renamed
 

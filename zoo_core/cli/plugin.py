@@ -46,7 +46,10 @@ def list_plugins(as_json: bool = JSON_OPTION) -> None:
         return
     rows = []
     for record in records:
-        brings_text = ", ".join(f"{len(names)} {kind}" for kind, names in record["brings"].items())
+        brings_text = ", ".join(
+            f"{len(names)} {kind}{'s' * (len(names) > 1)}"
+            for kind, names in record["brings"].items()
+        )
         text = "; ".join(record["reasons"]) or brings_text or "observes runs"
         rows.append(
             (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -111,10 +112,24 @@ def _print_record(record: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json("records", [record])
         return
-    width = max(map(len, record))
-    for key, value in record.items():
-        if isinstance(value, dict):
-            value = ", ".join(f"{k}={v}" for k, v in value.items())
-        elif isinstance(value, list | tuple):
-            value = ", ".join(map(str, value)) or "-"
+    lines = dict(_flat(record))
+    width = max(map(len, lines))
+    for key, value in lines.items():
         typer.echo(f"{key.ljust(width)}  {value}")
+
+
+def _flat(record: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """`files.generator.size` and so on, each with its value as text."""
+    for key, value in record.items():
+        if isinstance(value, dict) and any(isinstance(inner, dict) for inner in value.values()):
+            yield from _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, dict):
+            yield f"{prefix}{key}", ", ".join(f"{k}={_text(v)}" for k, v in value.items()) or "-"
+        else:
+            yield f"{prefix}{key}", _text(value)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value)) or "-"
+    return str(value)

@@ -48,8 +48,9 @@ def train(
         return
 
     from zoo_core.data import open_source
-    from zoo_core.engine import blueprint, train
+    from zoo_core.engine import train
     from zoo_core.runs import RunFolder
+    from zoo_core.state import blueprint
 
     _log_to_stderr()
     channels, _, resolution = blueprint(spec, resolved.config).image_shape
