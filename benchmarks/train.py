@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the process that compares imports no torch: its memory would be inherited
     from zoo_core.config import Resolved
-    from zoo_core.data import PackedData
+    from zoo_core.packing import PackedData
     from zoo_core.spec import ModelSpec
 
 MODELS = sorted(p.stem for p in Path(__file__).with_name("plain").glob("[!_]*.py"))

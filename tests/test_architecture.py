@@ -14,9 +14,8 @@ CORE = ROOT / "zoo_core"
 LAYERS = [
     ["errors", "config", "spec", "hookspecs"],  # no torch
     ["catalogue", "plugins", "registry", "runs", "weights", "hub", "pictures"],  # no torch
-    [
-        *("noise", "interfaces", "runtime", "losses", "regularizers", "ema", "data", "checkpoint"),
-    ],
+    ["noise", "interfaces", "runtime", "losses", "regularizers", "ema"],
+    ["packing", "data", "checkpoint"],
     ["state", "engine", "estimate", "pretrained", "testing"],
     ["cli"],
 ]

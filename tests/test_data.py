@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 
 from zoo_core.config import RunConfig
-from zoo_core.data import Order, batches, check_enough, open_packed, open_source, pack, to_uint8
+from zoo_core.data import Order, batches, check_enough, open_source, to_uint8
 from zoo_core.errors import AmbiguousNameError, DataError, PictureError, RunError, UnknownNameError
 from zoo_core.interfaces import Batch
+from zoo_core.packing import open_packed, pack
 from zoo_core.pictures import FileSource, Picture, PictureSource
 from zoo_core.plugins import Plugins
 from zoo_core.runtime import Runtime

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from zoo_core.config import ModelConfig, Resolved, resolve, setting
-from zoo_core.data import PackedData, pack
 from zoo_core.hookspecs import hookimpl
 from zoo_core.interfaces import Batch, Discriminator, Generator, Networks, Phase, Progress
 from zoo_core.noise import SeededNoise
+from zoo_core.packing import PackedData, pack
 from zoo_core.pictures import Picture, PictureSource
 from zoo_core.plugins import Plugins
 from zoo_core.regularizers import squared_gradient

@@ -1,26 +1,12 @@
-"""From pictures to batches: packed once, then read in an order that is a function of the seed.
-
-Every source is decoded, fitted and packed into one array of bytes the first time it is used. That
-finds every bad file before training rather than in the middle of it, and makes a step's data a copy
-of a few kilobytes. The packed array lies in the cache folder, named by what it was made from;
-deleting it costs only the time to redo it.
-"""
+"""Which pictures, and in which order: names and paths to sources, packed pictures to batches."""
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import json
 import logging
-import os
 import re
-import shutil
-import uuid
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
 import torch
@@ -28,38 +14,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo_core.config import RunConfig
-from zoo_core.errors import AmbiguousNameError, DataError, PictureError, RunError
-from zoo_core.hub import cache_folder
+from zoo_core.errors import AmbiguousNameError, DataError
 from zoo_core.interfaces import Batch, Generator
 from zoo_core.noise import SeededNoise, permutation
-from zoo_core.pictures import BadPicture, FileSource, Fit, Picture, PictureSource, fit
+from zoo_core.packing import PackedData
+from zoo_core.pictures import FileSource, PictureSource
 from zoo_core.plugins import Plugins
 from zoo_core.runtime import Runtime
 
 logger = logging.getLogger("zoo")
-
-PACK_VERSION = 1  # raise when the same pictures would be packed into other bytes
-
-
-@dataclass(frozen=True)
-class PackedData:
-    """All pictures of a data set at one size. Arrays are mapped from disk, not read."""
-
-    folder: Path
-    images: NDArray[np.uint8]  # [N, H, W, C], the order that a step computes in
-    source: NDArray[np.uint8] | None  # [N, H, W, C]
-    labels: NDArray[np.int64] | None  # [N]
-    classes: tuple[str, ...]
-    skipped: tuple[BadPicture, ...]
-    fingerprint: str
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def names(self, ids: Sequence[int]) -> list[str]:
-        """What the pictures with these ids are called."""
-        every = json.loads((self.folder / "names.json").read_text())
-        return [every[index] for index in ids]
 
 
 @dataclass(frozen=True)
@@ -100,52 +63,6 @@ def open_source(name: str, resolution: int, split: str, plugins: Plugins) -> Ope
     source = FileSource(path)
     slug = re.sub(r"[^a-z0-9]+", "-", path.resolve().stem.lower()).strip("-") or "pictures"
     return OpenedSource(slug, source, "LicenseRef-own-pictures", f"{len(source)} own pictures")
-
-
-def pack(
-    source: PictureSource,
-    resolution: int,  # pixels a side
-    channels: int,  # 1 or 3
-    how: Fit = "crop",
-    skip_bad: bool = False,  # leave bad pictures out instead of refusing the data set
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
-    cache: Path | None = None,  # None: the cache folder of this user
-) -> PackedData:
-    """The packed pictures of `source`, from the cache if they were packed before.
-
-    Raises DataError that names the first bad pictures and counts them, unless they are to be
-    skipped; RunError when the cache folder cannot be written.
-    """
-    key = f"{source.fingerprint}:{resolution}:{channels}:{how}:{skip_bad}:{PACK_VERSION}"
-    fingerprint = hashlib.sha256(key.encode()).hexdigest()[:24]
-    folder = (cache or cache_folder()) / "data" / fingerprint
-    if not (folder / "index.json").is_file():
-        try:
-            _pack_into(folder, source, resolution, channels, how, skip_bad, on_progress)
-        except OSError as error:
-            raise RunError(
-                f"cannot pack pictures into {folder.parent}: {error.strerror}",
-                hint="set ZOO_CACHE to a folder with room",
-            ) from None
-    return open_packed(folder)
-
-
-def open_packed(folder: Path) -> PackedData:
-    """Map what `pack` wrote."""
-    index = json.loads((folder / "index.json").read_text())
-
-    def mapped(name: str) -> NDArray[np.uint8]:
-        return np.memmap(folder / name, dtype=np.uint8, mode="r", shape=tuple(index[name]))
-
-    return PackedData(
-        folder=folder,
-        images=mapped("images"),
-        source=mapped("source") if "source" in index else None,
-        labels=np.asarray(index["labels"], dtype=np.int64) if index["labels"] else None,
-        classes=tuple(index["classes"]),
-        skipped=tuple(BadPicture(*bad) for bad in index["skipped"]),
-        fingerprint=folder.name,
-    )
 
 
 def check_enough(count: int, batch_size: int) -> None:
@@ -257,104 +174,3 @@ def to_uint8(images: Tensor) -> NDArray[np.uint8]:
     """float [N, C, H, W] in [-1, 1] to uint8 in 0..255 on the CPU, rounded to the nearest."""
     scaled = images.detach().float().add(1).mul(127.5).round().clamp(0, 255)
     return scaled.to("cpu", torch.uint8).contiguous().numpy()
-
-
-def _pack_into(
-    folder: Path,
-    source: PictureSource,
-    resolution: int,
-    channels: int,
-    how: Fit,
-    skip_bad: bool,
-    on_progress: Callable[[int, int], None],
-) -> None:
-    """Write to a temporary folder and rename it, so that a half-packed one is never found."""
-    temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
-    temporary.mkdir(parents=True)
-    try:
-        index = _write_arrays(temporary, source, resolution, channels, how, skip_bad, on_progress)
-        (temporary / "index.json").write_text(json.dumps(index))
-        try:
-            temporary.rename(folder)
-        except OSError as error:  # another process was faster: its pictures are the same
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _write_arrays(
-    folder: Path,
-    source: PictureSource,
-    resolution: int,
-    channels: int,
-    how: Fit,
-    skip_bad: bool,
-    on_progress: Callable[[int, int], None],
-) -> dict[str, Any]:
-    names, labels, bad = [], [], []
-    with (folder / "images").open("wb") as images, (folder / "source").open("wb") as sources:
-        for done, item in enumerate(_read_all(source, resolution, channels, how), start=1):
-            if isinstance(item, BadPicture):
-                bad.append(item)
-            else:
-                _write_row(item, images, sources)
-                names.append(item.name)
-                labels.append(item.label)
-            on_progress(done, len(source))
-    if bad and not skip_bad:
-        raise _refusal(bad, len(source))
-    if not names:
-        raise DataError(
-            f"none of {len(source)} pictures can be read", given=f"{bad[0].name}: {bad[0].reason}"
-        )
-    (folder / "names.json").write_text(json.dumps(names))
-    shape = [len(names), resolution, resolution, channels]
-    paired = {"source": shape} if source.paired else {}
-    return {"images": shape, **paired} | {
-        "labels": labels if source.classes else [],
-        "classes": source.classes,
-        "skipped": bad,
-    }
-
-
-def _read_all(
-    source: PictureSource, resolution: int, channels: int, how: Fit
-) -> Iterator[Picture | BadPicture]:
-    """Every picture fitted, in order, read by as many threads as there are cores.
-
-    Pillow's decoders release the interpreter's lock, so photos are read in parallel.
-    """
-
-    def read(index: int) -> Picture | BadPicture:
-        try:
-            picture = source[index]
-            name = picture.name
-            pixels = fit(picture.pixels, resolution, channels, how, name)
-            start = picture.source
-            start = None if start is None else fit(start, resolution, channels, how, name)
-        except PictureError as error:
-            return BadPicture(error.name, error.reason)
-        return picture._replace(pixels=pixels, source=start)
-
-    workers = os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:
-        for start in range(
-            0, len(source), 64 * workers
-        ):  # bounds what is decoded but not yet written
-            yield from pool.map(read, range(start, min(start + 64 * workers, len(source))))
-
-
-def _write_row(picture: Picture, images: IO[bytes], sources: IO[bytes]) -> None:
-    images.write(picture.pixels.transpose(1, 2, 0).tobytes())
-    if picture.source is not None:
-        sources.write(picture.source.transpose(1, 2, 0).tobytes())
-
-
-def _refusal(bad: Sequence[BadPicture], count: int) -> DataError:
-    named = "; ".join(f"{name} ({reason})" for name, reason in bad[:3])
-    more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-    return DataError(
-        f"{len(bad)} of {count} pictures cannot be used: {named}{more}",
-        hint="zoo data check PATH to see all, --set bad_pictures=skip to train without them",
-    )

@@ -29,10 +29,11 @@ from zoo_core.checkpoint import (
     save_weights,
 )
 from zoo_core.config import Resolved, RunConfig
-from zoo_core.data import PackedData, batches, check_enough, check_fits, gather, to_uint8
+from zoo_core.data import batches, check_enough, check_fits, gather, to_uint8
 from zoo_core.errors import CheckpointError, InputError, Interrupted, NonFiniteError, RunError
 from zoo_core.interfaces import Batch, Phase, Progress
 from zoo_core.noise import SeededNoise
+from zoo_core.packing import PackedData
 from zoo_core.pictures import save_grid
 from zoo_core.runs import RunFolder
 from zoo_core.runtime import Runtime

@@ -32,11 +32,11 @@ from torch import Tensor, nn
 
 from zoo_core.checkpoint import load_weights, save_weights
 from zoo_core.config import Resolved, read_config, resolve
-from zoo_core.data import PackedData, pack
 from zoo_core.engine import step, train
 from zoo_core.errors import WeightsError, ZooError
 from zoo_core.estimate import parameter_count, random_batch
 from zoo_core.interfaces import Generator, Phase
+from zoo_core.packing import PackedData, pack
 from zoo_core.pictures import Picture, PictureSource
 from zoo_core.plugins import GROUP, load_plugins
 from zoo_core.runs import RunFolder

@@ -15,7 +15,8 @@ from zoo_core.cli.output import complete_model, loaded_plugins, note, warn
 
 if TYPE_CHECKING:
     from zoo_core.config import Resolved
-    from zoo_core.data import OpenedSource, PackedData
+    from zoo_core.data import OpenedSource
+    from zoo_core.packing import PackedData
     from zoo_core.runs import RunFolder
     from zoo_core.spec import ModelSpec
 
@@ -121,7 +122,8 @@ def _resolve(
 
 def _pack(opened: OpenedSource, resolution: int, channels: int, resolved: Resolved) -> PackedData:
     from zoo_core.cli.progress import counting
-    from zoo_core.data import check_enough, pack
+    from zoo_core.data import check_enough
+    from zoo_core.packing import pack
 
     check_enough(len(opened.source), resolved.run.batch_size)
     skip = resolved.run.bad_pictures == "skip"
