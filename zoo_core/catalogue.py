@@ -44,7 +44,12 @@ class Owned(msgspec.Struct, Generic[Spec], frozen=True):
 
 
 class Catalogue(Generic[Spec]):
-    """Contributions of one kind by name. A name claimed twice is reached as `plugin/name` only."""
+    """Contributions of one kind by name.
+
+    A name claimed twice is reached as `plugin/name`. By itself it stands for the record that a
+    plugin of that very name brings, so that nobody can take a model from the plugin named after
+    it; where there is no such plugin it is an error that names all claimants.
+    """
 
     def __init__(self, kind: str, listing: str):
         self.kind, self.listing = kind, listing
@@ -57,12 +62,13 @@ class Catalogue(Generic[Spec]):
         """Every record that `name` or `plugin/name` reaches."""
         return [o for o in self if name in (name_of(o.spec), f"{o.plugin}/{name_of(o.spec)}")]
 
-    def get(self, name: str) -> Spec:
-        """The record called `name` or `plugin/name`.
+    def find(self, name: str) -> Owned[Spec]:
+        """The one record that `name` stands for, with its plugin.
 
         Raises UnknownNameError or AmbiguousNameError.
         """
         found = self.claimants(name)
+        found = [owned for owned in found if owned.plugin == name] or found
         if not found:
             known = {*self.names(), *(name_of(o.spec) for o in self.owned)}
             raise UnknownNameError(self.kind, name, sorted(known), hint=self.listing)
@@ -71,13 +77,18 @@ class Catalogue(Generic[Spec]):
             raise AmbiguousNameError(
                 f"{len(found)} plugins bring a {self.kind} called {name!r}", allowed=spellings
             )
-        return found[0].spec
+        return found[0]
+
+    def get(self, name: str) -> Spec:
+        """The record that `find` finds."""
+        return self.find(name).spec
 
     def names(self) -> list[str]:
-        """Every name that reaches exactly one record, in order."""
+        """The shortest name that reaches each record, in order."""
         bare = [name_of(owned.spec) for owned in self]
         return [
-            n if bare.count(n) == 1 else f"{o.plugin}/{n}" for n, o in zip(bare, self, strict=True)
+            n if bare.count(n) == 1 or o.plugin == n else f"{o.plugin}/{n}"
+            for n, o in zip(bare, self, strict=True)
         ]
 
 

@@ -85,15 +85,13 @@ class Plugins:
         return self.feature_extractors.get(name)  # raises, naming the nearest
 
     def check_duplicates(self) -> None:
-        """A name claimed by several plugins is a problem of each of them."""
+        """A name claimed by several plugins is a problem of each but the one named after it."""
         for catalogue in (self.models, self.datasets, self.feature_extractors):
             for owned in catalogue:
-                others = [
-                    o for o in catalogue.claimants(name_of(owned.spec)) if o.plugin != owned.plugin
-                ]
-                if others:
+                bare = name_of(owned.spec)
+                others = [o for o in catalogue.claimants(bare) if o.plugin != owned.plugin]
+                if others and owned.plugin != bare:
                     rivals = ", ".join(f"{o.plugin} ({o.distribution})" for o in others)
-                    bare = name_of(owned.spec)
                     reason = f"{catalogue.kind} {bare!r} is also brought by {rivals}"
                     spelling = f"{reason}; use {owned.plugin}/{bare}"
                     self._report(self._info(owned.plugin), "names", spelling, broken=False)

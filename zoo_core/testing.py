@@ -74,7 +74,7 @@ class Case:
         resolved = resolve(spec.name, spec.config, *layers, preset="tiny")
         run = msgspec.structs.replace(resolved.run, device="cpu", precision="fp32", workers=0)
         resolved = msgspec.structs.replace(resolved, run=run)
-        return cls(plugins.models.claimants(model)[0].plugin, spec, resolved, folder)
+        return cls(plugins.models.find(model).plugin, spec, resolved, folder)
 
     def training(self) -> Training:
         """Freshly initialized networks and phases."""

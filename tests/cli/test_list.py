@@ -156,9 +156,9 @@ def test_bad_plugins_are_named_and_everything_else_works(zoo, bad_plugins, monke
     monkeypatch.setenv("ZOO_PLUGINS", ",".join(["toy", *BAD]))
     listed = zoo("list")
     plugins = zoo("plugin", "list")
-    trained = zoo("train", "toy/toy", "--preset", "tiny")
+    trained = zoo("train", "toy", "--preset", "tiny")
     assert (listed.code, plugins.code, trained.code) == (0, 0, 0)
-    assert [line.split()[0] for line in listed.out.splitlines()] == ["NAME", "toy/toy", "twin/toy"]
+    assert [line.split()[0] for line in listed.out.splitlines()] == ["NAME", "toy", "twin/toy"]
     assert len(trained.out.splitlines()) == 2
     for name, reason in REASONS.items():
         culprits = [
@@ -179,10 +179,19 @@ def test_a_slow_import_shows(zoo, bad_plugins, monkeypatch):
 
 
 def test_an_ambiguous_model_names_both_owners(zoo, bad_plugins, monkeypatch):
-    monkeypatch.setenv("ZOO_PLUGINS", "toy,twin")
+    (bad_plugins / "bad_raises.py").write_text(BAD["twin"])
+    monkeypatch.setenv("ZOO_PLUGINS", "raises,twin")
     answer = zoo("train", "toy", "--preset", "tiny")
     assert answer.code == 3
-    assert "toy/toy (zoo-toy 1.0), twin/toy (bad-twin 1.0)" in answer.error
+    assert "raises/toy (bad-raises 1.0), twin/toy (bad-twin 1.0)" in answer.error
+
+
+def test_a_model_is_not_taken_from_the_plugin_named_after_it(zoo, bad_plugins, monkeypatch):
+    monkeypatch.setenv("ZOO_PLUGINS", "toy,twin")
+    (row, twin) = zoo("list", "--json").json["models"]
+    assert (row["name"], row["plugin"]) == ("toy", "toy")
+    assert (twin["name"], twin["plugin"]) == ("twin/toy", "twin")
+    assert zoo("train", "twin/toy", "--preset", "tiny", "--data", "toys").code == 0
 
 
 def test_strict_makes_a_bad_plugin_an_error(zoo, bad_plugins, monkeypatch):
