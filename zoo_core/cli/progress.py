@@ -70,11 +70,11 @@ class ProgressDisplay:
 
 
 def losses(terms: Mapping[str, float]) -> str:
-    """The loss of each phase, short: `discriminator 0.42  generator 1.30`."""
-    found = {
-        name.removesuffix("/loss"): value for name, value in terms.items() if name.endswith("/loss")
-    }
-    return "  ".join(f"{name} {value:.3g}" for name, value in found.items())
+    """The loss of each phase by the initial of its name, `D 0.42  G 1.3`, if these are distinct."""
+    found = {n.removesuffix("/loss"): value for n, value in terms.items() if n.endswith("/loss")}
+    initials = {name: name[0].upper() for name in found}
+    short = initials if len(set(initials.values())) == len(initials) else {n: n for n in found}
+    return "  ".join(f"{short[name]} {value:.3g}" for name, value in found.items())
 
 
 @contextlib.contextmanager
@@ -105,7 +105,8 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
             bar.stop()
 
 
-def _bar(*columns: str) -> Progress:
+def _bar(*fields: str) -> Progress:
+    """A bar on stderr; of its `fields` the last one gives way where the terminal is narrow."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -114,14 +115,19 @@ def _bar(*columns: str) -> Progress:
         TextColumn,
         TimeRemainingColumn,
     )
+    from rich.table import Column
 
+    last = Column(ratio=1, no_wrap=True, overflow="ellipsis")
+    texts = [TextColumn(field, table_column=Column(no_wrap=True)) for field in fields[:-1]]
+    texts += [TextColumn(field, table_column=last) for field in fields[-1:]]
     console = Console(stderr=True, no_color=bool(os.environ.get("NO_COLOR")))
     return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=16),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
         TimeRemainingColumn(elapsed_when_finished=True),
-        *(TextColumn(column) for column in columns),
+        *texts,
         console=console,
+        expand=bool(fields),
         refresh_per_second=4,
     )
