@@ -70,11 +70,11 @@ class ProgressDisplay:
 
 
 def losses(terms: Mapping[str, float]) -> str:
-    """The loss of each phase by the initial of its name, `D 0.42  G 1.3`, if these are distinct."""
+    """The loss of each phase by the initial of its name, `D 0.42 G 1.3`, if these are distinct."""
     found = {n.removesuffix("/loss"): value for n, value in terms.items() if n.endswith("/loss")}
     initials = {name: name[0].upper() for name in found}
     short = initials if len(set(initials.values())) == len(initials) else {n: n for n in found}
-    return "  ".join(f"{short[name]} {value:.3g}" for name, value in found.items())
+    return " ".join(f"{short[name]} {value:.2g}" for name, value in found.items())
 
 
 @contextlib.contextmanager
@@ -123,7 +123,7 @@ def _bar(*fields: str) -> Progress:
     console = Console(stderr=True, no_color=bool(os.environ.get("NO_COLOR")))
     return Progress(
         TextColumn("{task.description}", table_column=Column(no_wrap=True)),
-        BarColumn(bar_width=16),
+        BarColumn(bar_width=10),
         MofNCompleteColumn(table_column=Column(no_wrap=True)),
         TimeRemainingColumn(elapsed_when_finished=True),
         *texts,
