@@ -13,7 +13,7 @@ CORE = ROOT / "zoo_core"
 # A file may import files of lower layers, and earlier ones of its own.
 LAYERS = [
     ["errors", "config", "spec", "hookspecs"],  # no torch
-    ["catalogue", "plugins", "registry", "runs", "weights", "hub", "pictures"],  # no torch
+    ["catalogue", "plugins", "hub", "registry", "runs", "weights", "pictures"],  # no torch
     ["noise", "interfaces", "runtime", "losses", "regularizers", "ema"],
     ["packing", "data", "checkpoint"],
     ["state", "engine", "estimate", "pretrained", "testing"],

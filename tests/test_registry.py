@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -200,6 +202,43 @@ def test_an_unknown_name_comes_with_the_nearest(write):
     with pytest.raises(UnknownNameError, match=r"nearest: toy\.bars16") as error:
         registry.get("toy.bars61")
     assert error.value.exit_code == 3
+
+
+# What was read is remembered.
+
+
+def test_a_registry_is_parsed_once(write, monkeypatch):
+    path = write(entry())
+    first = read_registry(path)
+    monkeypatch.setattr("zoo_core.registry.parse_registry", None)
+    assert read_registry(path) == first
+
+
+def test_a_changed_registry_is_read_anew(write):
+    assert read_registry(write(entry()))[0].summary == "bars"
+    assert read_registry(write(entry(summary="rabs")))[0].summary == "rabs"
+
+
+def test_a_damaged_memory_is_replaced(write):
+    path = write(entry())
+    entries = read_registry(path)
+    (memory,) = (Path(os.environ["ZOO_CACHE"]) / "registry").iterdir()
+    memory.write_bytes(b"[{")
+    assert read_registry(path) == entries
+    assert memory.read_bytes() != b"[{"
+
+
+def test_a_bad_registry_is_not_remembered(write):
+    path = write(entry(licence=""))
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="licence"):
+            read_registry(path)
+
+
+def test_a_cache_that_cannot_be_written_does_not_matter(write, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "file"))
+    assert len(read_registry(write(entry()))) == 1
 
 
 # What we publish.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -63,6 +62,8 @@ def _leaves(inside: str) -> bool:
 
 
 def _verify(data: bytes, file: WeightsFile, name: str) -> None:
+    import hashlib
+
     found = hashlib.sha256(data).hexdigest()
     if (len(data), found) != (file.size, file.sha256):
         raise WeightsError(

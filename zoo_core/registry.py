@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import zlib
 from pathlib import Path
 
 import msgspec
@@ -10,6 +12,7 @@ import msgspec
 from zoo_core.catalogue import Catalogue, Owned, Problem
 from zoo_core.config import read_yaml
 from zoo_core.errors import ConfigError, PluginError
+from zoo_core.hub import cache_folder
 from zoo_core.plugins import Plugins
 from zoo_core.spec import NAME, WeightsEntry
 
@@ -32,7 +35,30 @@ def resident_registry() -> Path:
 
 
 def read_registry(path: Path) -> tuple[WeightsEntry, ...]:
-    """Every entry of a registry file. Raises ConfigError for the first thing wrong with it."""
+    """Every entry of a registry file. Raises ConfigError for the first thing wrong with it.
+
+    What was read once is kept as JSON in the cache folder, under a name made of the file's content:
+    importing the YAML parser takes longer than all the rest of listing weights.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    remembered = cache_folder() / "registry" / f"{_fingerprint(content)}.json"
+    try:
+        return msgspec.json.decode(remembered.read_bytes(), type=tuple[WeightsEntry, ...])
+    except (OSError, msgspec.DecodeError):  # never read before, or damaged
+        entries = parse_registry(path)
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs time only
+        remembered.parent.mkdir(parents=True, exist_ok=True)
+        temporary = remembered.with_suffix(f".{os.getpid()}")
+        temporary.write_bytes(msgspec.json.encode(entries))
+        temporary.replace(remembered)
+    return entries
+
+
+def parse_registry(path: Path) -> tuple[WeightsEntry, ...]:
+    """The entries of a registry file, read from its YAML and checked."""
     try:
         file = msgspec.convert(read_yaml(path), RegistryFile)
     except msgspec.ValidationError as error:
@@ -52,6 +78,11 @@ def read_registry(path: Path) -> tuple[WeightsEntry, ...]:
         if names.count(name) > 1:
             raise ConfigError(f"{path} lists {name!r} twice")
     return file.weights
+
+
+def _fingerprint(content: bytes) -> str:
+    """Names a content; two checksums and a length, since a hash would cost another import."""
+    return f"{SCHEMA}-{zlib.crc32(content):08x}{zlib.adler32(content):08x}-{len(content)}"
 
 
 def load_registry(plugins: Plugins) -> Catalogue[WeightsEntry]:
