@@ -105,28 +105,9 @@ def train(
         )
         training = build(spec, resolved, runtime)
         restored = restore(training, run)
-        error: BaseException | None = None
         notify("zoo_run_started", run=run.info, images=training.images)
-        try:
+        with _told_how_it_ends(training, run):
             loop(training, run, restored)
-        except OSError as problem:
-            error = RunError(
-                f"the run cannot write its files: {problem}",
-                hint="make room, then the same command",
-            )
-            raise error from problem
-        except RuntimeError as problem:
-            error = problem
-            if "DataLoader worker" not in str(problem):
-                raise
-            reason = str(problem).splitlines()[0]  # torch raises it anywhere, from a signal
-            error = RunError(f"a loader process is gone: {reason}", hint="--set workers=0")
-            raise error from None
-        except BaseException as problem:
-            error = problem
-            raise
-        finally:
-            notify("zoo_run_ended", run=run.info, images=training.images, error=error)
     return training.images
 
 
@@ -304,6 +285,30 @@ def stop_signals() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _told_how_it_ends(training: Training, run: Run) -> Iterator[None]:
+    """Tell the observers; what the system and torch raise becomes a RunError."""
+    error: BaseException | None = None
+    try:
+        yield
+    except OSError as problem:
+        what = f"the run cannot write its files: {problem}"
+        error = RunError(what, hint="make room, then the same command")
+        raise error from problem
+    except RuntimeError as problem:
+        error = problem
+        if "DataLoader worker" not in str(problem):
+            raise
+        reason = str(problem).splitlines()[0]  # torch raises it anywhere, from a signal
+        error = RunError(f"a loader process is gone: {reason}", hint="--set workers=0")
+        raise error from None
+    except BaseException as problem:
+        error = problem
+        raise
+    finally:
+        run.notify("zoo_run_ended", run=run.info, images=training.images, error=error)
 
 
 class _Due:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from zoo_core.config import Resolved
     from zoo_core.data import OpenedSource
     from zoo_core.packing import PackedData
+    from zoo_core.plugins import Plugins
     from zoo_core.runs import RunFolder
     from zoo_core.spec import ModelSpec
 
@@ -49,7 +50,6 @@ def train(
         return
 
     from zoo_core.data import open_source
-    from zoo_core.engine import train
     from zoo_core.runs import RunFolder
     from zoo_core.state import blueprint
 
@@ -65,13 +65,27 @@ def train(
     if before >= resolved.run.images:
         _say_finished(folder, before, "already finished", resolved)
         return
+    seen = _run(spec, resolved, opened, packed, folder, plugins)
+    _say_finished(folder, seen, "finished", resolved)
+
+
+def _run(
+    spec: ModelSpec,
+    resolved: Resolved,
+    opened: OpenedSource,
+    packed: PackedData,
+    folder: RunFolder,
+    plugins: Plugins,
+) -> int:
+    """Train with a progress display, and say which observers failed."""
     from zoo_core.cli.progress import ProgressDisplay
+    from zoo_core.engine import train
 
     plugins.register("progress display", ProgressDisplay())
     known = len(plugins.problems)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # whatever a model or an observer prints
-            seen = train(
+            return train(
                 spec,
                 resolved,
                 packed,
@@ -83,7 +97,6 @@ def train(
     finally:
         for problem in plugins.problems[known:]:  # observers that failed and were muted
             warn(str(problem))
-    _say_finished(folder, seen, "finished", resolved)
 
 
 def _resolve(
