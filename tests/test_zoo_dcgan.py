@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 import zoo_dcgan
-from zoo_core.config import resolve
+from zoo_core.config import describe, fields, resolve
 from zoo_core.errors import ConfigError
 from zoo_core.interfaces import Batch, Networks, Progress
+from zoo_core.losses import LOSSES
 from zoo_core.noise import SeededNoise
 from zoo_core.testing import CHECKS, Case
 from zoo_dcgan.config import PRESETS, RUN, DCGANConfig
@@ -103,6 +104,10 @@ def test_both_networks_judge_the_same_fakes_once_made():
         phase.loss(batch, Progress(0, SeededNoise(0, range(4))))
     assert [phase.name for phase in phases] == ["discriminator", "penalty", "generator"]
     assert len(calls) == 1
+
+
+def test_every_loss_of_the_core_can_be_chosen():
+    assert describe(fields(DCGANConfig)["loss"]) == "one of " + ", ".join(LOSSES)
 
 
 def test_without_a_penalty_there_is_no_phase_for_it():

@@ -15,14 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import Tensor
 from torch.nn.functional import relu, softplus
-
-LossName = Literal[
-    "minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "relativistic"
-]
 
 
 @dataclass(frozen=True)
