@@ -12,9 +12,19 @@ CORE = ROOT / "zoo_core"
 
 # A file may import files of lower layers, and earlier ones of its own.
 LAYERS = [
-    ["errors", "config", "spec", "hookspecs"],  # no torch
+    ["errors", "config", "schedules", "spec", "hookspecs"],  # no torch
     ["catalogue", "plugins", "hub", "registry", "runs", "weights", "pictures"],  # no torch
-    ["noise", "interfaces", "runtime", "losses", "regularizers", "ema"],
+    [
+        "noise",
+        "interfaces",
+        "runtime",
+        "losses",
+        "regularizers",
+        "resample",
+        "layers",
+        "augment",
+        "ema",
+    ],
     ["packing", "data", "checkpoint"],
     ["state", "engine", "estimate", "pretrained", "testing"],
     ["cli"],

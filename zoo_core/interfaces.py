@@ -109,6 +109,41 @@ class Generator(nn.Module, ABC):
         return source
 
 
+class StyleGenerator(Generator):
+    """A latent generator with an intermediate latent space W (Karras et al. 2019): every layer is
+    told its style by a vector w, so that pictures can be mixed and walked between in W.
+
+    A subclass sets `num_styles` and `style_size`, and implements `styles` and `synthesize`.
+    """
+
+    num_styles: int
+    style_size: int
+
+    @abstractmethod
+    def styles(
+        self, noise: SeededNoise, *, labels: Tensor | None = None, truncation: float = 1.0
+    ) -> Tensor:
+        """A w for every layer: float32 [N, num_styles, style_size], moved towards the average w."""
+
+    @abstractmethod
+    def synthesize(self, styles: Tensor) -> Tensor:
+        """Images [N, C, H, W] of styles [N, num_styles, style_size].
+
+        Noise inputs are random while training, and the same for all pictures in evaluation mode.
+        """
+
+    def generate(
+        self,
+        noise: SeededNoise,
+        *,
+        labels: Tensor | None = None,
+        source: Tensor | None = None,
+        truncation: float = 1.0,
+    ) -> Tensor:
+        """Images [N, C, H, W] around -1..1 of the styles of `noise`."""
+        return self.synthesize(self.styles(noise, labels=labels, truncation=truncation))
+
+
 class Discriminator(nn.Module, ABC):
     """Judges pictures: the larger the logit, the more real it takes a picture to be."""
 

@@ -32,6 +32,22 @@ class AdversarialLoss:
     generator: Callable[[Tensor, Tensor], Tensor]
     paired: bool = False
 
+    def discriminator_terms(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """What a discriminator's phase returns: its loss, the mean logits, and `real_signs`.
+
+        The last, the mean sign of the logits of real pictures, says how far a discriminator knows
+        its training pictures by heart (r_t of Karras et al. 2020a, eq. 1): 0 is none, 1 all.
+        Adaptive augmentation follows it. Of paired losses, which see differences only, it is the
+        sign of the difference.
+        """
+        sure = real - fake if self.paired else real
+        return {
+            "loss": self.discriminator(real, fake),
+            "real_logits": real.mean(),
+            "fake_logits": fake.mean(),
+            "real_signs": sure.detach().sign().mean(),
+        }
+
 
 def _bce_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     return softplus(-real).mean() + softplus(fake).mean()

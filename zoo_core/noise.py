@@ -45,6 +45,11 @@ class SeededNoise:
     def __len__(self) -> int:
         return self._rows
 
+    def __getitem__(self, rows: slice) -> SeededNoise:
+        """The same numbers for some of the rows."""
+        seeds = self._seeds if len(self._seeds) == 1 else self._seeds[rows]
+        return SeededNoise(seeds[0] if len(seeds) == 1 else seeds, self._indices[rows])
+
     def normal(self, purpose: str, shape: Sequence[int] = ()) -> torch.Tensor:
         """Standard normal float32 [rows, *shape] by Box and Muller (1958), on the CPU."""
         size = math.prod(shape)

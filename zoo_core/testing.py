@@ -50,8 +50,9 @@ HEAVY = ("torch", "numpy", "torchvision", "timm", "PIL")
 PUBLIC = frozenset(
     f"zoo_core{name}"
     for name in (
-        "", ".augment", ".config", ".errors", ".features", ".hookspecs", ".interfaces", ".losses",
-        ".metrics", ".noise", ".pictures", ".regularizers", ".spec", ".testing",
+        "", ".augment", ".config", ".errors", ".features", ".hookspecs", ".interfaces", ".layers",
+        ".losses", ".metrics", ".noise", ".pictures", ".regularizers", ".resample",
+        ".schedules", ".spec", ".testing",
     )
 )  # fmt: skip
 

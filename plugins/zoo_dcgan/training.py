@@ -32,8 +32,7 @@ class DCGANTraining:
         """The adversarial loss of real and fake pictures."""
         self._fake = self.generator.generate(progress.noise)
         real, fake = self.discriminator(batch.images), self.discriminator(self._fake.detach())
-        loss = self.loss.discriminator(real, fake)
-        return {"loss": loss, "real_logits": real.mean(), "fake_logits": fake.mean()}
+        return self.loss.discriminator_terms(real, fake)
 
     def penalty_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         """gamma / 2 times R1 + R2, times the interval at which it is applied."""

@@ -1,0 +1,57 @@
+"""StyleGAN2 (Karras et al. 2020) for the zoo."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zoo_core.hookspecs import hookimpl
+from zoo_core.spec import ModelSpec
+from zoo_stylegan2.config import PRESETS, RUN, StyleGAN2Config
+
+if TYPE_CHECKING:
+    from zoo_core.interfaces import Discriminator, Generator, Networks, Phase
+
+ZOO_API = 1
+
+
+@hookimpl
+def zoo_models() -> list[ModelSpec]:
+    """StyleGAN2."""
+    return [STYLEGAN2]
+
+
+def build_generator(config: StyleGAN2Config) -> Generator:
+    """Random weights."""
+    from zoo_stylegan2.networks import StyleGAN2Generator
+
+    return StyleGAN2Generator(config)
+
+
+def build_discriminator(config: StyleGAN2Config) -> Discriminator:
+    """Random weights."""
+    from zoo_stylegan2.networks import StyleGAN2Discriminator
+
+    return StyleGAN2Discriminator(config)
+
+
+def build_phases(networks: Networks, config: StyleGAN2Config) -> list[Phase]:
+    """Discriminator, R1, generator, path length."""
+    from zoo_stylegan2.training import build_phases
+
+    return build_phases(networks, config)
+
+
+STYLEGAN2 = ModelSpec(
+    name="stylegan2",
+    summary="styles, weight demodulation and lazy penalties: the reference for image quality",
+    task="unconditional",
+    paper="Karras et al. 2020, arXiv:1912.04958",
+    licence="Apache-2.0",
+    config=StyleGAN2Config,
+    presets=PRESETS,
+    run=RUN,
+    build_generator=build_generator,
+    build_discriminator=build_discriminator,
+    build_phases=build_phases,
+    parameters={"generator": 296_896, "discriminator": 167_648},
+)

@@ -1,0 +1,144 @@
+"""The configuration of StyleGAN2 and its presets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from zoo_core.config import ModelConfig, setting
+
+MIN_RESOLUTION = 8
+
+
+class StyleGAN2Config(ModelConfig, frozen=True, kw_only=True):
+    """Defaults are a small relative for two CPU cores; the published ones are presets."""
+
+    resolution: Annotated[
+        int, setting("pixels a side, a power of two from 8", ge=MIN_RESOLUTION, le=4096)
+    ] = 32
+    channels: Annotated[Literal[1, 3], setting("1 for grey pictures, 3 for RGB")] = 3
+    num_classes: Annotated[
+        int, setting("classes of the pictures; 0: labels are not used", ge=0)
+    ] = 0
+    latent_size: Annotated[int, setting("length of the latent z", ge=1)] = 128
+    style_size: Annotated[int, setting("length of the intermediate latent w", ge=1)] = 128
+    mapping_layers: Annotated[int, setting("layers between z and w", ge=1)] = 2
+    channel_base: Annotated[
+        int, setting("feature maps at resolution r are channel_base / r", ge=1)
+    ] = 1024
+    channel_max: Annotated[int, setting("feature maps are never more than this", ge=1)] = 512
+    discriminator: Annotated[
+        Literal["resnet", "orig", "skip"],
+        setting("residual; plain; or plain and told the picture at every resolution"),
+    ] = "resnet"
+    group_size: Annotated[
+        int, setting("pictures compared by the minibatch standard deviation", ge=1)
+    ] = 4
+    mixing_prob: Annotated[
+        float, setting("share of pictures drawn in two styles while training", ge=0, le=1)
+    ] = 0.9
+    gamma: Annotated[float, setting("weight of R1; 0 switches it off", ge=0)] = 0.1
+    r1_every: Annotated[int, setting("steps between two R1 penalties", ge=1)] = 16
+    path_weight: Annotated[
+        float, setting("weight of the path length penalty; 0 switches it off", ge=0)
+    ] = 0.0
+    path_every: Annotated[int, setting("steps between two path length penalties", ge=1)] = 4
+    learning_rate: Annotated[float, setting("of both networks", gt=0)] = 0.0025
+    beta1: Annotated[float, setting("of Adam", ge=0, lt=1)] = 0.0
+    beta2: Annotated[float, setting("of Adam", ge=0, lt=1)] = 0.99
+
+    def __post_init__(self) -> None:
+        if self.resolution & (self.resolution - 1):
+            raise ValueError(f"resolution has to be a power of two from 8, not {self.resolution}")
+        if self.width(self.resolution) < 1:
+            raise ValueError(
+                f"channel_base has to be at least the resolution, {self.resolution}, "
+                f"not {self.channel_base}"
+            )
+
+    def width(self, size: int) -> int:
+        """Feature maps at a resolution of `size` pixels a side."""
+        return min(self.channel_base // size, self.channel_max)
+
+
+RUN = {
+    "data": "critters",
+    "batch_size": 16,
+    "images": 400_000,
+    "ema_half_life": 10_000,
+    "ema_rampup": 0.05,
+}
+
+
+def published(
+    resolution: int, batch_size: int, group_size: int, gamma: float, ema_half_life: int
+) -> dict[str, Any]:
+    """Settings that the published configurations of StyleGAN2 share."""
+    large = resolution >= 512
+    return {
+        "resolution": resolution,
+        "latent_size": 512,
+        "style_size": 512,
+        "mapping_layers": 8,
+        "channel_base": 32768 if large else 16384,
+        "group_size": group_size,
+        "gamma": gamma,
+        "path_weight": 2.0,
+        "learning_rate": 0.002 if resolution >= 1024 else 0.0025,
+        "batch_size": batch_size,
+        "images": 25_000_000,
+        "ema_half_life": ema_half_life,
+        "ema_rampup": 0.0,
+    }
+
+
+def auto(resolution: int) -> dict[str, Any]:
+    """StyleGAN2-ADA's rules for any resolution on one GPU (its appendix, "auto")."""
+    batch_size = min(4096 // resolution, 32)
+    gamma = 0.0002 * resolution**2 / batch_size
+    half_life = batch_size * 10_000 // 32
+    return published(resolution, batch_size, min(batch_size, 4), gamma, half_life) | {
+        "mapping_layers": 2,
+        "ema_rampup": 0.05,
+        # "augment": "ada",
+    }
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "tiny": {
+        "resolution": 8,
+        "latent_size": 8,
+        "style_size": 8,
+        "channel_base": 64,
+        "channel_max": 8,
+        "r1_every": 2,
+        "path_weight": 2.0,
+        "path_every": 2,
+        "batch_size": 8,
+        "images": 64,
+        "log_every": 8,
+    },
+    "cpu64": {
+        "resolution": 64,
+        "latent_size": 512,
+        "style_size": 512,
+        "channel_base": 4096,
+        "gamma": 0.5,
+        "images": 600_000,
+    },
+    "cifar": published(32, 64, 32, 0.01, 500_000)
+    | {
+        "num_classes": 10,
+        "mapping_layers": 2,
+        "discriminator": "orig",
+        "mixing_prob": 0.0,
+        "path_weight": 0.0,
+        "ema_rampup": 0.05,
+        "images": 100_000_000,
+        # "augment": "ada",
+    },
+    "paper256": published(256, 64, 8, 1.0, 20_000),
+    "paper512": published(512, 64, 8, 0.5, 20_000),
+    "paper1024": published(1024, 32, 4, 2.0, 10_000),
+    "config-f": published(1024, 32, 4, 10.0, 10_000),
+    **{f"auto{resolution}": auto(resolution) for resolution in (64, 128, 256, 512, 1024)},
+}

@@ -1,0 +1,377 @@
+"""StyleGAN2: Karras et al., "Analyzing and improving the image quality of StyleGAN", 2020,
+arXiv:1912.04958, with the class conditioning and the settings of Karras et al., "Training
+generative adversarial networks with limited data", 2020, arXiv:2006.06676 (StyleGAN2-ADA).
+
+From the latent z [N, Z] to w [N, W] by the mapping network; from a w for every layer to the picture
+by the synthesis network: modulated convolutions (section 2.2) at 4 x 4, 8 x 8 and so on, whose RGB
+outputs are upsampled and summed (figure 7, "skip" generator). The discriminator is residual
+(figure 7), or one of the two plainer ones, with the minibatch standard deviation at its end.
+
+The modulated convolution shares its weight between all pictures of a batch. Equations 1 and 3,
+
+    w'[o, i, k] = s[i] w[o, i, k] / sqrt(sum over i, k of (s[i] w[o, i, k])^2 + 1e-8),
+
+are linear in s on the input side and in the root on the output side, so scaling the input by s, one
+ordinary convolution, and scaling the output by the root is the same function. A grouped convolution
+with a weight for every picture, as the paper's appendix B has it, is several times slower on a CPU.
+
+Departures: the crossover of style mixing is drawn for each picture; noise inputs of a trained
+generator are fixed (the paper draws new ones); there is no 16-bit clamping, since bfloat16 has
+float32's range. Gains of activations are folded into weights and biases, which leaky ReLU allows.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu, one_hot
+
+from zoo_core.interfaces import Discriminator, StyleGenerator
+from zoo_core.layers import EqualizedLinear, minibatch_stddev, pixel_norm
+from zoo_core.noise import SeededNoise
+from zoo_core.resample import downsample2d, filter2d, fir, upsample2d
+from zoo_stylegan2.config import StyleGAN2Config
+
+SLOPE = 0.2  # of leaky ReLU
+GAIN = math.sqrt(2)  # keeps the variance through it
+AVERAGE_DECAY = 0.995  # of the average w, a step
+MAPPING_LR_MULTIPLIER = 0.01
+
+
+class MappingNetwork(nn.Module):
+    """Latents [N, Z] and classes [N, K], either may have no columns, to w [N, W], in float32."""
+
+    def __init__(self, latent_size: int, num_classes: int, style_size: int, num_layers: int):
+        super().__init__()
+        self.embed = EqualizedLinear(num_classes, style_size) if num_classes else None
+        sizes = [latent_size + (style_size if num_classes else 0)]
+        sizes += [style_size] * num_layers
+        self.layers = nn.ModuleList(
+            EqualizedLinear(before, after, lr_multiplier=MAPPING_LR_MULTIPLIER)
+            for before, after in itertools.pairwise(sizes)
+        )
+
+    def forward(self, latents: Tensor, classes: Tensor | None = None) -> Tensor:
+        """w [N, W]; `classes` is one-hot."""
+        with torch.autocast(latents.device.type, enabled=False):
+            features = pixel_norm(latents)
+            if self.embed is not None:
+                assert classes is not None
+                features = torch.cat([features, pixel_norm(self.embed(classes))], dim=1)
+            for layer in self.layers:
+                features = leaky_relu(layer(features), SLOPE) * GAIN
+            return features
+
+
+class ModulatedLayer(nn.Module):
+    """[N, in, H, W] to [N, out, H, W], or twice as large: modulated convolution, noise, leaky ReLU.
+
+    Figure 2 (c) of the paper.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, size: int, style_size: int, up: bool):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.affine = EqualizedLinear(style_size, in_channels, bias=1.0)
+        self.noise_strength = nn.Parameter(torch.zeros([]))
+        self.register_buffer("noise", torch.randn(size, size))  # in evaluation mode
+        self.register_buffer("taps", fir(), persistent=False)
+        self.up = up
+
+    def forward(self, features: Tensor, w: Tensor) -> Tensor:
+        """Features of the layer's size in the style w [N, W]."""
+        styles = self.affine(w)  # [N, in]
+        features = features * columns(styles, features.dtype)
+        if self.up:
+            features = upsampling_conv(features, self.weight, self.taps)
+        else:
+            features = conv2d(features, self.weight, padding=1)
+        scale = columns(demodulation(self.weight, styles) * GAIN, features.dtype)
+        bias = (self.bias * GAIN).to(features.dtype)[:, None, None]
+        features = torch.addcmul(bias, features, scale)
+        features += (self._noise(features) * (self.noise_strength * GAIN)).to(features.dtype)
+        return leaky_relu(features, SLOPE, inplace=True)
+
+    def _noise(self, features: Tensor) -> Tensor:
+        if not self.training:
+            return self.noise
+        count, _, height, width = features.shape
+        return torch.randn(count, 1, height, width, device=features.device)
+
+
+class ToRGB(nn.Module):
+    """[N, in, H, W] to color [N, C, H, W] in float32: a modulated 1 x 1 convolution, not
+    demodulated.
+    """
+
+    def __init__(self, in_channels: int, channels: int, style_size: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(channels, in_channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.affine = EqualizedLinear(style_size, in_channels, bias=1.0)
+        self.scale = 1 / math.sqrt(in_channels)
+
+    def forward(self, features: Tensor, w: Tensor) -> Tensor:
+        """Colors in the style w [N, W]."""
+        styles = self.affine(w) * self.scale
+        features = features * columns(styles, features.dtype)
+        return conv2d(features, self.weight, self.bias.to(features.dtype)).float()
+
+
+class SynthesisBlock(nn.Module):
+    """All that happens at one resolution; the first block starts from a learned constant."""
+
+    def __init__(self, in_channels: int, out_channels: int, size: int, config: StyleGAN2Config):
+        super().__init__()
+        style_size, first = config.style_size, in_channels == 0
+        self.constant = nn.Parameter(torch.randn(out_channels, size, size)) if first else None
+        self.conv0 = (
+            None if first else ModulatedLayer(in_channels, out_channels, size, style_size, up=True)
+        )
+        self.conv1 = ModulatedLayer(out_channels, out_channels, size, style_size, up=False)
+        self.to_rgb = ToRGB(out_channels, config.channels, style_size)
+        self.register_buffer("taps", fir(), persistent=False)
+
+    def forward(
+        self, features: Tensor | None, images: Tensor | None, styles: list[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Features and the sum of colors so far, at this block's size; `styles` has one w [N, W]
+        for each of its layers.
+        """
+        if self.constant is not None:
+            features = self.constant.expand(len(styles[0]), -1, -1, -1)
+        else:
+            features = self.conv0(features, styles[0])
+        features = self.conv1(features, styles[-2])
+        colors = self.to_rgb(features, styles[-1])
+        if images is not None:
+            with torch.autocast(images.device.type, enabled=False):
+                colors = upsample2d(images, self.taps) + colors
+        return features, colors
+
+
+class StyleGAN2Generator(StyleGenerator):
+    """Latents [N, latent_size] to pictures [N, C, R, R] around -1..1."""
+
+    def __init__(self, config: StyleGAN2Config):
+        super().__init__()
+        self.image_shape = (config.channels, config.resolution, config.resolution)
+        self.num_classes = config.num_classes
+        self.style_size = config.style_size
+        self.config = config
+        self.mapping = MappingNetwork(
+            config.latent_size, config.num_classes, config.style_size, config.mapping_layers
+        )
+        self.register_buffer("average_w", torch.zeros(config.style_size))
+        sizes = block_sizes(config.resolution)
+        widths = [config.width(size) for size in sizes]
+        self.blocks = nn.ModuleList(
+            SynthesisBlock(before, width, size, config)
+            for before, width, size in zip([0, *widths], widths, sizes, strict=False)
+        )
+        self.num_styles = 2 * len(self.blocks)
+
+    def styles(
+        self, noise: SeededNoise, *, labels: Tensor | None = None, truncation: float = 1.0
+    ) -> Tensor:
+        """w for every layer [N, num_styles, W]; while training, some are mixed of two (StyleGAN,
+        section 3.1).
+        """
+        classes = None if labels is None else one_hot(labels, self.num_classes).float()
+        w = self._map(noise, "latents", classes)
+        styles = w[:, None].expand(-1, self.num_styles, -1)
+        if self.training and self.config.mixing_prob:
+            styles = self._mixed(styles, noise, classes)
+        return styles if truncation == 1 else self.average_w.lerp(styles, truncation)
+
+    def synthesize(self, styles: Tensor) -> Tensor:
+        """Pictures [N, C, R, R] of styles [N, num_styles, W]."""
+        features = images = None
+        for number, block in enumerate(self.blocks):
+            # conv0, conv1 and toRGB take three, but toRGB's is also the next block's first
+            first = max(0, 2 * number - 1)
+            features, images = block(features, images, styles[:, first : 2 * number + 2].unbind(1))
+        return images
+
+    @torch.no_grad()
+    def track_average(self, w: Tensor) -> None:
+        """Move the average w, which truncation goes towards, by the w [N, W] of one step."""
+        self.average_w.lerp_(w.float().mean(0), 1 - AVERAGE_DECAY)
+
+    def _map(self, noise: SeededNoise, purpose: str, classes: Tensor | None) -> Tensor:
+        latents = noise.normal(purpose, (self.config.latent_size,)).to(self.average_w.device)
+        return self.mapping(latents, classes)
+
+    def _mixed(self, styles: Tensor, noise: SeededNoise, classes: Tensor | None) -> Tensor:
+        """Each picture with probability `mixing_prob` in another style from a random layer on."""
+        device = styles.device
+        layers = torch.arange(self.num_styles, device=device)
+        first = 1 + noise.integers("mixing.layer", self.num_styles - 1).to(device)
+        chosen = (noise.uniform("mixing") < self.config.mixing_prob).to(device)
+        other = chosen[:, None] & (layers >= first[:, None])
+        return torch.where(
+            other[:, :, None], self._map(noise, "latents.mixed", classes)[:, None], styles
+        )
+
+
+class ConvLayer(nn.Module):
+    """[N, in, H, W] to [N, out, H, W], or half as large: equalized convolution, leaky ReLU."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 3,
+        *,
+        down: bool = False,
+        gain: float = GAIN,  # of the output
+    ):
+        super().__init__()
+        shape = (out_channels, in_channels, kernel_size, kernel_size)
+        self.weight = nn.Parameter(torch.randn(shape))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.register_buffer("taps", fir(), persistent=False)
+        self.scale = gain / math.sqrt(in_channels * kernel_size**2)
+        self.down, self.gain, self.padding = down, gain, kernel_size // 2
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features of the layer's size."""
+        weight, bias = self.weight * self.scale, self.bias * self.gain
+        if self.down:
+            features = downsampling_conv(features, weight, self.taps, bias)
+        else:
+            features = conv2d(features, weight, bias, padding=self.padding)
+        return leaky_relu(features, SLOPE, inplace=True)
+
+
+class Shortcut(nn.Module):
+    """[N, in, H, W] to [N, out, H / 2, W / 2]: filtered, then a 1 x 1 convolution."""
+
+    def __init__(self, in_channels: int, out_channels: int, gain: float):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 1, 1))
+        self.register_buffer("taps", fir(), persistent=False)
+        self.scale = gain / math.sqrt(in_channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features of half the size."""
+        return conv2d(downsample2d(features, self.taps), self.weight * self.scale)
+
+
+class DiscriminatorBlock(nn.Module):
+    """One resolution of the discriminator (figure 7): [N, in, H, W] to [N, out, H / 2, W / 2]."""
+
+    def __init__(self, in_channels: int, out_channels: int, config: StyleGAN2Config, first: bool):
+        super().__init__()
+        kind = config.discriminator
+        half = math.sqrt(0.5)  # of either branch, so that their sum keeps the variance
+        colors = first or kind == "skip"
+        self.from_rgb = ConvLayer(config.channels, in_channels, 1) if colors else None
+        self.conv0 = ConvLayer(in_channels, in_channels)
+        gain = GAIN * half if kind == "resnet" else GAIN
+        self.conv1 = ConvLayer(in_channels, out_channels, down=True, gain=gain)
+        self.shortcut = Shortcut(in_channels, out_channels, half) if kind == "resnet" else None
+
+    def forward(self, features: Tensor | None, images: Tensor) -> Tensor:
+        """Features of half the size; `images` [N, C, H, W] are read where the block takes color."""
+        features = with_colors(self.from_rgb, features, images)
+        main = self.conv1(self.conv0(features))
+        return main if self.shortcut is None else main + self.shortcut(features)
+
+
+class StyleGAN2Discriminator(Discriminator):
+    """Pictures [N, C, R, R] to logits [N]."""
+
+    def __init__(self, config: StyleGAN2Config):
+        super().__init__()
+        self.config = config
+        sizes = block_sizes(config.resolution)[::-1]
+        widths = [config.width(size) for size in sizes]
+        last = widths[-1]
+        self.blocks = nn.ModuleList(
+            DiscriminatorBlock(width, after, config, first=size == config.resolution)
+            for width, after, size in zip(widths, widths[1:], sizes, strict=False)
+        )
+        self.from_rgb = (
+            ConvLayer(config.channels, last, 1) if config.discriminator == "skip" else None
+        )
+        self.conv = ConvLayer(last + 1, last)
+        self.linear = EqualizedLinear(last * 16, last)
+        self.out = EqualizedLinear(last, last if config.num_classes else 1)
+        self.mapping = (  # eight layers, whatever the generator has
+            MappingNetwork(0, config.num_classes, last, 8) if config.num_classes else None
+        )
+        self.register_buffer("taps", fir(), persistent=False)
+
+    def forward(
+        self, images: Tensor, *, labels: Tensor | None = None, source: Tensor | None = None
+    ) -> Tensor:
+        """Logits [N]: the larger, the more real."""
+        classes = None if labels is None else one_hot(labels, self.config.num_classes).float()
+        return self.judge(images, classes)
+
+    def judge(self, images: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Logits [N] of pictures of classes [N, K], one-hot."""
+        features = None
+        for block in self.blocks:
+            features = block(features, images)
+            if self.config.discriminator == "skip":
+                images = downsample2d(images, self.taps)
+        features = with_colors(self.from_rgb, features, images)
+        features = self.conv(minibatch_stddev(features, self.config.group_size))
+        features = leaky_relu(self.linear(features.flatten(1)), SLOPE) * GAIN
+        logits = self.out(features).float()
+        if self.mapping is None:
+            return logits.flatten()
+        # Projection (Miyato and Koyama 2018): the direction of a class is learned.
+        direction = self.mapping(logits.new_empty(len(logits), 0), classes)
+        return (logits * direction).sum(1) / math.sqrt(direction.shape[1])
+
+
+def with_colors(from_rgb: ConvLayer | None, features: Tensor | None, images: Tensor) -> Tensor:
+    """What a block starts from: the features so far, and the picture's where it reads color."""
+    if from_rgb is None:
+        assert features is not None
+        return features
+    colors = from_rgb(images)
+    return colors if features is None else features + colors
+
+
+def upsampling_conv(features: Tensor, weight: Tensor, taps: Tensor) -> Tensor:
+    """[N, in, H, W] to [N, out, 2 H, 2 W] by weight [out, in, 3, 3]: zeros between the pixels, a
+    true convolution (the kernel is turned, unlike a correlation), then the filter with gain 4.
+    """
+    features = conv_transpose2d(features, weight.transpose(0, 1), stride=2)  # 2 H + 1
+    return filter2d(features, taps * 2, padding=2)
+
+
+def downsampling_conv(
+    features: Tensor, weight: Tensor, taps: Tensor, bias: Tensor | None = None
+) -> Tensor:
+    """[N, in, H, W] to [N, out, H / 2, W / 2] by weight [out, in, 3, 3]: the filter, then every
+    second pixel of the convolution.
+    """
+    return conv2d(filter2d(features, taps, padding=4), weight, bias, stride=2)  # of H + 1
+
+
+def demodulation(weight: Tensor, styles: Tensor) -> Tensor:
+    """1 / the standard deviation of what the modulated weight makes of independent inputs of unit
+    variance: [N, out] of weight [out, in, k, k] and styles [N, in] (eq. 3), in float32.
+    """
+    with torch.autocast(styles.device.type, enabled=False):
+        energy = weight.square().sum((2, 3))  # [out, in]
+        return torch.rsqrt(styles.float().square() @ energy.t() + 1e-8)
+
+
+def columns(values: Tensor, dtype: torch.dtype) -> Tensor:
+    """[N, C] as [N, C, 1, 1]."""
+    return values.to(dtype)[:, :, None, None]
+
+
+def block_sizes(resolution: int) -> list[int]:
+    """4, 8, and so on to the resolution."""
+    return [1 << power for power in range(2, resolution.bit_length())]

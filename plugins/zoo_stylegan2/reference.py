@@ -1,0 +1,139 @@
+"""The public implementation's networks as ours: its state-dict keys to our parameters, and its
+outputs by the names that reference files give them.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo_core.resample import downsample2d, filter2d, fir, upsample2d
+from zoo_stylegan2.config import StyleGAN2Config
+from zoo_stylegan2.networks import (
+    StyleGAN2Discriminator,
+    StyleGAN2Generator,
+    downsampling_conv,
+    upsampling_conv,
+)
+
+RENAMED = (  # what of a key's path is called otherwise here
+    (r"mapping\.w_avg", "average_w"),
+    (r"mapping\.fc(\d+)\.", r"mapping.layers.\1."),
+    (r"noise_const", "noise"),
+    (r"\.const$", ".constant"),
+    (r"torgb\.", "to_rgb."),
+    (r"fromrgb\.", "from_rgb."),
+    (r"\.skip\.", ".shortcut."),
+    (r"^b4\.fc\.", "linear."),
+    (r"^b4\.", ""),
+)
+
+
+def network_from_reference(about: Mapping[str, Any], state: Mapping[str, Tensor]) -> nn.Module:
+    """Our network of the sizes that `about` names, with the weights of a public `state` dict.
+
+    Raises ValueError for a network that is not ours, or whose resampling filter is another, and
+    RuntimeError, naming the keys, when any is missing or left over.
+    """
+    kind = about["network"]
+    if kind == "resample":
+        return nn.Module()
+    if kind not in ("generator", "discriminator"):
+        raise ValueError(f"no network of StyleGAN2: {kind!r}")
+    config = StyleGAN2Config(
+        resolution=about["resolution"],
+        channels=about.get("channels", 3),
+        num_classes=about["c_dim"],
+        latent_size=about.get("z_dim", 512),
+        style_size=about.get("w_dim", 512),
+        mapping_layers=about.get("mapping_layers", 8),
+        channel_base=about["channel_base"],
+        channel_max=about["channel_max"],
+        discriminator=about.get("architecture", "resnet"),
+        group_size=about.get("mbstd_group_size", 4),
+    )
+    network = (StyleGAN2Generator if kind == "generator" else StyleGAN2Discriminator)(config)
+    network.load_state_dict(_renamed(state, config.resolution, kind))
+    return network.eval()
+
+
+def replay(
+    about: Mapping[str, Any], network: nn.Module, inputs: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """The outputs that a reference file of this kind of network holds."""
+    replays = {
+        "generator": _replay_generator,
+        "discriminator": _replay_discriminator,
+        "resample": _replay_resample,
+    }
+    return replays[about["network"]](network, inputs)
+
+
+def _renamed(state: Mapping[str, Tensor], resolution: int, kind: str) -> dict[str, Tensor]:
+    sizes = [1 << power for power in range(2, resolution.bit_length())]
+    if kind == "discriminator":
+        sizes = sizes[:0:-1]  # from large to small; what is at 4 x 4 is no block
+    renamed = {}
+    for key, tensor in state.items():
+        if key.endswith("resample_filter"):
+            taps = fir()
+            if not torch.allclose(tensor, taps[:, None] * taps):
+                raise ValueError(f"{key} is not [1, 3, 3, 1]")
+            continue
+        for pattern, name in RENAMED:
+            key = re.sub(pattern, name, key)
+        for number, size in enumerate(sizes):
+            key = re.sub(rf"^(synthesis\.)?b{size}\.", f"blocks.{number}.", key)
+        renamed[key] = tensor
+    return renamed
+
+
+def _replay_generator(
+    network: StyleGAN2Generator, inputs: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    def styles(truncation: float) -> Tensor:
+        w = network.mapping(inputs["z"], inputs.get("labels"))
+        w = network.average_w.lerp(w, truncation)
+        return w[:, None].repeat(1, network.num_styles, 1)
+
+    ws, truncated = styles(1.0).detach().requires_grad_(), styles(0.7)
+    images = network.synthesize(ws)
+    silent = copy.deepcopy(network)
+    for name, parameter in silent.named_parameters():
+        if name.endswith("noise_strength"):
+            nn.init.zeros_(parameter)
+    (gradient,) = torch.autograd.grad((images * inputs["pl_noise"]).sum(), ws)
+    return {
+        "ws": ws,
+        "ws_psi0.7": truncated,
+        "images": images,
+        "images_psi0.7": network.synthesize(truncated),
+        "images_no_noise": silent.synthesize(ws),
+        "grad_ws": gradient,
+    }
+
+
+def _replay_discriminator(
+    network: StyleGAN2Discriminator, inputs: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    images = inputs["images"].clone().requires_grad_()
+    logits = network.judge(images, inputs.get("labels"))
+    (gradient,) = torch.autograd.grad(logits.sum(), images)
+    return {"logits": logits[:, None], "grad_images": gradient}
+
+
+def _replay_resample(network: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    images, taps = inputs["images"], inputs["filter"].sum(0)  # the filter is separable
+    return {
+        "filter2d": filter2d(images, taps),
+        "up2": upsample2d(images, taps),
+        "down2": downsample2d(images, taps),
+        "conv3_up2": upsampling_conv(images, inputs["weight3"], taps),
+        "conv3_down2": downsampling_conv(images, inputs["weight3"], taps),
+        "conv1_down2": torch.nn.functional.conv2d(downsample2d(images, taps), inputs["weight1"]),
+    }

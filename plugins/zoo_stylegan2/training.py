@@ -1,0 +1,122 @@
+"""How StyleGAN2 is trained: discriminator, lazy R1, generator, lazy path length penalty.
+
+Sections 3.1 and 3.2 of the paper. A lazy penalty's weight is multiplied by its interval k, and its
+network's Adam is slowed down by k / (k + 1), since k + 1 of its steps pass for k.
+
+Departures: one set of fake pictures a step serves both networks (the public code draws two), and
+the path length penalty looks at the first half of the step's latents.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from zoo_core.interfaces import Batch, Networks, Phase, Progress
+from zoo_core.losses import LOSSES
+from zoo_core.regularizers import squared_gradient
+from zoo_stylegan2.config import StyleGAN2Config
+
+LOSS = LOSSES["non-saturating"]
+PATH_DECAY = 0.01  # how fast the mean path length follows
+PATH_SHARE = 2  # the penalty looks at one in so many pictures of a batch
+
+
+class MeanPathLength(nn.Module):
+    """The running mean of the path length, which the penalty pulls every path to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros([]))
+
+
+class StyleGAN2Training:
+    """The losses. Fake pictures are made once a step: judged detached by the discriminator's loss,
+    and once more, after it has moved, for the generator's.
+    """
+
+    def __init__(self, networks: Networks, config: StyleGAN2Config):
+        assert networks.discriminator is not None
+        self.generator, self.discriminator = networks.generator, networks.discriminator
+        self.config = config
+        self.path_length = MeanPathLength().to(self.generator.average_w.device)
+        self._fake: Tensor | None = None
+
+    def discriminator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        """The adversarial loss of real and fake pictures of the same classes."""
+        styles = self.generator.styles(progress.noise, labels=batch.labels)
+        self.generator.track_average(styles[:, 0])
+        self._fake = self.generator.synthesize(styles)
+        real = self.discriminator(batch.images, labels=batch.labels)
+        fake = self.discriminator(self._fake.detach(), labels=batch.labels)
+        return LOSS.discriminator_terms(real, fake)
+
+    def r1_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        """gamma / 2 times R1, times the interval at which it is applied."""
+
+        def judge(images: Tensor) -> Tensor:
+            return self.discriminator(images, labels=batch.labels)
+
+        r1 = squared_gradient(judge, batch.images)
+        return {"loss": self.config.gamma / 2 * self.config.r1_every * r1, "r1": r1}
+
+    def generator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        """The adversarial loss of the same fake pictures under the discriminator as it is now."""
+        assert self._fake is not None
+        fake, self._fake = self.discriminator(self._fake, labels=batch.labels), None
+        return {"loss": LOSS.generator(fake, fake)}
+
+    def path_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        """How far |J^T y|, of the synthesis network's Jacobian J by w and random pictures y, is
+        from its running mean (eq. 4), times the interval at which it is applied.
+        """
+        noise = progress.noise[: max(1, len(batch) // PATH_SHARE)]
+        labels = None if batch.labels is None else batch.labels[: len(noise)]
+        styles = self.generator.styles(noise, labels=labels)
+        images = self.generator.synthesize(styles)
+        y = torch.randn_like(images) / math.sqrt(images.shape[2] * images.shape[3])
+        (gradient,) = torch.autograd.grad((images * y).sum(), styles, create_graph=True)
+        lengths = gradient.float().square().sum(2).mean(1).sqrt()
+        with torch.no_grad():
+            self.path_length.mean.lerp_(lengths.mean(), PATH_DECAY)
+        penalty = (lengths - self.path_length.mean).square().mean()
+        loss = self.config.path_weight * self.config.path_every * penalty
+        return {"loss": loss, "path_length": lengths.mean()}
+
+
+def build_phases(networks: Networks, config: StyleGAN2Config) -> list[Phase]:
+    """Discriminator, R1 every few steps, generator, path length penalty every few steps."""
+    training = StyleGAN2Training(networks, config)
+    generator, discriminator = training.generator, training.discriminator
+    judge = lazy_adam(discriminator, config, config.r1_every if config.gamma else 0)
+    maker = lazy_adam(generator, config, config.path_every if config.path_weight else 0)
+    phases = [Phase("discriminator", discriminator, judge, training.discriminator_loss)]
+    if config.gamma:
+        phases.append(Phase("r1", discriminator, judge, training.r1_loss, every=config.r1_every))
+    phases.append(Phase("generator", generator, maker, training.generator_loss))
+    if config.path_weight:
+        path = Phase(
+            "path_length",
+            generator,
+            maker,
+            training.path_loss,
+            every=config.path_every,
+            state=training.path_length,
+        )
+        phases.append(path)
+    return phases
+
+
+def lazy_adam(network: nn.Module, config: StyleGAN2Config, every: int) -> Adam:
+    """Adam for a network that takes one more step each `every` steps; 0: it takes none."""
+    slower = every / (every + 1) if every else 1.0
+    return Adam(
+        network.parameters(),
+        lr=config.learning_rate * slower,
+        betas=(config.beta1**slower, config.beta2**slower),
+        fused=True,
+    )

@@ -1,0 +1,101 @@
+"""Layers that several generations of GANs share; each names its source.
+
+Equalized learning rate (Karras et al. 2018, section 4.1): weights start from N(0, 1) and are scaled
+at run time by what an initializer would have used, so that Adam moves all layers at one speed.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, linear
+
+
+class EqualizedLinear(nn.Module):
+    """[N, in] to [N, out].
+
+    The weight's run-time scale is `gain` / sqrt(fan in). With `lr_multiplier` below 1 weight and
+    bias learn that much more slowly, at the same output (StyleGAN, appendix C).
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        gain: float = 1.0,
+        bias: float | None = 0.0,  # its first value; None: without one
+        lr_multiplier: float = 1.0,
+    ):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
+        self.bias = None if bias is None else nn.Parameter(torch.full((out_features,), bias))
+        self.scale = gain * lr_multiplier / math.sqrt(in_features)
+        self.lr_multiplier = lr_multiplier
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Linear, without activation."""
+        bias = self.bias
+        if bias is not None and self.lr_multiplier != 1:
+            bias = bias * self.lr_multiplier
+        return linear(features, self.weight * self.scale, bias)
+
+
+class EqualizedConv2d(nn.Module):
+    """[N, in, H, W] to [N, out, H, W], of an odd kernel, padded with zeros.
+
+    The weight's run-time scale is `gain` / sqrt(fan in).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        gain: float = 1.0,
+        bias: float | None = 0.0,  # its first value; None: without one
+    ):
+        super().__init__()
+        shape = (out_channels, in_channels, kernel_size, kernel_size)
+        self.weight = nn.Parameter(torch.randn(shape))
+        self.bias = None if bias is None else nn.Parameter(torch.full((out_channels,), bias))
+        self.scale = gain / math.sqrt(in_channels * kernel_size**2)
+        self.padding = kernel_size // 2
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Convolution, without activation."""
+        return conv2d(images, self.weight * self.scale, self.bias, padding=self.padding)
+
+
+def pixel_norm(features: Tensor, epsilon: float = 1e-8) -> Tensor:
+    """Each pixel's (or row's) channels [N, C, ...] to a mean square of 1, in float32.
+
+    Karras et al. 2018, section 4.2.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        wide = features.float()
+        wide = wide * torch.rsqrt(wide.square().mean(1, keepdim=True) + epsilon)
+    return wide.to(features.dtype)
+
+
+def minibatch_stddev(features: Tensor, group_size: int, num_channels: int = 1) -> Tensor:
+    """Append `num_channels` constant channels to [N, C, H, W]: how much the pictures of a group
+    differ (Karras et al. 2018, section 3), in float32.
+
+    Groups have `group_size` pictures, or all N if they are fewer; the members of a group stand
+    N / `group_size` apart. Raises ValueError when N is not divisible.
+    """
+    count, channels, height, width = features.shape
+    size = min(group_size, count)
+    if count % size:
+        raise ValueError(f"groups of {size} do not divide a batch of {count}")
+    grouped = features.float().reshape(
+        size, -1, num_channels, channels // num_channels, height, width
+    )
+    # the population's, 1e-8: the root has a finite slope where all pictures are the same
+    spread = grouped.var(0, correction=0).add(1e-8).sqrt().mean((2, 3, 4))  # [N / size, channels]
+    planes = spread.to(features.dtype).repeat(size, 1)[:, :, None, None]
+    return torch.cat([features, planes.expand(-1, -1, height, width)], dim=1)

@@ -1,0 +1,64 @@
+"""Twice or half the size through a FIR filter: pure torch, differentiable any number of times.
+
+`taps` is a one-dimensional filter that sums to 1 and is applied along both axes, such as
+[1, 3, 3, 1] / 8. Pictures are continued by zeros. One depthwise convolution with the outer product
+was faster on a CPU than two with a row and a column (docs/log.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d, conv_transpose2d, pad
+
+BINOMIAL = (1.0, 3.0, 3.0, 1.0)  # Karras et al. 2019, section 2: what StyleGAN2 resamples with
+
+
+def fir(taps: Sequence[float] = BINOMIAL) -> Tensor:
+    """float32 [K] that sums to 1, to be kept as a buffer."""
+    values = torch.tensor(taps, dtype=torch.float32)
+    return values / values.sum()
+
+
+def upsample2d(images: Tensor, taps: Tensor) -> Tensor:
+    """[N, C, H, W] to [N, C, 2 H, 2 W]: zeros between the pixels, then the filter, with gain 4."""
+    before, after = _both_sides(len(taps) - 2)
+    kernel, channels = _depthwise(images, taps * 2), images.shape[1]
+    if before == after:
+        return conv_transpose2d(images, kernel, padding=before, stride=2, groups=channels)
+    full = conv_transpose2d(images, kernel, stride=2, groups=channels)
+    return full[:, :, before : full.shape[2] - after, before : full.shape[3] - after]
+
+
+def downsample2d(images: Tensor, taps: Tensor) -> Tensor:
+    """[N, C, H, W] to [N, C, H // 2, W // 2]: the filter, then every second pixel."""
+    return _correlate(images, taps.flip(0), len(taps) - 2, stride=2)
+
+
+def filter2d(images: Tensor, taps: Tensor, padding: int | None = None) -> Tensor:
+    """[N, C, H, W] to the same shape, or with `padding` zeros a row, both sides together, to a
+    larger or smaller one: H + padding - (K - 1).
+    """
+    return _correlate(images, taps.flip(0), len(taps) - 1 if padding is None else padding)
+
+
+def _correlate(images: Tensor, taps: Tensor, padding: int, stride: int = 1) -> Tensor:
+    kernel = _depthwise(images, taps)
+    before, after = _both_sides(padding)
+    if before == after:
+        return conv2d(images, kernel, padding=before, stride=stride, groups=images.shape[1])
+    images = pad(images, (before, after, before, after))
+    return conv2d(images, kernel, stride=stride, groups=images.shape[1])
+
+
+def _both_sides(padding: int) -> tuple[int, int]:
+    """The larger half before the picture, as StyleGAN2 has it."""
+    return padding - padding // 2, padding // 2
+
+
+def _depthwise(images: Tensor, taps: Tensor) -> Tensor:
+    """[C, 1, K, K]: the filter along both axes, once a channel."""
+    kernel = (taps[:, None] * taps[None, :]).to(images.dtype)
+    return kernel.expand(images.shape[1], 1, len(taps), len(taps))
