@@ -13,7 +13,7 @@ CORE = ROOT / "zoo_core"
 # A file may import files of lower layers, and earlier ones of its own.
 LAYERS = [
     ["errors", "config", "schedules", "spec", "hookspecs"],  # no torch
-    ["catalogue", "plugins", "hub", "registry", "runs", "weights", "pictures"],  # no torch
+    ["catalogue", "plugins", "hub", "registry", "runs", "weights", "pictures", "pairs"],  # no torch
     [
         "noise",
         "interfaces",
@@ -21,12 +21,13 @@ LAYERS = [
         "losses",
         "regularizers",
         "resample",
+        "warp",
         "layers",
         "augment",
         "ema",
     ],
     ["packing", "data", "checkpoint"],
-    ["state", "engine", "estimate", "pretrained", "testing"],
+    ["state", "engine", "estimate", "pretrained", "latents", "testing"],
     ["cli"],
 ]
 LIGHT = {name for layer in LAYERS[:2] for name in layer} | {"__init__", "cli"}

@@ -13,9 +13,18 @@ import torch
 from PIL import Image
 
 from zoo_core.config import RunConfig
-from zoo_core.data import Order, batches, check_enough, open_source, to_uint8
+from zoo_core.data import (
+    Order,
+    batches,
+    begin_with,
+    check_enough,
+    gather,
+    open_source,
+    prepare,
+    to_uint8,
+)
 from zoo_core.errors import AmbiguousNameError, DataError, PictureError, RunError, UnknownNameError
-from zoo_core.interfaces import Batch
+from zoo_core.interfaces import Batch, Generator
 from zoo_core.packing import open_packed, pack
 from zoo_core.pictures import FileSource, Picture, PictureSource
 from zoo_core.plugins import Plugins
@@ -227,7 +236,7 @@ def test_a_folder_is_opened_by_its_path(tmp_path: Path):
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path):
-    with pytest.raises(DataError, match="neither a folder nor a zip"):
+    with pytest.raises(DataError, match="no folder, zip file or picture"):
         open_source(str(tmp_path / "nowhere"), 4, "train", Plugins())
 
 
@@ -269,3 +278,90 @@ def with_dataset(name: str) -> Plugins:
         "numbers", SimpleNamespace(zoo_datasets=hookimpl(lambda: [spec], specname="zoo_datasets"))
     )
     return plugins
+
+
+class Corners(PictureSource):
+    """Picture i is filled with i, but every pixel also holds where it is; the source likewise."""
+
+    paired, fingerprint = True, "corners"
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> Picture:
+        y, x = np.mgrid[:6, :6]
+        pixels = np.stack([y, x, np.full_like(y, index)], axis=2).astype(np.uint8)
+        return Picture(str(index), pixels, None, pixels + 100)
+
+
+class Learner(Generator):
+    """Only says what it takes."""
+
+    def __init__(self, size: int, channels: int = 3, source_channels: int | None = None):
+        super().__init__()
+        self.image_shape = (channels, size, size)
+        if source_channels:
+            self.source_shape = (source_channels, size, size)
+
+    def generate(self, noise, *, labels=None, source=None, truncation=1.0):
+        raise NotImplementedError
+
+
+def test_jitter_cuts_source_and_picture_at_the_same_random_place(tmp_path: Path):
+    run = settings(jitter=2)
+    data = prepare(Corners(), Learner(4, source_channels=3), run, cache=tmp_path)
+    assert data.images.shape == (8, 6, 6, 3)
+    order, places = Order(data, run), set()
+    for start in range(0, 64, 4):
+        pictures, source, _, _ = order[start]
+        assert pictures.shape == (4, 3, 4, 4)
+        assert torch.equal(source, pictures + 100)
+        places |= {tuple(p[:2, 0, 0].tolist()) for p in pictures}
+    assert places == {(y, x) for y in range(3) for x in range(3)}
+
+
+def test_jitter_is_a_function_of_the_position_alone(tmp_path: Path):
+    data = prepare(Corners(), Learner(4, source_channels=3), settings(jitter=2), cache=tmp_path)
+    whole = Order(data, settings(jitter=2, batch_size=8))[0][0]
+    half = Order(data, settings(jitter=2, batch_size=4))[4][0]
+    assert torch.equal(whole[4:], half)
+
+
+def test_samples_start_from_the_middle_of_a_larger_source(tmp_path: Path):
+    data = prepare(Corners(), Learner(4, source_channels=3), settings(jitter=2), cache=tmp_path)
+    assert gather(data.source, np.arange(2), 2)[0, :2, 0, 0].tolist() == [101, 101]
+
+
+def test_reversed_pairs_change_places(tmp_path: Path):
+    data = prepare(
+        Corners(), Learner(6, source_channels=3), settings(reverse_pairs=True), cache=tmp_path
+    )
+    assert data.images[0, 0, 0].tolist() == [100, 100, 100]
+    assert data.source[0, 0, 0].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_source_and_picture_have_the_channels_that_the_model_takes(tmp_path: Path, reverse: bool):
+    run = settings(reverse_pairs=reverse)
+    data = prepare(Corners(), Learner(6, 3, source_channels=1), run, cache=tmp_path)
+    assert data.images.shape[3] == 3
+    assert data.source.shape[3] == 1
+
+
+def test_a_folder_is_read_as_pairs_only_for_a_model_that_takes_pairs(tmp_path: Path):
+    for side in "AB":
+        (tmp_path / "own" / side).mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / "own" / side / "x.png")
+    path = str(tmp_path / "own")
+    assert open_source(path, 4, "train", Plugins(), paired=True).source.paired
+    assert open_source(path, 4, "train", Plugins()).source.classes == ("A", "B")
+
+
+def test_what_a_translator_starts_from_is_the_source_of_a_pair_or_the_picture_itself():
+    learner = Learner(6, source_channels=3)
+    start = begin_with(Corners(), learner, "crop", [2])
+    assert start.shape == (1, 3, 6, 6)
+    assert start[0, :, 0, 0].tolist() == pytest.approx([100 / 127.5 - 1] * 2 + [102 / 127.5 - 1])
+    single = begin_with(Numbered(3), Learner(4, source_channels=1), "crop", [0])
+    assert single.shape == (1, 1, 4, 4)
+    assert float(single.max()) == -1

@@ -492,14 +492,22 @@ def test_the_fingerprint_of_a_zip_file_is_that_of_its_bytes(tmp_path):
     assert one == same != other
 
 
-@pytest.mark.parametrize("name", ["missing", "a.png", "empty", "empty.zip", "text.zip"])
+@pytest.mark.parametrize("name", ["missing", "notes.txt", "empty", "empty.zip", "text.zip"])
 def test_what_holds_no_pictures_is_refused(tmp_path, name):
-    (tmp_path / "a.png").write_bytes(png(noise()))
+    (tmp_path / "notes.txt").write_text("no picture")
     (tmp_path / "empty").mkdir()
     archive(tmp_path / "empty.zip", {"notes.txt": b""})
     (tmp_path / "text.zip").write_text("no zip")
     with pytest.raises(DataError, match=name):
         FileSource(tmp_path / name)
+
+
+def test_one_picture_file_is_a_source_of_one(tmp_path):
+    folder(tmp_path, FILES)
+    (tmp_path / "a.png").write_bytes(png(noise()))
+    source = FileSource(tmp_path / "a.png")
+    assert [picture.name for picture in source] == ["a.png"]
+    assert not source.classes
 
 
 def test_a_broken_link_is_named_when_it_is_read(tmp_path):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from zoo_core.config import ModelConfig, setting
     from zoo_core.errors import ZooError
     from zoo_core.hookspecs import hookimpl
+    from zoo_core.latents import interpolate, mix_styles
     from zoo_core.plugins import load_plugins
     from zoo_core.pretrained import load
     from zoo_core.registry import load_registry
@@ -29,9 +30,11 @@ __all__ = [
     "WeightsEntry",
     "ZooError",
     "hookimpl",
+    "interpolate",
     "load",
     "load_plugins",
     "load_registry",
+    "mix_styles",
     "setting",
 ]
 
@@ -43,9 +46,11 @@ _HOMES = {
     "WeightsEntry": "spec",
     "ZooError": "errors",
     "hookimpl": "hookspecs",
+    "interpolate": "latents",
     "load": "pretrained",
     "load_plugins": "plugins",
     "load_registry": "registry",
+    "mix_styles": "latents",
     "setting": "config",
 }
 

@@ -56,6 +56,47 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         Literal["refuse", "skip"], setting("what to do with pictures that cannot be read")
     ] = "refuse"
     mirror: Annotated[bool, setting("show every picture also mirrored left to right")] = False
+    jitter: Annotated[
+        int, setting("prepare pictures so many pixels larger, and cut out a random part", ge=0)
+    ] = 0
+    reverse_pairs: Annotated[bool, setting("swap the source and the picture of every pair")] = False
+    augment: Annotated[
+        Literal["none", "ada", "fixed", "diffaugment"],
+        setting(
+            "what is done to pictures before the discriminator sees them: nothing, operations with "
+            "an adaptive or a fixed probability, or DiffAugment"
+        ),
+    ] = "none"
+    augment_prob: Annotated[
+        float, setting("of every operation: where ada starts, what fixed reaches", ge=0, le=1)
+    ] = 0.0
+    augment_rampup: Annotated[
+        int, setting("images over which fixed reaches augment_prob, along half a cosine", ge=0)
+    ] = 0
+    augment_blit: Annotated[
+        float,
+        setting("share of augment_prob for flips, quarter turns, whole-pixel shifts", ge=0, le=1),
+    ] = 1.0
+    augment_geom: Annotated[
+        float, setting("share of augment_prob for scaling, rotation, shifts", ge=0, le=1)
+    ] = 1.0
+    augment_color: Annotated[
+        float,
+        setting("share of augment_prob for brightness, contrast, hue, saturation", ge=0, le=1),
+    ] = 1.0
+    augment_cutout: Annotated[
+        float, setting("share of augment_prob for a box without picture", ge=0, le=1)
+    ] = 0.0
+    ada_target: Annotated[
+        float, setting("mean sign of the logits of real pictures that ada holds", ge=-1, le=1)
+    ] = 0.6
+    ada_images: Annotated[
+        int, setting("images in which ada can go from probability 0 to 1", ge=1)
+    ] = 500_000
+    diffaugment: Annotated[
+        tuple[Literal["color", "translation", "cutout"], ...],
+        setting("operations of DiffAugment, done to every picture"),
+    ] = ("color", "translation", "cutout")
     images: Annotated[int, setting("train until this many images were seen", ge=1)] = 1_000_000
     batch_size: Annotated[int, setting("images a step", ge=1)] = 64
     seed: Annotated[
@@ -80,6 +121,12 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     checkpoint_every: Annotated[int, setting("images between two checkpoints", ge=1)] = 16_384
     keep_checkpoints: Annotated[int, setting("how many checkpoints to keep", ge=2)] = 2
 
+    def __post_init__(self) -> None:
+        if self.jitter and self.fit == "exact":
+            raise ValueError("jitter enlarges pictures, which fit=exact forbids")
+        if self.augment == "fixed" and not self.augment_prob:
+            raise ValueError("augment=fixed needs an augment_prob above 0")
+
     # What may change when a run goes on: none of it changes what the networks become.
     FREE: ClassVar[frozenset[str]] = frozenset(
         {
@@ -103,11 +150,8 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     run: RunConfig
 
     def to_json(self) -> dict[str, Any]:
-        """What `config.json` of a run holds."""
-        return {"model": self.model, "preset": self.preset} | {
-            "config": msgspec.to_builtins(self.config),
-            "run": msgspec.to_builtins(self.run),
-        }
+        """What `config.json` of a run holds; tuples are lists, as they are when it is read."""
+        return msgspec.json.decode(msgspec.json.encode(self))
 
 
 def resolve(

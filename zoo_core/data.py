@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,9 @@ from zoo_core.config import RunConfig
 from zoo_core.errors import AmbiguousNameError, DataError
 from zoo_core.interfaces import Batch, Generator
 from zoo_core.noise import SeededNoise, permutation
-from zoo_core.packing import PackedData
-from zoo_core.pictures import FileSource, PictureSource
+from zoo_core.packing import PackedData, pack
+from zoo_core.pairs import PairedFileSource
+from zoo_core.pictures import FileSource, Fit, PictureSource, fit
 from zoo_core.plugins import Plugins
 from zoo_core.runtime import Runtime
 
@@ -35,8 +36,11 @@ class OpenedSource:
     description: str
 
 
-def open_source(name: str, resolution: int, split: str, plugins: Plugins) -> OpenedSource:
-    """The data set called `name`, or the pictures in the folder or zip file at that path.
+def open_source(
+    name: str, resolution: int, split: str, plugins: Plugins, paired: bool = False
+) -> OpenedSource:
+    """The data set called `name`, or the pictures in the folder or zip file at that path, read as
+    pairs if `paired`.
 
     A path has a slash, a leading dot or a suffix of .zip, or is the name of no data set. Raises
     UnknownNameError, AmbiguousNameError (a data set and a folder of that name), DataError (no
@@ -60,9 +64,40 @@ def open_source(name: str, resolution: int, split: str, plugins: Plugins) -> Ope
         return OpenedSource(spec.name, spec.open(resolution, split), spec.licence, described)
     if not looks_like_path and "/" not in name and not path.exists():
         plugins.datasets.get(name)  # raises, naming the nearest
-    source = FileSource(path)
+    source = PairedFileSource(path) if paired else FileSource(path)
     slug = re.sub(r"[^a-z0-9]+", "-", path.resolve().stem.lower()).strip("-") or "pictures"
     return OpenedSource(slug, source, "LicenseRef-own-pictures", f"{len(source)} own pictures")
+
+
+def prepare(
+    source: PictureSource,
+    generator: Generator,  # of the model that is to learn the pictures
+    run: RunConfig,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    cache: Path | None = None,
+) -> PackedData:
+    """The pictures packed as the model and the settings want them: size, channels, direction.
+
+    Raises what `check_enough` and `pack` raise.
+    """
+    check_enough(len(source), run.batch_size)
+    channels, resolution, _ = generator.image_shape
+    source_channels = generator.source_shape[0] if generator.source_shape else channels
+    if run.reverse_pairs:
+        channels, source_channels = source_channels, channels
+    packed = pack(
+        source,
+        resolution + run.jitter,
+        channels,
+        run.fit,
+        run.bad_pictures == "skip",
+        on_progress,
+        cache,
+        source_channels,
+    )
+    if run.reverse_pairs and packed.source is not None:
+        return replace(packed, images=packed.source, source=packed.images)
+    return packed
 
 
 def check_enough(count: int, batch_size: int) -> None:
@@ -90,11 +125,35 @@ def check_fits(generator: Generator, data: PackedData) -> None:
             allowed=str(len(data.classes)),
         )
     if generator.source_shape is not None and data.source is None:
-        raise DataError("the model needs pairs of pictures", hint="zoo data list")
+        raise DataError(
+            "the model needs pairs of pictures",
+            allowed="image-to-image data sets; folders A/ and B/; files of two pictures",
+            hint="zoo data list",
+        )
     if data.labels is not None and not generator.num_classes:
         logger.warning(
             "the pictures have %d classes, which this model does not use", len(data.classes)
         )
+
+
+def begin_with(
+    source: PictureSource,  # pictures to translate, or pairs, of which the source is taken
+    generator: Generator,
+    how: Fit,  # a picture becomes square
+    rows: Iterable[int],
+) -> Tensor:
+    """What a translator's `sample` takes as `source`: float32 [N, C, H, W] in [-1, 1].
+
+    Raises PictureError for a picture that cannot be used.
+    """
+    assert generator.source_shape is not None
+    channels, resolution, _ = generator.source_shape
+    fitted = []
+    for row in rows:
+        picture = source[row]
+        pixels = picture.pixels if picture.source is None else picture.source
+        fitted.append(fit(pixels, resolution, channels, how, picture.name))
+    return torch.from_numpy(np.stack(fitted)).float().div_(127.5).sub_(1)
 
 
 def batches(data: PackedData, run: RunConfig, runtime: Runtime, images: int) -> Iterator[Batch]:
@@ -146,15 +205,23 @@ class Order(torch.utils.data.Dataset[_Raw]):
 
     def __getitem__(self, start: int) -> _Raw:
         ids = self.ids(start)
-        pictures = gather(self.data.images, ids)
-        source = None if self.data.source is None else gather(self.data.source, ids)
+        noise = SeededNoise(self.run.seed, range(start, start + len(ids)))
+        pictures = self._shown(self.data.images, ids, noise)
+        source = None if self.data.source is None else self._shown(self.data.source, ids, noise)
         labels = None if self.data.labels is None else torch.from_numpy(self.data.labels[ids])
-        if self.run.mirror:
-            noise = SeededNoise(self.run.seed, range(start, start + len(ids)))
-            flip = (noise.uniform("mirror") < 0.5).view(-1, 1, 1, 1)
-            pictures = torch.where(flip, pictures.flip(3), pictures)
-            source = None if source is None else torch.where(flip, source.flip(3), source)
         return pictures, source, labels, torch.from_numpy(ids)
+
+    def _shown(
+        self, pictures: NDArray[np.uint8], ids: NDArray[np.int64], noise: SeededNoise
+    ) -> Tensor:
+        """Some packed pictures, cut out and mirrored by chance."""
+        jitter = self.run.jitter
+        corners = noise.integers("jitter", jitter + 1, (2,)) if jitter else None
+        shown = gather(pictures, ids, jitter, corners)
+        if self.run.mirror:
+            flip = (noise.uniform("mirror") < 0.5).view(-1, 1, 1, 1)
+            shown = torch.where(flip, shown.flip(3), shown)
+        return shown
 
     def _epoch(self, epoch: int) -> NDArray[np.int64]:
         if epoch not in self._epochs:
@@ -165,9 +232,24 @@ class Order(torch.utils.data.Dataset[_Raw]):
         return self._epochs[epoch]
 
 
-def gather(pictures: NDArray[np.uint8], ids: NDArray[np.int64]) -> Tensor:
-    """A copy of some packed pictures: uint8 [N, C, H, W], channels last in memory."""
-    return torch.from_numpy(pictures[ids]).permute(0, 3, 1, 2)
+def gather(
+    pictures: NDArray[np.uint8],  # [..., H, W, C]
+    ids: NDArray[np.int64],  # [N]
+    jitter: int = 0,  # pixels that they are larger than wanted
+    corners: Tensor | None = None,  # int64 [N, 2] in 0..jitter, top and left; None: the middle
+) -> Tensor:
+    """A copy of some packed pictures: uint8 [N, C, H - jitter, W - jitter], channels last in
+    memory.
+    """
+    if not jitter:
+        return torch.from_numpy(pictures[ids]).permute(0, 3, 1, 2)
+    height, width = (side - jitter for side in pictures.shape[1:3])
+    places = [(jitter // 2, jitter // 2)] * len(ids) if corners is None else corners.tolist()
+    cut = [
+        pictures[i, top : top + height, left : left + width]
+        for i, (top, left) in zip(ids, places, strict=True)
+    ]
+    return torch.from_numpy(np.stack(cut)).permute(0, 3, 1, 2)
 
 
 def to_uint8(images: Tensor) -> NDArray[np.uint8]:

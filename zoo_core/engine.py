@@ -259,7 +259,8 @@ def draw_samples(training: Training, run: Run) -> None:
     source = None
     if run.data.source is not None and generator.source_shape is not None:
         count = min(count, len(run.data))
-        source = run.runtime.place_images(gather(run.data.source, np.arange(count)))
+        jitter = run.resolved.run.jitter
+        source = run.runtime.place_images(gather(run.data.source, np.arange(count), jitter))
     labels = [i % generator.num_classes for i in range(count)] if generator.num_classes else None
     pictures = generator.sample(range(count), labels=labels, source=source)
     save_grid(run.folder.samples / f"{training.images:012d}.png", to_uint8(pictures), columns)

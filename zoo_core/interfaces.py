@@ -6,6 +6,7 @@ Shapes are N images, C channels, H by W pixels; images are float32 in [-1, 1] un
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,17 @@ from zoo_core.errors import InputError
 from zoo_core.noise import SeededNoise
 
 SAMPLE_BATCH = 64  # images that `sample` makes at once, to bound its memory
+
+
+@contextlib.contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """In evaluation mode; afterwards in the mode it was in."""
+    training = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(training)
 
 
 class Generator(nn.Module, ABC):
@@ -59,26 +71,43 @@ class Generator(nn.Module, ABC):
         the wrong shape.
         """
         seeds = [int(seed) for seed in seeds]
-        labels = self._checked_labels(labels, len(seeds))
-        source = self._checked_source(source, len(seeds))
+        labels = self.checked_labels(labels, len(seeds))
+        source = self.checked_source(source, len(seeds))
+        return self.draw(SeededNoise(seeds), labels=labels, source=source, truncation=truncation)
+
+    @torch.no_grad()
+    def draw(
+        self,
+        noise: SeededNoise,
+        *,
+        labels: Tensor | None = None,
+        source: Tensor | None = None,
+        truncation: float = 1.0,
+    ) -> Tensor:
+        """What `sample` does, from noise instead of seeds, and without checking the rest."""
         device = next(self.parameters()).device
-        pictures = torch.empty(len(seeds), *self.image_shape, device=device)
-        training = self.training
-        self.eval()
-        try:
-            for start in range(0, len(seeds), SAMPLE_BATCH):
+
+        def make(rows: slice) -> Tensor:
+            return self.generate(
+                noise[rows],
+                labels=None if labels is None else labels[rows].to(device),
+                source=None if source is None else source[rows].to(device),
+                truncation=truncation,
+            )
+
+        return self._drawn(make, len(noise))
+
+    def _drawn(self, make: Callable[[slice], Tensor], count: int) -> Tensor:
+        """Pictures of rows 0..count in evaluation mode, a few at a time, clamped to [-1, 1]."""
+        pictures = torch.empty(count, *self.image_shape, device=next(self.parameters()).device)
+        with evaluating(self):
+            for start in range(0, count, SAMPLE_BATCH):
                 rows = slice(start, start + SAMPLE_BATCH)
-                pictures[rows] = self.generate(
-                    SeededNoise(seeds[rows]),
-                    labels=None if labels is None else labels[rows].to(device),
-                    source=None if source is None else source[rows].to(device),
-                    truncation=truncation,
-                ).float()
-        finally:
-            self.train(training)
+                pictures[rows] = make(rows).float()
         return pictures.clamp_(-1, 1)
 
-    def _checked_labels(self, labels: Sequence[int] | Tensor | None, rows: int) -> Tensor | None:
+    def checked_labels(self, labels: Sequence[int] | Tensor | None, rows: int) -> Tensor | None:
+        """int64 [rows], or None for a model without classes; InputError if they do not fit."""
         if (labels is None) != (self.num_classes == 0):
             need = (
                 f"a label in 0..{self.num_classes - 1} a seed" if self.num_classes else "no labels"
@@ -99,7 +128,8 @@ class Generator(nn.Module, ABC):
             )
         return labels
 
-    def _checked_source(self, source: Tensor | None, rows: int) -> Tensor | None:
+    def checked_source(self, source: Tensor | None, rows: int) -> Tensor | None:
+        """The source pictures themselves; InputError if they do not fit."""
         expected = None if self.source_shape is None else (rows, *self.source_shape)
         given = None if source is None else tuple(source.shape)
         if given != expected:
@@ -142,6 +172,11 @@ class StyleGenerator(Generator):
     ) -> Tensor:
         """Images [N, C, H, W] around -1..1 of the styles of `noise`."""
         return self.synthesize(self.styles(noise, labels=labels, truncation=truncation))
+
+    @torch.no_grad()
+    def draw_styles(self, styles: Tensor) -> Tensor:
+        """Pictures of styles, made as `sample` makes them."""
+        return self._drawn(lambda rows: self.synthesize(styles[rows]), len(styles))
 
 
 class Discriminator(nn.Module, ABC):

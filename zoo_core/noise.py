@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 _MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
 _WEYL = (np.uint64(0x9E3779B9), np.uint64(0xBB67AE85))
@@ -41,6 +42,8 @@ class SeededNoise:
         self._rows = rows.pop() if rows else 1
         self._seeds = [int(s) for s in ([seeds] if isinstance(seeds, one_each) else seeds)]
         self._indices = np.broadcast_to(np.asarray(indices, dtype=np.uint64), (self._rows,))
+        self._goal: SeededNoise | None = None
+        self._shares = torch.zeros(self._rows)
 
     def __len__(self) -> int:
         return self._rows
@@ -48,9 +51,23 @@ class SeededNoise:
     def __getitem__(self, rows: slice) -> SeededNoise:
         """The same numbers for some of the rows."""
         seeds = self._seeds if len(self._seeds) == 1 else self._seeds[rows]
-        return SeededNoise(seeds[0] if len(seeds) == 1 else seeds, self._indices[rows])
+        some = SeededNoise(seeds[0] if len(seeds) == 1 else seeds, self._indices[rows])
+        return some if self._goal is None else some.toward(self._goal[rows], self._shares[rows])
 
-    def normal(self, purpose: str, shape: Sequence[int] = ()) -> torch.Tensor:
+    def toward(self, goal: SeededNoise, shares: Tensor) -> SeededNoise:
+        """Numbers on the way to those of `goal`: this noise where a row's share is 0, `goal` at 1.
+
+        In between they are distributed as ever: normal ones are turned on a circle, uniform ones
+        with them, through the normal distribution; integers change over in the middle.
+        `shares` is float [rows] in 0..1.
+        """
+        between = SeededNoise(
+            self._seeds if len(self._seeds) > 1 else self._seeds[0], self._indices
+        )
+        between._goal, between._shares = goal, shares
+        return between
+
+    def normal(self, purpose: str, shape: Sequence[int] = ()) -> Tensor:
         """Standard normal float32 [rows, *shape] by Box and Muller (1958), on the CPU."""
         size = math.prod(shape)
         bits = self._bits(purpose, size + size % 2)
@@ -60,20 +77,41 @@ class SeededNoise:
         angle = 2 * math.pi * uniform[:, 1::2]
         values = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=2)
         values = values.reshape(bits.shape)[:, :size].astype(np.float32)
-        return torch.from_numpy(values).reshape(self._rows, *shape)
+        own = torch.from_numpy(values).reshape(self._rows, *shape)
+        return own if self._goal is None else self._turned(own, self._goal.normal(purpose, shape))
 
-    def uniform(self, purpose: str, shape: Sequence[int] = ()) -> torch.Tensor:
+    def uniform(self, purpose: str, shape: Sequence[int] = ()) -> Tensor:
         """Uniform float32 [rows, *shape] in [0, 1), on the CPU."""
         bits = self._bits(purpose, math.prod(shape))
         values = (bits >> np.uint64(8)).astype(np.float32) * np.float32(2**-24)
-        return torch.from_numpy(values).reshape(self._rows, *shape)
+        own = torch.from_numpy(values).reshape(self._rows, *shape)
+        if self._goal is None:
+            return own
+        ends = [
+            (end.double() + 2**-25).clamp_(max=1 - 2**-25)
+            for end in (own, self._goal.uniform(purpose, shape))
+        ]
+        turned = self._turned(*map(torch.special.ndtri, ends))
+        return torch.special.ndtr(turned).sub_(2**-25).clamp_(0, 1 - 2**-24).float()
 
-    def integers(self, purpose: str, high: int, shape: Sequence[int] = ()) -> torch.Tensor:
+    def integers(self, purpose: str, high: int, shape: Sequence[int] = ()) -> Tensor:
         """Uniform int64 [rows, *shape] in 0 .. high - 1, on the CPU; `high` is in 1 .. 2**32."""
         if not 1 <= high <= 1 << 32:
             raise ValueError(f"high is in 1 .. 2**32, given {high}")
         scaled = (self._bits(purpose, math.prod(shape)) * np.uint64(high)) >> _HALF
-        return torch.from_numpy(scaled.astype(np.int64)).reshape(self._rows, *shape)
+        own = torch.from_numpy(scaled.astype(np.int64)).reshape(self._rows, *shape)
+        if self._goal is None:
+            return own
+        changed = self._per_row(self._shares, own) >= 0.5
+        return torch.where(changed, self._goal.integers(purpose, high, shape), own)
+
+    def _turned(self, own: Tensor, goal: Tensor) -> Tensor:
+        angle = self._per_row(self._shares * (math.pi / 2), own)
+        return own * angle.cos() + goal * angle.sin()
+
+    @staticmethod
+    def _per_row(values: Tensor, like: Tensor) -> Tensor:
+        return values.view(-1, *[1] * (like.dim() - 1))
 
     def _bits(self, purpose: str, size: int) -> NDArray[np.uint64]:
         """uint64 [rows, size], each value 32 random bits."""

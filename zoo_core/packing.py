@@ -58,17 +58,20 @@ def pack(
     skip_bad: bool = False,  # leave bad pictures out instead of refusing the data set
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     cache: Path | None = None,  # None: the cache folder of this user
+    source_channels: int | None = None,  # of the source of a pair; None: as many as `channels`
 ) -> PackedData:
     """The packed pictures of `source`, from the cache if they were packed before.
 
     Raises DataError that names the first bad pictures and counts them, unless they are to be
     skipped; RunError when the cache folder cannot be written.
     """
-    key = f"{source.fingerprint}:{resolution}:{channels}:{how}:{skip_bad}:{PACK_VERSION}"
+    source_channels = channels if source_channels is None else source_channels
+    planes = channels if source_channels == channels else f"{channels}+{source_channels}"
+    key = f"{source.fingerprint}:{resolution}:{planes}:{how}:{skip_bad}:{PACK_VERSION}"
     fingerprint = hashlib.sha256(key.encode()).hexdigest()[:24]
     folder = (cache or cache_folder()) / "data" / fingerprint
     if not (folder / "index.json").is_file():
-        packer = _Packer(source, resolution, channels, how, skip_bad, on_progress)
+        packer = _Packer(source, resolution, channels, source_channels, how, skip_bad, on_progress)
         try:
             packer.pack_into(folder)
         except OSError as error:
@@ -104,6 +107,7 @@ class _Packer:
     source: PictureSource
     resolution: int
     channels: int
+    source_channels: int
     how: Fit
     skip_bad: bool
     on_progress: Callable[[int, int], None]
@@ -140,10 +144,10 @@ class _Packer:
             first = f"{bad[0].name}: {bad[0].reason}"
             raise DataError(f"none of {len(self.source)} pictures can be read", given=first)
         (folder / "names.json").write_text(json.dumps(names), encoding="utf-8")
-        shape = [len(names), self.resolution, self.resolution, self.channels]
+        shape = [len(names), self.resolution, self.resolution]
         return {
-            "images": shape,
-            **({"source": shape} if self.source.paired else {}),
+            "images": [*shape, self.channels],
+            **({"source": [*shape, self.source_channels]} if self.source.paired else {}),
             "labels": labels if self.source.classes else [],
             "classes": self.source.classes,
             "skipped": bad,
@@ -163,14 +167,13 @@ class _Packer:
     def _read(self, index: int) -> Picture | BadPicture:
         try:
             picture = self.source[index]
-            start = None if picture.source is None else self._fit(picture.source, picture.name)
-            pixels = self._fit(picture.pixels, picture.name)
+            start = picture.source
+            if start is not None:
+                start = fit(start, self.resolution, self.source_channels, self.how, picture.name)
+            pixels = fit(picture.pixels, self.resolution, self.channels, self.how, picture.name)
         except PictureError as error:
             return BadPicture(error.name, error.reason)
         return picture._replace(pixels=pixels, source=start)
-
-    def _fit(self, pixels: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
-        return fit(pixels, self.resolution, self.channels, self.how, name)
 
 
 def _write_row(picture: Picture, images: IO[bytes], sources: IO[bytes]) -> None:

@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-from zoo_core.errors import DataError, PictureError
+from zoo_core.errors import DataError, InputError, PictureError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,7 +77,8 @@ class PictureSource(ABC):
 
 
 class FileSource(PictureSource):
-    """Pictures in a folder or a zip file, ordered by path; first-level sub-folders are classes.
+    """Pictures in a folder or a zip file, ordered by path, or one picture file; first-level
+    sub-folders are classes.
 
     A file counts by its suffix (png, jpg, jpeg, webp); hidden files and folders, and folders that
     are only linked, do not. Labels exist only when every picture lies in a sub-folder and there are
@@ -91,8 +92,14 @@ class FileSource(PictureSource):
             found = _walk(path)
         elif path.is_file() and path.suffix.lower() == ".zip":
             found = _zip_members(path)
+        elif path.is_file() and path.suffix.lower() in SUFFIXES:
+            found, self.path = [_file(path, path.parent)], path.parent
         else:
-            raise DataError(f"{path} is neither a folder nor a zip file", hint="--data FOLDER")
+            raise DataError(
+                f"{path} is no folder, zip file or picture",
+                allowed="png, jpg, jpeg and webp files",
+                hint="--data FOLDER",
+            )
         self.files = sorted(found, key=lambda item: os.fsencode(item[0]))
         if not self.files:
             raise DataError(
@@ -200,6 +207,34 @@ def save_grid(path: Path, pictures: NDArray[np.uint8], columns: int) -> None:
     save_png(path, sheet.reshape(rows * height, columns * width, channels))
 
 
+def save_animation(path: Path, frames: Iterator[Pixels], fps: float) -> None:
+    """Pictures [H, W, C], one after the other for ever, as a GIF, WebP or PNG by the suffix of
+    `path`, written atomically.
+
+    WebP and PNG lose nothing; a GIF has 256 colors a picture. Raises InputError for another suffix.
+    """
+    from PIL import Image
+
+    formats = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG"}
+    kind = formats.get(path.suffix.lower())
+    if kind is None:
+        raise InputError(
+            f"cannot write {path}", given=path.suffix or "no suffix", allowed=", ".join(formats)
+        )
+    images = (Image.fromarray(f[:, :, 0] if f.shape[2] == 1 else f) for f in frames)
+    temporary = path.with_name(f".{path.name}.tmp")
+    next(images).save(
+        temporary,
+        format=kind,
+        save_all=True,
+        append_images=images,
+        duration=1000 / fps,
+        loop=0,
+        **({"lossless": True} if kind == "WEBP" else {}),
+    )
+    temporary.replace(path)
+
+
 def save_png(path: Path, pixels: Pixels) -> None:
     """One picture [H, W, C] or [H, W] as a PNG, written atomically."""
     from PIL import Image
@@ -286,14 +321,17 @@ def _walk(folder: Path) -> list[tuple[str, int, int]]:
         for name in files:
             path = Path(directory, name)
             if path.suffix.lower() in SUFFIXES and not name.startswith("."):
-                try:
-                    status = path.stat()
-                    found.append(
-                        (path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns)
-                    )
-                except OSError:  # a broken link: kept, so that reading it names it
-                    found.append((path.relative_to(folder).as_posix(), 0, 0))
+                found.append(_file(path, folder))
     return found
+
+
+def _file(path: Path, folder: Path) -> tuple[str, int, int]:
+    name = path.relative_to(folder).as_posix()
+    try:
+        status = path.stat()
+    except OSError:  # a broken link: kept, so that reading it names it
+        return name, 0, 0
+    return name, status.st_size, status.st_mtime_ns
 
 
 def _zip_members(path: Path) -> list[tuple[str, int, int]]:

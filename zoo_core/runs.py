@@ -46,7 +46,7 @@ class RunFolder:
                 )
             return
         before = self.read_config()
-        now = json.loads(json.dumps(resolved.to_json()))  # as it was written: no tuples
+        now = resolved.to_json()
         free = {("run", key) for key in RunConfig.FREE}
         differences = [
             f"{key}: {before[part].get(key)!r} there, {now[part].get(key)!r} here"

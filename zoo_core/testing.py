@@ -32,17 +32,18 @@ from torch import Tensor, nn
 
 from zoo_core.checkpoint import load_weights, save_weights
 from zoo_core.config import Resolved, read_config, resolve
+from zoo_core.data import prepare
 from zoo_core.engine import step, train
 from zoo_core.errors import WeightsError, ZooError
 from zoo_core.estimate import parameter_count, random_batch
 from zoo_core.interfaces import Generator, Phase
-from zoo_core.packing import PackedData, pack
+from zoo_core.packing import PackedData
 from zoo_core.pictures import Picture, PictureSource
 from zoo_core.plugins import GROUP, load_plugins
 from zoo_core.runs import RunFolder
 from zoo_core.runtime import Runtime
 from zoo_core.spec import NAME, ModelSpec
-from zoo_core.state import Training, build
+from zoo_core.state import Training, blueprint, build
 from zoo_core.weights import About
 
 HEAVY = ("torch", "numpy", "torchvision", "timm", "PIL")
@@ -109,10 +110,10 @@ class Case:
 
     def data(self) -> PackedData:
         """A few drawn pictures of the shape that the model wants."""
-        generator = self.training().networks.generator
-        channels, _, resolution = generator.image_shape
-        source = _Drawn(2 * self.resolved.run.batch_size, generator)
-        return pack(source, resolution, channels, cache=self.folder / "cache")
+        run, generator = self.resolved.run, blueprint(self.spec, self.resolved.config)
+        return prepare(
+            _Drawn(2 * run.batch_size, generator), generator, run, cache=self.folder / "cache"
+        )
 
     def generator(self) -> nn.Module:
         """Freshly initialized."""

@@ -112,3 +112,79 @@ def test_a_label_for_a_model_without_classes_is_refused(trained):
     answer = trained("sample", RUN, "--label", 1)
     assert answer.code == 2
     assert "takes no labels" in answer.error
+
+
+@pytest.fixture
+def translator(zoo, tmp_path):
+    """A trained toy that translates, and the folder of the sources it was trained on."""
+    for number in range(4):
+        for side, color in (("A", (60 * number, 0, 0)), ("B", (0, 0, 60 * number))):
+            (tmp_path / "pairs" / side).mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (16, 16), color).save(tmp_path / "pairs" / side / f"p{number}.png")
+    tiny = ("--preset", "tiny", "--set", "paired=true", "--run-dir", "runs/translator")
+    assert zoo("train", "toy", *tiny, "--data", "pairs").code == 0
+    return zoo
+
+
+def test_a_translator_draws_every_source_beside_what_it_makes_of_it(translator):
+    answer = translator("sample", "runs/translator", "--source", "pairs/A", "--columns", "1")
+    sheet = pixels(Path(answer.out.strip()))
+    assert sheet.shape == (64, 32, 3)
+    assert [tuple(sheet[16 * row, 0]) for row in range(4)] == [(60 * n, 0, 0) for n in range(4)]
+
+
+def test_files_of_translated_pictures_are_called_after_their_sources(translator):
+    translator("sample", "runs/translator", "--source", "pairs/A", "--each", "--out", "each")
+    assert sorted(p.name for p in Path("each").iterdir()) == [f"p{n}.png" for n in range(4)]
+
+
+def test_one_picture_file_is_a_source(translator):
+    answer = translator("sample", "runs/translator", "--source", "pairs/A/p2.png", "--out", "one.png")
+    assert answer.code == 0
+    assert pixels(Path("one.png")).shape == (16, 32, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "translates pictures and was given none"),
+        (("--source", "nowhere"), "nowhere"),
+        (("--source", "pairs/A", "--seeds", "0-2"), "1 or 4"),
+    ],
+)
+def test_a_translator_says_what_it_needs(translator, arguments, message):
+    answer = translator("sample", "runs/translator", *arguments)
+    assert answer.code in (2, 3)
+    assert message in answer.error
+
+
+def test_a_latent_model_takes_no_source(trained):
+    answer = trained("sample", RUN, "--source", ".")
+    assert answer.code == 2
+    assert "starts from seeds" in answer.error
+
+
+def test_a_walk_is_an_animated_file(trained):
+    answer = trained("interpolate", RUN, "--seeds", "0-2", "--frames", "3", "--out", "walk.webp")
+    assert answer.code == 0
+    with Image.open("walk.webp") as walk:
+        assert walk.n_frames == 9
+
+
+def test_a_walk_is_a_folder_of_frames(trained):
+    trained("interpolate", RUN, "--seeds", "4,9", "--frames", "2", "--no-loop", "--out", "walk")
+    trained("sample", RUN, "--seeds", "9", "--out", "nine.png")
+    assert sorted(p.name for p in Path("walk").iterdir()) == [f"{n:06d}.png" for n in range(3)]
+    assert np.array_equal(pixels(Path("walk/000002.png")), pixels(Path("nine.png")))
+
+
+def test_a_kind_of_file_that_cannot_move_is_refused(trained):
+    answer = trained("interpolate", RUN, "--out", "walk.mp4")
+    assert answer.code == 2
+    assert ".gif, .webp, .png" in answer.error
+
+
+def test_mixing_needs_a_model_with_styles(trained):
+    answer = trained("mix", RUN, "--layers", "0")
+    assert answer.code == 2
+    assert "no styles" in answer.error

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from zoo_core.cli import data, list_, plugin, sample, show, train
+from zoo_core.cli import data, interpolate, list_, mix, plugin, sample, show, train
 from zoo_core.errors import Interrupted, ZooError
 
 app = typer.Typer(
@@ -24,6 +24,8 @@ app.command("list")(list_.list_models)
 app.command("show")(show.show)
 app.command("train")(train.train)
 app.command("sample")(sample.sample)
+app.command("interpolate")(interpolate.interpolate)
+app.command("mix")(mix.mix)
 app.add_typer(data.app, name="data")
 app.add_typer(plugin.app, name="plugin")
 

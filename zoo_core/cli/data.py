@@ -69,6 +69,9 @@ def show(
 @app.command("check")
 def check(
     path: str = typer.Argument(help="A folder or zip file of pictures, or a data set."),
+    pairs: bool = typer.Option(
+        False, "--pairs", help="Read pairs: folders A/ and B/, or two pictures a file."
+    ),
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Read every picture and name each one that cannot be used, with the reason; exit code 2 if
@@ -79,7 +82,7 @@ def check(
     from zoo_core.errors import DataError
     from zoo_core.pictures import BadPicture, check
 
-    source = open_source(path, 64, "train", loaded_plugins()).source
+    source = open_source(path, 64, "train", loaded_plugins(), pairs).source
     bad: list[BadPicture] = []
     sizes: Counter[str] = Counter()
     classes: Counter[str] = Counter()

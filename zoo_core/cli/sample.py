@@ -1,60 +1,147 @@
-"""`zoo sample`: pictures by their seeds, as one grid or a file each."""
+"""`zoo sample`: pictures by their seeds, or made from other pictures; a grid or a file each."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import typer
 
 from zoo_core.cli.output import complete_weights, loaded_plugins
+from zoo_core.pictures import SUFFIXES, Fit
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from zoo_core.interfaces import Generator
+    from zoo_core.pictures import PictureSource
+    from zoo_core.plugins import Plugins
+
+    Pictures: TypeAlias = NDArray[np.uint8]  # [N, C, H, W]
 
 MAX_SEEDS = 1_000_000
+CHUNK = 256  # pictures at once, which bounds the memory that --each needs
+
+WEIGHTS = typer.Argument(
+    help="Registered weights, a .safetensors file or a run folder.",
+    autocompletion=complete_weights,
+)
+LABEL = typer.Option(None, "--label", help="Class, for a class-conditional model.")
+TRUNCATION = typer.Option(1.0, "--truncation", help="1: all variety; towards 0: the average.")
+DEVICE = typer.Option("cpu", "--device", help="cpu, cuda, mps or auto.")
 
 
 def sample(
-    name: str = typer.Argument(
-        help="Registered weights, a .safetensors file or a run folder.",
-        autocompletion=complete_weights,
+    name: str = WEIGHTS,
+    seeds: str = typer.Option(
+        None, "--seeds", help="Such as 7, 0-63 or 1,5,20-30 [default: 0-15, or one a source]."
     ),
-    seeds: str = typer.Option("0-15", "--seeds", help="Such as 7, 0-63 or 1,5,20-30."),
+    source: str = typer.Option(
+        None, "--source", help="What to translate: a picture, a folder, a zip or a data set."
+    ),
+    fit: Fit = typer.Option("crop", "--fit", help="How a source becomes square."),
     out: Path = typer.Option(None, "--out", "-o", help="File of the grid, or folder for --each."),
-    each: bool = typer.Option(False, "--each", help="One file a seed instead of one grid."),
+    each: bool = typer.Option(False, "--each", help="One file a picture instead of one grid."),
     columns: int = typer.Option(
         None, "--columns", min=1, help="Pictures in a row [default: a square]."
     ),
-    label: int = typer.Option(None, "--label", help="Class, for a class-conditional model."),
-    truncation: float = typer.Option(
-        1.0, "--truncation", help="1: all variety; towards 0: the average."
-    ),
-    device: str = typer.Option("cpu", "--device", help="cpu, cuda, mps or auto."),
+    label: int = LABEL,
+    truncation: float = TRUNCATION,
+    device: str = DEVICE,
 ) -> None:
     """Draw pictures. The picture of a seed is the same whatever else is drawn with it."""
-    numbers = parse_seeds(seeds)
+    numbers = None if seeds is None else parse_seeds(seeds)
     plugins = loaded_plugins()
 
-    from zoo_core.data import to_uint8
+    import numpy as np
+
+    from zoo_core.data import begin_with, to_uint8
     from zoo_core.pictures import save_grid, save_png
     from zoo_core.pretrained import load
 
     generator = load(name, device=device, plugins=plugins)
-    stem = Path(name).stem if name.endswith(".safetensors") else Path(name).name
-    target = out or Path("samples", f"{stem}-{seeds.replace(',', '_')}" + ("" if each else ".png"))
+    starts = _open(source, generator, plugins)
+    numbers = _seeds(numbers, starts)
+    target = out or default_target(name, stem(source or seeds or "0-15"), "" if each else ".png")
     (target if each else target.parent).mkdir(parents=True, exist_ok=True)
-    grid = []
-    for start in range(0, len(numbers), 256):  # bounds the memory that --each needs
-        some = numbers[start : start + 256]
+    sheet = []
+    for first in range(0, len(numbers), CHUNK):
+        some = numbers[first : first + CHUNK]
+        rows = range(first, first + len(some))
         labels = None if label is None else [label] * len(some)
-        pictures = to_uint8(generator.sample(some, labels=labels, truncation=truncation))
+        begin = None if starts is None else begin_with(starts, generator, fit, rows)
+        made = to_uint8(generator.sample(some, labels=labels, source=begin, truncation=truncation))
         if each:
-            for seed, picture in zip(some, pictures, strict=True):
-                save_png(target / f"{seed:06d}.png", picture.transpose(1, 2, 0))
+            names = map("{:06d}".format, some)
+            if starts is not None:
+                names = (stem(starts[row].name) for row in rows)
+            for file, picture in zip(names, made, strict=True):
+                save_png(target / f"{file}.png", picture.transpose(1, 2, 0))
         else:
-            grid.append(pictures)
+            sheet.append(made if begin is None else _side_by_side(to_uint8(begin), made))
     if not each:
-        import numpy as np
-
-        save_grid(target, np.concatenate(grid), columns or max(1, round(len(numbers) ** 0.5)))
+        pictures = np.concatenate(sheet)
+        save_grid(target, pictures, columns or max(1, round(len(pictures) ** 0.5)))
     typer.echo(target)
+
+
+def _open(text: str | None, generator: Generator, plugins: Plugins) -> PictureSource | None:
+    """What a translator starts from; None for a latent model."""
+    from zoo_core.data import open_source
+    from zoo_core.errors import InputError
+
+    if generator.source_shape is None:
+        if text is not None:
+            raise InputError(
+                f"{type(generator).__name__} starts from seeds, not from pictures",
+                given=f"--source {text}",
+                hint="--seeds 0-63",
+            )
+        return None
+    if text is None:
+        raise InputError(
+            f"{type(generator).__name__} translates pictures and was given none",
+            hint="--source FOLDER",
+        )
+    return open_source(text, generator.source_shape[1], "test", plugins).source
+
+
+def _seeds(given: list[int] | None, starts: PictureSource | None) -> list[int]:
+    """One for every picture to be made."""
+    from zoo_core.errors import InputError
+
+    if starts is None:
+        return list(range(16)) if given is None else given
+    if given is None:
+        return list(range(len(starts)))
+    if len(given) not in (1, len(starts)):
+        allowed = f"1 or {len(starts)}, as many as pictures to translate"
+        raise InputError("--seeds and --source do not fit", given=len(given), allowed=allowed)
+    return given * (len(starts) // len(given))
+
+
+def _side_by_side(left: Pictures, right: Pictures) -> Pictures:
+    """Pictures [N, C, H, W] as [N, C, H, 2 W]; grey ones become RGB beside RGB."""
+    import numpy as np
+
+    planes = max(left.shape[1], right.shape[1])
+    both = [np.repeat(p, planes // p.shape[1], axis=1) for p in (left, right)]
+    return np.concatenate(both, axis=3)
+
+
+def default_target(name: str, what: str, suffix: str) -> Path:
+    """`samples/WEIGHTS-WHAT`: where drawn pictures go if nothing else was said."""
+    weights = Path(name).stem if name.endswith(".safetensors") else Path(name).name
+    return Path("samples", f"{weights}-{what}{suffix}")
+
+
+def stem(text: str) -> str:
+    """A path, a name or a list of seeds as the name of a file, without its suffix."""
+    path = Path(text)
+    short = path.with_suffix("") if path.suffix.lower() in SUFFIXES else path
+    return re.sub(r"[^\w.-]+", "_", str(short)).strip("_.") or "pictures"
 
 
 def parse_seeds(text: str) -> list[int]:

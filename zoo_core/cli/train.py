@@ -14,8 +14,9 @@ import typer
 from zoo_core.cli.output import complete_model, loaded_plugins, note, warn
 
 if TYPE_CHECKING:
-    from zoo_core.config import Resolved
+    from zoo_core.config import Resolved, RunConfig
     from zoo_core.data import OpenedSource
+    from zoo_core.interfaces import Generator
     from zoo_core.packing import PackedData
     from zoo_core.plugins import Plugins
     from zoo_core.runs import RunFolder
@@ -54,13 +55,14 @@ def train(
     from zoo_core.state import blueprint
 
     _log_to_stderr()
-    channels, _, resolution = blueprint(spec, resolved.config).image_shape
-    opened = open_source(resolved.run.data, resolution, resolved.run.split, plugins)
+    generator = blueprint(spec, resolved.config)
+    resolution, paired = generator.image_shape[2], generator.source_shape is not None
+    opened = open_source(resolved.run.data, resolution, resolved.run.split, plugins, paired)
     folder = RunFolder(
         run_dir or Path("runs", f"{spec.name}.{tag or _tag(opened.name, resolution, preset)}")
     )
     folder.check(resolved)
-    packed = _pack(opened, resolution, channels, resolved)
+    packed = _prepare(opened, generator, resolved.run)
     before = _images_seen(folder)
     if before >= resolved.run.images:
         _say_finished(folder, before, "already finished", resolved)
@@ -133,15 +135,13 @@ def _resolve(
     return resolved
 
 
-def _pack(opened: OpenedSource, resolution: int, channels: int, resolved: Resolved) -> PackedData:
+def _prepare(opened: OpenedSource, generator: Generator, run: RunConfig) -> PackedData:
     from zoo_core.cli.progress import counting
-    from zoo_core.data import check_enough
-    from zoo_core.packing import pack
+    from zoo_core.data import prepare
 
-    check_enough(len(opened.source), resolved.run.batch_size)
-    skip = resolved.run.bad_pictures == "skip"
+    resolution = generator.image_shape[2]
     with counting(f"preparing {opened.name} at {resolution} px") as on_progress:
-        packed = pack(opened.source, resolution, channels, resolved.run.fit, skip, on_progress)
+        packed = prepare(opened.source, generator, run, on_progress)
     for name, reason in packed.skipped[:5]:
         warn(f"left out {name}: {reason}")
     if packed.skipped:

@@ -1,0 +1,56 @@
+"""`zoo interpolate`: a walk from seed to seed, as an animated file or a folder of frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from zoo_core.cli.output import loaded_plugins
+from zoo_core.cli.sample import (
+    DEVICE,
+    LABEL,
+    TRUNCATION,
+    WEIGHTS,
+    default_target,
+    parse_seeds,
+    stem,
+)
+
+
+def interpolate(
+    name: str = WEIGHTS,
+    seeds: str = typer.Option("0-7", "--seeds", help="The pictures on the way, such as 0-7."),
+    frames: int = typer.Option(24, "--frames", min=1, help="From one seed to the next."),
+    loop: bool = typer.Option(True, "--loop/--no-loop", help="Go back to the first seed."),
+    fps: float = typer.Option(24, "--fps", min=0.1, help="Frames a second."),
+    out: Path = typer.Option(
+        None, "--out", "-o", help="A .gif, .webp or .png file, or a folder for frames."
+    ),
+    label: int = LABEL,
+    truncation: float = TRUNCATION,
+    device: str = DEVICE,
+) -> None:
+    """Walk through the latent space: through W for a model with styles, else from latent to
+    latent.
+    """
+    numbers = parse_seeds(seeds)
+    plugins = loaded_plugins()
+
+    from zoo_core.data import to_uint8
+    from zoo_core.latents import interpolate
+    from zoo_core.pictures import save_animation, save_png
+    from zoo_core.pretrained import load
+
+    generator = load(name, device=device, plugins=plugins)
+    target = out or default_target(name, f"walk-{stem(seeds)}", ".webp")
+    walk = interpolate(generator, numbers, frames, loop=loop, label=label, truncation=truncation)
+    pictures = (to_uint8(picture[None])[0].transpose(1, 2, 0) for picture in walk)
+    if target.suffix:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        save_animation(target, pictures, fps)
+    else:
+        target.mkdir(parents=True, exist_ok=True)
+        for number, picture in enumerate(pictures):
+            save_png(target / f"{number:06d}.png", picture)
+    typer.echo(target)

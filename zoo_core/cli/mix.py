@@ -1,0 +1,55 @@
+"""`zoo mix`: the styles of some seeds in the pictures of others, as a grid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from zoo_core.cli.output import loaded_plugins
+from zoo_core.cli.sample import (
+    DEVICE,
+    LABEL,
+    TRUNCATION,
+    WEIGHTS,
+    default_target,
+    parse_seeds,
+    stem,
+)
+
+
+def mix(
+    name: str = WEIGHTS,
+    seeds: str = typer.Option("0-3", "--seeds", help="The pictures to change, one a row."),
+    others: str = typer.Option("4-11", "--with", help="Whose styles they take, one a column."),
+    layers: str = typer.Option(
+        ..., "--layers", help="Which styles: 0 and up, from coarse (pose) to fine (color)."
+    ),
+    out: Path = typer.Option(None, "--out", "-o", help="File of the grid."),
+    label: int = LABEL,
+    truncation: float = TRUNCATION,
+    device: str = DEVICE,
+) -> None:
+    """Mix styles: the first column and the first row are the pictures that are mixed."""
+    rows, columns, chosen = parse_seeds(seeds), parse_seeds(others), parse_seeds(layers)
+    plugins = loaded_plugins()
+
+    import torch
+
+    from zoo_core.data import to_uint8
+    from zoo_core.latents import mix_styles
+    from zoo_core.pictures import save_grid
+    from zoo_core.pretrained import load
+
+    generator = load(name, device=device, plugins=plugins)
+    options = {"label": label, "truncation": truncation}
+    mixed = mix_styles(generator, rows, columns, chosen, **options)
+    labels = None if label is None else [label] * (len(rows) + len(columns))
+    whole = generator.sample([*rows, *columns], labels=labels, truncation=truncation)
+    left, top = whole[: len(rows), None], whole[len(rows) :]
+    corner = torch.ones_like(top[:1])
+    sheet = torch.cat([torch.cat([corner, top])[None], torch.cat([left, mixed], dim=1)])
+    target = out or default_target(name, f"mix-{stem(seeds)}-{stem(others)}", ".png")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    save_grid(target, to_uint8(sheet.flatten(0, 1)), len(columns) + 1)
+    typer.echo(target)

@@ -1,0 +1,108 @@
+"""Between pictures: walks from seed to seed, and styles of one seed in the picture of another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from zoo_core.errors import InputError
+from zoo_core.interfaces import SAMPLE_BATCH, Generator, StyleGenerator, evaluating
+from zoo_core.noise import SeededNoise
+
+
+def interpolate(
+    generator: Generator,
+    seeds: Sequence[int],  # at least two
+    frames: int,  # pictures from one seed to the next
+    *,
+    loop: bool = False,  # go back to the first seed, so that it can be repeated without a jump
+    label: int | None = None,  # class of all pictures, for a class-conditional generator
+    truncation: float = 1.0,
+) -> Iterator[Tensor]:
+    """A walk through the pictures of `seeds`: float32 [C, H, W] in [-1, 1], one after the other.
+
+    Along straight lines in W for a generator with styles; else all noise is turned from one seed's
+    to the next one's (`SeededNoise.toward`), which keeps latents as long as they are in training.
+    The picture of every seed is part of the walk. Raises InputError for less than two seeds or one
+    frame, and for a generator that starts from other pictures.
+    """
+    _check_latent(generator)
+    if len(seeds) < 2 or frames < 1:
+        raise InputError(
+            "a walk needs two seeds and a frame", given=f"{len(seeds)} seeds, {frames} frames"
+        )
+    stops = [*seeds, seeds[0]] if loop else list(seeds)
+    steps = frames * (len(stops) - 1) + (not loop)
+    for start in range(0, steps, SAMPLE_BATCH):
+        rows = torch.arange(start, min(start + SAMPLE_BATCH, steps))
+        legs = (rows // frames).clamp_(max=len(stops) - 2)
+        before, after = ([stops[leg + end] for leg in legs] for end in (0, 1))
+        yield from _between(generator, before, after, rows / frames - legs, label, truncation)
+
+
+def mix_styles(
+    generator: Generator,
+    seeds: Sequence[int],
+    others: Sequence[int],
+    layers: Sequence[int],  # numbers of the layers, 0 the coarsest, that take the other's style
+    *,
+    label: int | None = None,
+    truncation: float = 1.0,
+) -> Tensor:
+    """Every seed in some of the styles of every other: float32 [seeds, others, C, H, W] in [-1, 1].
+
+    Karras et al. 2019, section 3.1 and figure 3. Raises InputError for a generator without styles,
+    and for layers that it does not have.
+    """
+    if not isinstance(generator, StyleGenerator):
+        raise InputError(f"{type(generator).__name__} has no styles to mix")
+    if not layers or min(layers) < 0 or max(layers) >= generator.num_styles:
+        raise InputError(
+            "no such layers", given=list(layers), allowed=f"0 to {generator.num_styles - 1}"
+        )
+    own, other = (_styles(generator, some, label, truncation) for some in (seeds, others))
+    mixed = own[:, None].repeat(1, len(others), 1, 1)
+    mixed[:, :, list(layers)] = other[None, :, list(layers)]
+    return generator.draw_styles(mixed.flatten(0, 1)).unflatten(0, (len(seeds), len(others)))
+
+
+def _between(
+    generator: Generator,
+    before: list[int],
+    after: list[int],
+    shares: Tensor,
+    label: int | None,
+    truncation: float,
+) -> Tensor:
+    if isinstance(generator, StyleGenerator):
+        first, last = (_styles(generator, s, label, truncation) for s in (before, after))
+        return generator.draw_styles(first.lerp(last, shares[:, None, None].to(first.device)))
+    noise = SeededNoise(before).toward(SeededNoise(after), shares)
+    labels = generator.checked_labels(_labels(label, len(before)), len(before))
+    return generator.draw(noise, labels=labels, truncation=truncation)
+
+
+@torch.no_grad()
+def _styles(
+    generator: StyleGenerator, seeds: Sequence[int], label: int | None, truncation: float
+) -> Tensor:
+    """In evaluation mode, where no styles are mixed by chance."""
+    labels = generator.checked_labels(_labels(label, len(seeds)), len(seeds))
+    if labels is not None:
+        labels = labels.to(next(generator.parameters()).device)
+    with evaluating(generator):
+        return generator.styles(SeededNoise(list(seeds)), labels=labels, truncation=truncation)
+
+
+def _labels(label: int | None, count: int) -> list[int] | None:
+    return None if label is None else [label] * count
+
+
+def _check_latent(generator: Generator) -> None:
+    if generator.source_shape is not None:
+        raise InputError(
+            f"{type(generator).__name__} starts from other pictures, not from latents",
+            hint="zoo sample NAME --source FOLDER",
+        )
