@@ -84,6 +84,7 @@ def train(
     folder.check(resolved)
     runtime = Runtime.detect(settings.device, settings.precision)
     runtime.choose_repeatable_kernels()
+    runtime.keep_freed_memory()
     with folder.locked(), stop_signals() as stop_requested:
         folder.start(resolved)
         run = Run(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
+import sys
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -12,6 +14,8 @@ from torch import Tensor, nn
 
 from zoo_core.errors import InputError
 from zoo_core.noise import stream_key
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -55,6 +59,20 @@ class Runtime:
         if self.device.type == "cuda":
             torch.backends.cudnn.deterministic = True
             torch.backends.cudnn.benchmark = False
+
+    def keep_freed_memory(self) -> None:
+        """Have the C library keep what tensors on the CPU give back, where it is glibc.
+
+        It returns every block of more than 32 MB to the system at once, and fresh pages cost more
+        than a convolution that fills them: at 64 pixels and 128 feature maps a step was up to 4
+        times as fast with this (docs/log.md). Peak memory stays what it was.
+        """
+        if self.device.type != "cpu" or not sys.platform.startswith("linux"):
+            return
+        with contextlib.suppress(AttributeError, OSError):  # another C library
+            mallopt = ctypes.CDLL(None).mallopt
+            mallopt(M_MMAP_MAX, 0)
+            mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
 
     def seed(self, seed: int, images: int) -> None:
         """Renew torch's generators, which in-network noise draws from, for the step at `images`."""

@@ -53,5 +53,5 @@ STYLEGAN2 = ModelSpec(
     build_generator=build_generator,
     build_discriminator=build_discriminator,
     build_phases=build_phases,
-    parameters={"generator": 296_896, "discriminator": 167_648},
+    parameters={"generator": 1_391_347, "discriminator": 2_265_889},
 )

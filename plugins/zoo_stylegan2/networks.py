@@ -119,7 +119,7 @@ class ToRGB(nn.Module):
         """Colors in the style w [N, W]."""
         styles = self.affine(w) * self.scale
         features = features * columns(styles, features.dtype)
-        return conv2d(features, self.weight, self.bias.to(features.dtype)).float()
+        return conv2d(features, self.weight, self.bias).to(self.weight.dtype)
 
 
 class SynthesisBlock(nn.Module):
@@ -364,7 +364,7 @@ def demodulation(weight: Tensor, styles: Tensor) -> Tensor:
     """
     with torch.autocast(styles.device.type, enabled=False):
         energy = weight.square().sum((2, 3))  # [out, in]
-        return torch.rsqrt(styles.float().square() @ energy.t() + 1e-8)
+        return torch.rsqrt(styles.to(energy.dtype).square() @ energy.t() + 1e-8)
 
 
 def columns(values: Tensor, dtype: torch.dtype) -> Tensor:

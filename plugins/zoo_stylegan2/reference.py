@@ -47,7 +47,7 @@ def network_from_reference(about: Mapping[str, Any], state: Mapping[str, Tensor]
         raise ValueError(f"no network of StyleGAN2: {kind!r}")
     config = StyleGAN2Config(
         resolution=about["resolution"],
-        channels=about.get("channels", 3),
+        channels=_channels(state, kind, about["resolution"]),
         num_classes=about["c_dim"],
         latent_size=about.get("z_dim", 512),
         style_size=about.get("w_dim", 512),
@@ -91,6 +91,12 @@ def _renamed(state: Mapping[str, Tensor], resolution: int, kind: str) -> dict[st
             key = re.sub(rf"^(synthesis\.)?b{size}\.", f"blocks.{number}.", key)
         renamed[key] = tensor
     return renamed
+
+
+def _channels(state: Mapping[str, Tensor], kind: str, resolution: int) -> int:
+    if kind == "generator":
+        return len(state["synthesis.b4.torgb.bias"])
+    return state[f"b{resolution}.fromrgb.weight"].shape[1]
 
 
 def _replay_generator(

@@ -1,0 +1,92 @@
+"""The public implementation's networks as ours: its state-dict keys to our parameters, and its
+outputs by the names that reference files give them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo_dcgan.config import DCGANConfig
+from zoo_dcgan.networks import DCGANDiscriminator, DCGANGenerator
+
+
+def network_from_reference(about: Mapping[str, Any], state: Mapping[str, Tensor]) -> nn.Module:
+    """Our network of the sizes that `about` names, with the weights of a public `state` dict.
+
+    Resolution and normalization follow from the weights. Raises ValueError for a network that is
+    not ours, and RuntimeError, naming the keys, when any is missing or left over.
+    """
+    build = {"generator": _generator, "discriminator": _discriminator}.get(about["network"])
+    if build is None:
+        raise ValueError(f"no network of DCGAN: {about['network']!r}")
+    return build(about, dict(state))
+
+
+def replay(
+    about: Mapping[str, Any], network: nn.Module, inputs: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """The outputs in evaluation and in training mode; the public discriminator ends in a sigmoid.
+
+    Batch statistics of the training mode do not change the network's running ones.
+    """
+    is_generator = about["network"] == "generator"
+    given = inputs["latents"].flatten(1) if is_generator else inputs["images"]
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    found = {}
+    for mode in ("eval", "train"):
+        output = network.train(mode == "train")(given)
+        name = f"images_{mode}" if is_generator else f"prob_{mode}"
+        found[name] = output if is_generator else torch.sigmoid(output)
+    network.load_state_dict(before)
+    return found
+
+
+def _generator(about: Mapping[str, Any], state: dict[str, Tensor]) -> nn.Module:
+    # Ours starts with a linear layer, theirs with a transposed convolution of a 1 x 1 picture:
+    # the same numbers, in another order. Ours unflattens after it, so the rest is one further on.
+    first = state.pop("main.0.weight")  # [latents, W, 4, 4]
+    renamed = {f"main.{_number(key) + 1}.{_rest(key)}": value for key, value in state.items()}
+    renamed["main.0.weight"] = first.flatten(1).t()
+    config = DCGANConfig(
+        resolution=_resolution(state, ends_in_4x4=False),
+        channels=about["nc"],
+        latent_size=about["nz"],
+        generator_width=about["ngf"],
+        max_width=first.shape[1],
+    )
+    return _loaded(DCGANGenerator(config), renamed)
+
+
+def _discriminator(about: Mapping[str, Any], state: dict[str, Tensor]) -> nn.Module:
+    last = max(map(_number, state))
+    config = DCGANConfig(
+        resolution=_resolution(state, ends_in_4x4=True),
+        channels=about["nc"],
+        discriminator_width=about["ndf"],
+        discriminator_norm="batch",
+        max_width=state[f"main.{last}.weight"].shape[1],
+    )
+    return _loaded(DCGANDiscriminator(config), state)
+
+
+def _resolution(state: Mapping[str, Tensor], ends_in_4x4: bool) -> int:
+    """Every convolution but the discriminator's last doubles or halves the size, from or to 4."""
+    convolutions = sum(tensor.dim() == 4 for tensor in state.values())
+    return 4 << (convolutions - ends_in_4x4)
+
+
+def _loaded(network: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+    network.load_state_dict(state)
+    return network.eval()
+
+
+def _number(key: str) -> int:
+    return int(key.split(".")[1])
+
+
+def _rest(key: str) -> str:
+    return key.split(".", 2)[2]

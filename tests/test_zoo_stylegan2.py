@@ -1,0 +1,267 @@
+"""StyleGAN2: the contract, the published sizes, and what is special."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.autograd import gradcheck, gradgradcheck
+from torch.nn.functional import conv2d
+
+from zoo_core.config import resolve
+from zoo_core.errors import ConfigError
+from zoo_core.interfaces import Batch, Networks, Progress
+from zoo_core.latents import mix_styles
+from zoo_core.noise import SeededNoise
+from zoo_core.resample import fir
+from zoo_core.testing import CHECKS, Case
+from zoo_stylegan2.config import PRESETS, RUN, StyleGAN2Config
+from zoo_stylegan2.networks import (
+    ModulatedLayer,
+    StyleGAN2Discriminator,
+    StyleGAN2Generator,
+    ToRGB,
+    demodulation,
+    downsampling_conv,
+    upsampling_conv,
+)
+from zoo_stylegan2.training import PATH_DECAY, build_phases, lazy_adam
+
+
+def config(preset: str = "tiny", **changes: object) -> StyleGAN2Config:
+    layers = (("defaults", RUN), (preset, PRESETS[preset]), ("test", changes))
+    return resolve("stylegan2", StyleGAN2Config, *layers).config
+
+
+def phases(settings: StyleGAN2Config):
+    torch.manual_seed(0)
+    networks = Networks(StyleGAN2Generator(settings), StyleGAN2Discriminator(settings))
+    return networks, {phase.name: phase for phase in build_phases(networks, settings)}
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_contract(check, tmp_path):
+    check(Case.of("stylegan2", tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("preset", "generator", "discriminator"),
+    [
+        ("config-f", 30_370_060, 29_012_513),
+        ("paper512", 30_276_583, 28_982_849),
+        ("paper256", 24_767_458, 24_001_089),
+        ("cifar", 20_215_315, 23_089_664),
+    ],
+)
+def test_the_published_sizes_to_the_unit(preset: str, generator: int, discriminator: int):
+    with torch.device("meta"):
+        networks = StyleGAN2Generator(config(preset)), StyleGAN2Discriminator(config(preset))
+    counts = [sum(p.numel() for p in network.parameters()) for network in networks]
+    assert counts == [generator, discriminator]
+
+
+@pytest.mark.parametrize("resolution", [4, 24, 100])
+def test_other_resolutions_are_refused(resolution: int):
+    with pytest.raises(ConfigError, match="resolution"):
+        config(resolution=resolution)
+
+
+def test_a_resolution_without_feature_maps_is_refused():
+    with pytest.raises(ConfigError, match="channel_base has to be at least the resolution, 128"):
+        config(resolution=128)
+
+
+@pytest.mark.parametrize("kind", ["resnet", "orig", "skip"])
+@pytest.mark.parametrize(("resolution", "channels"), [(8, 1), (32, 3)])
+def test_every_architecture_builds_and_runs(kind: str, resolution: int, channels: int):
+    settings = config(resolution=resolution, channels=channels, discriminator=kind)
+    images = StyleGAN2Generator(settings).sample([0, 1])
+    assert images.shape == (2, channels, resolution, resolution)
+    assert StyleGAN2Discriminator(settings)(images).shape == (2,)
+
+
+def test_shared_weights_with_scales_are_a_weight_for_every_picture():
+    """Equations 1 and 3, taken literally."""
+    layer = ModulatedLayer(5, 7, 6, 4, up=False).double().eval()
+    features, w = torch.randn(3, 5, 6, 6).double(), torch.randn(3, 4).double()
+    styles = layer.affine(w)
+    weights = layer.weight[None] * styles[:, None, :, None, None]
+    weights = weights * (weights.square().sum((2, 3, 4), keepdim=True) + 1e-8).rsqrt()
+    expected = torch.cat(
+        [conv2d(x[None], k, padding=1) for x, k in zip(features, weights, strict=True)]
+    )
+    expected = nn.functional.leaky_relu(expected, 0.2) * 2**0.5
+    torch.testing.assert_close(layer(features, w), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_demodulation_is_of_the_whole_weight():
+    weight, styles = torch.randn(4, 3, 3, 3), torch.randn(2, 3)
+    literal = (weight[None] * styles[:, None, :, None, None]).square().sum((2, 3, 4)).add(1e-8)
+    torch.testing.assert_close(demodulation(weight, styles), literal.rsqrt())
+
+
+@pytest.mark.parametrize("up", [False, True])
+def test_the_modulated_layer_is_twice_differentiable(up: bool):
+    layer = ModulatedLayer(2, 2, 4 if up else 2, 2, up).double().eval()
+    nn.init.constant_(layer.noise_strength, 0.3)
+    layer.taps = layer.taps.double()
+    inputs = [torch.randn(2, 2, 2, 2).double(), torch.randn(2, 2).double()]
+    for tensor in inputs:
+        tensor.requires_grad_()
+    assert gradcheck(layer, inputs)
+    assert gradgradcheck(layer, inputs)
+
+
+def test_to_rgb_is_twice_differentiable():
+    layer = ToRGB(3, 2, 4).double()
+    inputs = (
+        torch.randn(2, 3, 4, 4, dtype=torch.float64, requires_grad=True),
+        torch.randn(2, 4, dtype=torch.float64, requires_grad=True),
+    )
+    assert gradcheck(layer, inputs)
+    assert gradgradcheck(layer, inputs)
+
+
+@pytest.mark.parametrize("convolve", [upsampling_conv, downsampling_conv])
+def test_resampling_convolutions_are_twice_differentiable(convolve):
+    taps = fir().double()
+    inputs = (
+        torch.randn(1, 2, 4, 4, dtype=torch.float64, requires_grad=True),
+        torch.randn(3, 2, 3, 3, dtype=torch.float64, requires_grad=True),
+    )
+    assert gradcheck(lambda x, w: convolve(x, w, taps), inputs)
+    assert gradgradcheck(lambda x, w: convolve(x, w, taps), inputs)
+
+
+def test_styles_are_mixed_while_training_from_a_random_layer_on():
+    generator = StyleGAN2Generator(config(resolution=32, mixing_prob=1.0)).train()
+    noise = SeededNoise(0, range(200))
+    styles, whole = generator.styles(noise), generator.eval().styles(noise)
+    own = (styles == whole).all(dim=2)
+    assert own[:, 0].all()
+    assert not own[:, -1].any()
+    assert (own.int().diff(dim=1) <= 0).all()  # once another's, for the rest
+    assert len(own.sum(1).unique()) == generator.num_styles - 1
+
+
+def test_the_share_of_mixed_pictures_is_the_setting():
+    generator = StyleGAN2Generator(config(mixing_prob=0.25)).train()
+    styles = generator.styles(SeededNoise(0, range(1000)))
+    mixed = (styles[:, 0] != styles[:, -1]).any(1).float().mean()
+    assert float(mixed) == pytest.approx(0.25, abs=0.05)
+
+
+def test_truncation_goes_towards_the_average_style():
+    generator = StyleGAN2Generator(config())
+    generator.average_w.normal_()
+    full, half = (generator.eval().styles(SeededNoise([5]), truncation=t) for t in (1.0, 0.5))
+    torch.testing.assert_close(half, (full + generator.average_w) / 2)
+    images = generator.sample([0, 1], truncation=0.0)
+    assert torch.equal(images[0], images[1])
+
+
+def test_the_average_style_follows_the_batch():
+    generator = StyleGAN2Generator(config())
+    generator.track_average(torch.full((4, 8), 2.0))
+    torch.testing.assert_close(generator.average_w, torch.full((8,), 0.01))
+
+
+def test_noise_is_fixed_in_evaluation_and_new_in_training():
+    generator = StyleGAN2Generator(config())
+    for block in generator.blocks:
+        nn.init.ones_(block.conv1.noise_strength)
+    styles = torch.randn(2, generator.num_styles, 8)
+    assert torch.equal(generator.eval().synthesize(styles), generator.synthesize(styles))
+    generator.train()
+    assert not torch.equal(generator.synthesize(styles), generator.synthesize(styles))
+
+
+def test_coarse_and_fine_styles_can_be_mixed_by_hand():
+    generator = StyleGAN2Generator(config(resolution=16))
+    mixed = mix_styles(generator, [0], [1], range(generator.num_styles))
+    torch.testing.assert_close(mixed[0], generator.sample([1]))
+
+
+def test_labels_change_the_picture_and_the_judgment():
+    settings = config(num_classes=3)
+    generator, discriminator = StyleGAN2Generator(settings), StyleGAN2Discriminator(settings)
+    images = generator.sample([0, 0], labels=[0, 2])
+    assert not torch.equal(images[0], images[1])
+    same = images[:1].expand(2, -1, -1, -1)
+    logits = discriminator(same, labels=torch.tensor([0, 2]))
+    assert logits.shape == (2,)
+    assert logits[0] != logits[1]
+
+
+def test_a_conditional_generator_trains_on_the_labels_of_the_batch():
+    settings = config(num_classes=3)
+    _, found = phases(settings)
+    batch = Batch(torch.zeros(4, 3, 8, 8), torch.tensor([0, 1, 2, 0]), None, torch.arange(4))
+    for phase in found.values():
+        assert phase.loss(batch, Progress(0, SeededNoise(0, range(4))))["loss"].isfinite()
+
+
+def test_penalties_are_phases_of_their_own_and_can_be_left_out():
+    assert list(phases(config())[1]) == ["discriminator", "r1", "generator", "path_length"]
+    assert list(phases(config(gamma=0.0, path_weight=0.0))[1]) == ["discriminator", "generator"]
+
+
+def test_a_lazy_penalty_slows_its_optimizer_down():
+    """Section 3.1: k of k + 1 steps."""
+    settings = config(learning_rate=0.17, beta2=0.99)
+    adam = lazy_adam(nn.Linear(1, 1), settings, every=16)
+    assert adam.defaults["lr"] == pytest.approx(0.16)
+    assert adam.defaults["betas"] == (0.0, pytest.approx(0.99 ** (16 / 17)))
+    plain = lazy_adam(nn.Linear(1, 1), settings, every=0)
+    assert (plain.defaults["lr"], plain.defaults["betas"]) == (0.17, (0.0, 0.99))
+
+
+def test_path_length_is_pulled_to_its_running_mean():
+    networks, found = phases(config())
+    phase = found["path_length"]
+    batch = Batch(torch.zeros(8, 3, 8, 8), None, None, torch.arange(8))
+    seen = []
+    networks.generator.register_forward_hook(lambda *_: None)
+    synthesize = networks.generator.synthesize
+    networks.generator.synthesize = lambda styles: seen.append(len(styles)) or synthesize(styles)
+    terms = phase.loss(batch, Progress(0, SeededNoise(0, range(8))))
+    assert seen == [4]  # half the batch
+    assert float(phase.state.mean) == pytest.approx(
+        PATH_DECAY * float(terms["path_length"].detach())
+    )
+    terms["loss"].backward()
+    for name, parameter in networks.generator.blocks.named_parameters():
+        if name.endswith(("affine.weight", "conv1.weight")):
+            assert parameter.grad is not None
+            assert bool(parameter.grad.any()), name
+
+
+def test_r1_is_weighted_by_its_interval():
+    batch = Batch(torch.randn(4, 3, 8, 8), None, None, torch.arange(4))
+    progress = Progress(0, SeededNoise(0, range(4)))
+    losses = []
+    for every in (1, 16):
+        _, found = phases(config(r1_every=every, gamma=0.5))
+        terms = found["r1"].loss(batch, progress)
+        assert found["r1"].every == every
+        losses.append(float((terms["loss"] / terms["r1"]).detach()))
+    assert losses == pytest.approx([0.25, 4.0])
+
+
+def test_fake_pictures_are_made_once_a_step():
+    networks, found = phases(config(path_weight=0.0))
+    calls = []
+    networks.generator.blocks[0].register_forward_hook(lambda *_: calls.append(1))
+    batch = Batch(torch.zeros(4, 3, 8, 8), None, None, torch.arange(4))
+    for phase in found.values():
+        phase.loss(batch, Progress(0, SeededNoise(0, range(4))))
+    assert len(calls) == 1
+
+
+def test_bfloat16_changes_pictures_by_rounding_only():
+    generator = StyleGAN2Generator(config()).eval()
+    exact = generator.sample([0, 1])
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = generator.sample([0, 1])
+    assert not torch.equal(exact, rounded)
+    torch.testing.assert_close(rounded, exact, rtol=0, atol=0.1)
