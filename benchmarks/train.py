@@ -158,12 +158,14 @@ def work(arguments: argparse.Namespace) -> None:
 def run_plain(
     steps: Callable[..., Iterator[None]], spec: ModelSpec, resolved: Resolved, data: PackedData
 ) -> None:
+    import numpy as np
     import torch
 
     assert spec.build_discriminator is not None
     generator = spec.build_generator(resolved.config)
     discriminator = spec.build_discriminator(resolved.config)
-    pictures = torch.from_numpy(data.images.copy()).permute(0, 3, 1, 2).contiguous()
+    sides = [data.images] if data.source is None else [data.source, data.images]
+    pictures = torch.from_numpy(np.concatenate(sides, axis=3)).permute(0, 3, 1, 2).contiguous()
     turns = Turns(data, resolved.run.batch_size, "plain", "fp32", Stopwatch())
     for _ in steps(generator, discriminator, pictures, resolved.run.batch_size, resolved.config):
         turns.step_done()

@@ -7,6 +7,7 @@ at run time by what an initializer would have used, so that Adam moves all layer
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -70,12 +71,19 @@ class EqualizedConv2d(nn.Module):
         return conv2d(images, self.weight * self.scale, self.bias, padding=self.padding)
 
 
+def full_precision(device: torch.device) -> AbstractContextManager[object]:
+    """No autocast inside: for statistics, and for what is added up over many layers."""
+    if device.type == "meta":  # counting operations, where there is nothing to round
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
+
+
 def pixel_norm(features: Tensor, epsilon: float = 1e-8) -> Tensor:
     """Each pixel's (or row's) channels [N, C, ...] to a mean square of 1, in float32.
 
     Karras et al. 2018, section 4.2.
     """
-    with torch.autocast(features.device.type, enabled=False):
+    with full_precision(features.device):
         wide = features.float()
         wide = wide * torch.rsqrt(wide.square().mean(1, keepdim=True) + epsilon)
     return wide.to(features.dtype)
@@ -85,17 +93,15 @@ def minibatch_stddev(features: Tensor, group_size: int, num_channels: int = 1) -
     """Append `num_channels` constant channels to [N, C, H, W]: how much the pictures of a group
     differ (Karras et al. 2018, section 3), in float32.
 
-    Groups have `group_size` pictures, or all N if they are fewer; the members of a group stand
-    N / `group_size` apart. Raises ValueError when N is not divisible.
+    The members of a group of `group_size` stand N / `group_size` apart; where that is no whole
+    number, all N are one group.
     """
     count, channels, height, width = features.shape
-    size = min(group_size, count)
-    if count % size:
-        raise ValueError(f"groups of {size} do not divide a batch of {count}")
-    grouped = features.float().reshape(
-        size, -1, num_channels, channels // num_channels, height, width
-    )
+    size = count if count % group_size else group_size
+    shape = (size, -1, num_channels, channels // num_channels, height, width)
+    grouped = features.float().reshape(shape)
     # the population's, 1e-8: the root has a finite slope where all pictures are the same
-    spread = grouped.var(0, correction=0).add(1e-8).sqrt().mean((2, 3, 4))  # [N / size, channels]
+    variance = (grouped - grouped.mean(0)).square().mean(0)
+    spread = variance.add(1e-8).sqrt().mean((2, 3, 4))  # [N / size, channels]
     planes = spread.to(features.dtype).repeat(size, 1)[:, :, None, None]
     return torch.cat([features, planes.expand(-1, -1, height, width)], dim=1)

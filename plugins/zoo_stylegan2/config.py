@@ -99,7 +99,7 @@ def auto(resolution: int) -> dict[str, Any]:
     return published(resolution, batch_size, min(batch_size, 4), gamma, half_life) | {
         "mapping_layers": 2,
         "ema_rampup": 0.05,
-        # "augment": "ada",
+        "augment": "ada",
     }
 
 
@@ -134,7 +134,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "path_weight": 0.0,
         "ema_rampup": 0.05,
         "images": 100_000_000,
-        # "augment": "ada",
+        "augment": "ada",
     },
     "paper256": published(256, 64, 8, 1.0, 20_000),
     "paper512": published(512, 64, 8, 0.5, 20_000),

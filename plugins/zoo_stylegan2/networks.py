@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu, one_hot
 
 from zoo_core.interfaces import Discriminator, StyleGenerator
-from zoo_core.layers import EqualizedLinear, minibatch_stddev, pixel_norm
+from zoo_core.layers import EqualizedLinear, full_precision, minibatch_stddev, pixel_norm
 from zoo_core.noise import SeededNoise
 from zoo_core.resample import downsample2d, filter2d, fir, upsample2d
 from zoo_stylegan2.config import StyleGAN2Config
@@ -56,7 +56,7 @@ class MappingNetwork(nn.Module):
 
     def forward(self, latents: Tensor, classes: Tensor | None = None) -> Tensor:
         """w [N, W]; `classes` is one-hot."""
-        with torch.autocast(latents.device.type, enabled=False):
+        with full_precision(latents.device):
             features = pixel_norm(latents)
             if self.embed is not None:
                 assert classes is not None
@@ -149,7 +149,7 @@ class SynthesisBlock(nn.Module):
         features = self.conv1(features, styles[-2])
         colors = self.to_rgb(features, styles[-1])
         if images is not None:
-            with torch.autocast(images.device.type, enabled=False):
+            with full_precision(images.device):
                 colors = upsample2d(images, self.taps) + colors
         return features, colors
 
@@ -362,7 +362,7 @@ def demodulation(weight: Tensor, styles: Tensor) -> Tensor:
     """1 / the standard deviation of what the modulated weight makes of independent inputs of unit
     variance: [N, out] of weight [out, in, k, k] and styles [N, in] (eq. 3), in float32.
     """
-    with torch.autocast(styles.device.type, enabled=False):
+    with full_precision(styles.device):
         energy = weight.square().sum((2, 3))  # [out, in]
         return torch.rsqrt(styles.to(energy.dtype).square() @ energy.t() + 1e-8)
 

@@ -5,6 +5,7 @@ outputs by the names that reference files give them.
 from __future__ import annotations
 
 import copy
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoo_core.ada import ADA, COLORING, COLUMNS, GEOMETRY
 from zoo_core.resample import downsample2d, filter2d, fir, upsample2d
 from zoo_stylegan2.config import StyleGAN2Config
 from zoo_stylegan2.networks import (
@@ -21,6 +23,8 @@ from zoo_stylegan2.networks import (
     upsampling_conv,
 )
 
+QUANTILES = tuple(percent / 100 for percent in range(5, 100, 5))
+NORMAL = {"scale", "aniso", "xfrac", "brightness", "contrast", "saturation"}  # how they are drawn
 RENAMED = (  # what of a key's path is called otherwise here
     (r"mapping\.w_avg", "average_w"),
     (r"mapping\.fc(\d+)\.", r"mapping.layers.\1."),
@@ -43,6 +47,8 @@ def network_from_reference(about: Mapping[str, Any], state: Mapping[str, Tensor]
     kind = about["network"]
     if kind == "resample":
         return nn.Module()
+    if kind == "augment":
+        return ADA(1.0, target=None)
     if kind not in ("generator", "discriminator"):
         raise ValueError(f"no network of StyleGAN2: {kind!r}")
     config = StyleGAN2Config(
@@ -70,6 +76,7 @@ def replay(
         "generator": _replay_generator,
         "discriminator": _replay_discriminator,
         "resample": _replay_resample,
+        "augment": _replay_augment,
     }
     return replays[about["network"]](network, inputs)
 
@@ -143,3 +150,33 @@ def _replay_resample(network: nn.Module, inputs: Mapping[str, Tensor]) -> dict[s
         "conv3_down2": downsampling_conv(images, inputs["weight3"], taps),
         "conv1_down2": torch.nn.functional.conv2d(downsample2d(images, taps), inputs["weight1"]),
     }
+
+
+def _replay_augment(network: ADA, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Each operation, each group and all of them, at p = 1, every draw replaced by a quantile."""
+    # The public code turns by nothing after stretching when draws are replaced.
+    operations = [each for each in (*GEOMETRY, *COLORING) if each.name != "rotate_after"]
+    names = {each.name: [each.name] for each in operations}
+    for group in ("blit", "geom", "color"):
+        names[group] = [each.name for each in operations if each.group == group]
+    names["bgc"] = [each.name for each in operations]
+    return {
+        f"{name}@{quantile:g}": network.augment(
+            inputs["images"], _draws(happening, quantile, len(inputs["images"]))
+        )
+        for name, happening in names.items()
+        for quantile in QUANTILES
+    }
+
+
+def _draws(happening: list[str], quantile: float, count: int) -> Tensor:
+    """Draws by which these operations happen and no others. The public code takes for the quantile
+    of a normal number erfinv(2 q - 1), without a root of 2.
+    """
+    draws = torch.ones(count, ADA.num_draws, dtype=torch.float64)
+    shrunk = (1 + math.erf(torch.tensor(2 * quantile - 1).double().erfinv().item() / 2**0.5)) / 2
+    for name in happening:
+        columns = COLUMNS[name]
+        draws[:, columns] = shrunk if name in NORMAL else quantile
+        draws[:, columns.start] = 0.0  # whether it happens
+    return draws

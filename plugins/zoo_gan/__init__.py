@@ -1,0 +1,57 @@
+"""The first GAN (Goodfellow et al. 2014) for the zoo."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zoo_core.hookspecs import hookimpl
+from zoo_core.spec import ModelSpec
+from zoo_gan.config import PRESETS, RUN, GANConfig
+
+if TYPE_CHECKING:
+    from zoo_core.interfaces import Discriminator, Generator, Networks, Phase
+
+ZOO_API = 1
+
+
+@hookimpl
+def zoo_models() -> list[ModelSpec]:
+    """GAN."""
+    return [GAN]
+
+
+def build_generator(config: GANConfig) -> Generator:
+    """Random weights."""
+    from zoo_gan.networks import GANGenerator
+
+    return GANGenerator(config)
+
+
+def build_discriminator(config: GANConfig) -> Discriminator:
+    """Random weights."""
+    from zoo_gan.networks import GANDiscriminator
+
+    return GANDiscriminator(config)
+
+
+def build_phases(networks: Networks, config: GANConfig) -> list[Phase]:
+    """Discriminator, penalty, generator."""
+    from zoo_gan.training import build_phases
+
+    return build_phases(networks, config)
+
+
+GAN = ModelSpec(
+    name="gan",
+    summary="two multilayer perceptrons, one with maxout units: where it began; classes if wanted",
+    task="unconditional",
+    paper="Goodfellow et al. 2014, arXiv:1406.2661",
+    licence="Apache-2.0",
+    config=GANConfig,
+    presets=PRESETS,
+    run=RUN,
+    build_generator=build_generator,
+    build_discriminator=build_discriminator,
+    build_phases=build_phases,
+    parameters={"generator": 1_890_304, "discriminator": 2_049_408},
+)

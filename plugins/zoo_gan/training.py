@@ -1,0 +1,77 @@
+"""How the first GAN is trained: one discriminator step, a lazy penalty, one generator step, on the
+same fake pictures.
+
+This is algorithm 1 of the paper with k = 1, but for two departures: the generator's step reuses the
+latents of the discriminator's, and Adam moves both instead of gradient descent with momentum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.optim import Adam
+
+from zoo_core.interfaces import Batch, Networks, Phase, Progress
+from zoo_core.losses import LOSSES
+from zoo_core.regularizers import squared_gradient
+from zoo_gan.config import GANConfig
+
+
+class GANTraining:
+    """The losses. Fake pictures, of the real ones' labels, are made once a step: judged detached by
+    the discriminator's losses, and once more, after it has moved, for the generator's.
+    """
+
+    def __init__(self, networks: Networks, config: GANConfig):
+        assert networks.discriminator is not None
+        self.generator, self.discriminator = networks.generator, networks.discriminator
+        self.loss = LOSSES[config.loss]
+        self.penalty = config.penalty * config.penalty_every / 2
+        self._fake: Tensor | None = None
+
+    def discriminator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        """The adversarial loss of real and fake pictures."""
+        self._fake = self.generator.generate(progress.noise, labels=batch.labels)
+        real = self.discriminator(batch.images, labels=batch.labels)
+        fake = self.discriminator(self._fake.detach(), labels=batch.labels)
+        return self.loss.discriminator_terms(real, fake)
+
+    def penalty_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        """gamma / 2 times R1 + R2, times the interval at which it is applied."""
+        assert self._fake is not None
+        judge = partial(self.discriminator, labels=batch.labels)
+        r1, r2 = squared_gradient(judge, batch.images), squared_gradient(judge, self._fake)
+        return {"loss": self.penalty * (r1 + r2), "r1": r1, "r2": r2}
+
+    def generator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        """The adversarial loss of the same fake pictures under the discriminator as it is now."""
+        assert self._fake is not None
+        fake, self._fake = self.discriminator(self._fake, labels=batch.labels), None
+        real = fake
+        if self.loss.paired:
+            with torch.no_grad():
+                real = self.discriminator(batch.images, labels=batch.labels)
+        return {"loss": self.loss.generator(real, fake)}
+
+
+def build_phases(networks: Networks, config: GANConfig) -> list[Phase]:
+    """Discriminator, its penalty every few steps, generator."""
+
+    def adam(module: torch.nn.Module) -> Adam:
+        betas = (config.beta1, config.beta2)
+        return Adam(module.parameters(), lr=config.learning_rate, betas=betas, fused=True)
+
+    training = GANTraining(networks, config)
+    generator, discriminator = training.generator, training.discriminator
+    judge = adam(discriminator)
+    phases = [Phase("discriminator", discriminator, judge, training.discriminator_loss)]
+    if config.penalty:
+        phases.append(
+            Phase(
+                "penalty", discriminator, judge, training.penalty_loss, every=config.penalty_every
+            )
+        )
+    return [*phases, Phase("generator", generator, adam(generator), training.generator_loss)]

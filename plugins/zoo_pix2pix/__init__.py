@@ -1,0 +1,57 @@
+"""pix2pix (Isola et al. 2017) for the zoo."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zoo_core.hookspecs import hookimpl
+from zoo_core.spec import ModelSpec
+from zoo_pix2pix.config import PRESETS, RUN, Pix2PixConfig
+
+if TYPE_CHECKING:
+    from zoo_core.interfaces import Discriminator, Generator, Networks, Phase
+
+ZOO_API = 1
+
+
+@hookimpl
+def zoo_models() -> list[ModelSpec]:
+    """pix2pix."""
+    return [PIX2PIX]
+
+
+def build_generator(config: Pix2PixConfig) -> Generator:
+    """Random weights."""
+    from zoo_pix2pix.networks import Pix2PixGenerator
+
+    return Pix2PixGenerator(config)
+
+
+def build_discriminator(config: Pix2PixConfig) -> Discriminator:
+    """Random weights."""
+    from zoo_pix2pix.networks import PatchGAN
+
+    return PatchGAN(config)
+
+
+def build_phases(networks: Networks, config: Pix2PixConfig) -> list[Phase]:
+    """Discriminator, generator."""
+    from zoo_pix2pix.training import build_phases
+
+    return build_phases(networks, config)
+
+
+PIX2PIX = ModelSpec(
+    name="pix2pix",
+    summary="pictures to pictures, learnt from pairs: a U-Net, and a critic of its patches",
+    task="image-to-image",
+    paper="Isola, Zhu, Zhou and Efros 2017, arXiv:1611.07004",
+    licence="Apache-2.0",
+    config=Pix2PixConfig,
+    presets=PRESETS,
+    run=RUN,
+    build_generator=build_generator,
+    build_discriminator=build_discriminator,
+    build_phases=build_phases,
+    parameters={"generator": 10_461_507, "discriminator": 696_225},
+)

@@ -1,0 +1,126 @@
+"""The public PyTorch implementation's weights in our networks: what the golden tests compare."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo_core.noise import SeededNoise
+from zoo_pix2pix.config import Pix2PixConfig
+from zoo_pix2pix.networks import PatchGAN, Pix2PixGenerator
+
+
+def network_from_reference(about: dict[str, Any], state: dict[str, Tensor]) -> nn.Module:
+    """Our network of the sizes that the shapes in `state` say, filled with it, in evaluation mode.
+
+    Raises ValueError when a key is left over on either side.
+    """
+    network, names = {"unet": _unet, "resnet": _resnet}.get(about["network"], _patchgan)(state)
+    if "net.5.weight" in state:  # a PixelGAN of theirs may end without a bias
+        state = {"net.5.bias": torch.zeros(1), **state}
+    ours = {}
+    for key, tensor in state.items():
+        module, _, name = key.rpartition(".")
+        if module not in names:
+            raise ValueError(f"{key} has no place in our {about['network']}")
+        ours[f"{names[module]}.{name}"] = tensor
+    problem = network.load_state_dict(ours, strict=False)
+    if problem.missing_keys or problem.unexpected_keys:
+        raise ValueError(
+            f"nothing for our {problem.missing_keys}, no place for {problem.unexpected_keys}"
+        )
+    return network.eval()
+
+
+def replay(
+    about: dict[str, Any], network: nn.Module, inputs: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Pictures of `source`, or logits of `pair`, in evaluation and in training mode."""
+    outputs = {}
+    for mode, moved in (("eval", network.eval()), ("train", copy.deepcopy(network).train())):
+        with torch.no_grad():
+            if isinstance(network, Pix2PixGenerator):
+                source = inputs["source"]
+                noise = SeededNoise(range(len(source)))
+                outputs[f"images_{mode}"] = moved.generate(noise, source=source)
+            else:
+                source, images = inputs["pair"].chunk(2, dim=1)
+                outputs[f"logits_{mode}"] = moved(images, source=source)
+    return outputs
+
+
+Names = dict[str, str]  # a module of theirs: the same of ours
+
+
+def _unet(state: dict[str, Tensor]) -> tuple[nn.Module, Names]:
+    """A block of theirs holds the next one inside."""
+    depth = max(key.split(".").count("model") for key in state) - 1
+    blocks = ["model.model", "model.model.1.model"]
+    while len(blocks) < depth:
+        blocks.append(f"{blocks[-1]}.3.model")
+    names = {}
+    for level, block in enumerate(blocks):
+        places = {"1": "downs.{}.1", "2": "downs.{}.2", "5": "ups.{}.1", "6": "ups.{}.2"}
+        if level == 0:
+            places = {"0": "downs.{}.1", "3": "ups.{}.1"}
+        elif level == depth - 1:
+            places = {"1": "downs.{}.1", "3": "ups.{}.1", "4": "ups.{}.2"}
+        for theirs, ours in places.items():
+            names[f"{block}.{theirs}"] = f"translator.{ours.format(level)}"
+    first, last = state["model.model.0.weight"], state["model.model.3.weight"]
+    config = Pix2PixConfig(
+        resolution=1 << depth,
+        source_channels=first.shape[1],
+        channels=last.shape[1],
+        generator_width=first.shape[0],
+        norm=_norm(state),
+        dropout=False,  # it has no tensors
+    )
+    return Pix2PixGenerator(config), names
+
+
+def _resnet(state: dict[str, Tensor]) -> tuple[nn.Module, Names]:
+    """One list of layers, of which the blocks begin at the tenth."""
+    num_blocks = len({key.split(".")[1] for key in state if "conv_block" in key})
+    after = 10 + num_blocks
+    second = 5 if "model.10.conv_block.5.weight" in state else 6  # dropout moves it
+    names = {f"model.{i}": f"translator.encoder.{i}" for i in range(10)}
+    names |= {f"model.{after + i}": f"translator.decoder.{i}" for i in range(9)}
+    for block in range(num_blocks):
+        theirs, ours = f"model.{10 + block}.conv_block", f"translator.blocks.{block}"
+        names |= {f"{theirs}.{i}": f"{ours}.first.{i}" for i in (1, 2)}
+        names |= {f"{theirs}.{second + i}": f"{ours}.second.{1 + i}" for i in (0, 1)}
+    config = Pix2PixConfig(
+        generator=f"resnet{num_blocks}",
+        source_channels=state["model.1.weight"].shape[1],
+        channels=state[f"model.{after + 7}.weight"].shape[0],
+        generator_width=state["model.1.weight"].shape[0],
+        norm=_norm(state),
+        dropout=False,  # it has no tensors
+    )
+    return Pix2PixGenerator(config), names
+
+
+def _patchgan(state: dict[str, Tensor]) -> tuple[nn.Module, Names]:
+    """The same list of layers as ours, called `model`, or `net` where patches are single pixels."""
+    theirs = "net" if "net.0.weight" in state else "model"
+    first = state[f"{theirs}.0.weight"]
+    num_convolutions = sum(tensor.ndim == 4 for tensor in state.values())
+    config = Pix2PixConfig(
+        resolution=1 << (num_convolutions + 2),
+        source_channels=first.shape[1] // 2,  # only their sum matters
+        channels=first.shape[1] - first.shape[1] // 2,
+        discriminator_width=first.shape[0],
+        discriminator_layers=0 if theirs == "net" else num_convolutions - 2,
+        norm=_norm(state),
+    )
+    network = PatchGAN(config)
+    return network, {f"{theirs}.{i}": f"main.{i}" for i in range(len(network.main))}
+
+
+def _norm(state: dict[str, Tensor]) -> str:
+    """Instance normalization has no tensors."""
+    return "batch" if any(key.endswith("running_mean") for key in state) else "instance"

@@ -1,0 +1,73 @@
+"""How pix2pix is trained: one discriminator step, one generator step, on the same fake pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import l1_loss
+from torch.optim import Adam
+
+from zoo_core.interfaces import Batch, Networks, Phase, Progress
+from zoo_core.losses import LOSSES
+from zoo_core.schedules import flat_then_linear
+from zoo_pix2pix.config import Pix2PixConfig
+
+
+class Pix2PixTraining:
+    """The losses (eq. 4). Fake pictures are made once a step: judged detached by the
+    discriminator's loss, and once more, after it has moved, for the generator's.
+
+    Real and fake pictures are judged apart, since batch normalization would mix them.
+    """
+
+    def __init__(self, networks: Networks, config: Pix2PixConfig):
+        assert networks.discriminator is not None
+        self.generator, self.discriminator = networks.generator, networks.discriminator
+        self.loss = LOSSES[config.loss]
+        self.l1 = config.l1
+        self._fake: Tensor | None = None
+
+    def discriminator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        """Half of the adversarial loss: it slows the discriminator down (section 3.3)."""
+        self._fake = self.generator.generate(progress.noise, source=batch.source)
+        real = self.discriminator(batch.images, source=batch.source)
+        fake = self.discriminator(self._fake.detach(), source=batch.source)
+        terms = self.loss.discriminator_terms(real, fake)
+        return {**terms, "loss": terms["loss"] / 2}
+
+    def generator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        """The adversarial loss of the same fake pictures under the discriminator as it is now, and
+        their distance to the real ones.
+        """
+        assert self._fake is not None
+        pictures, self._fake = self._fake, None
+        fake = self.discriminator(pictures, source=batch.source)
+        real = fake
+        if self.loss.paired:
+            with torch.no_grad():
+                real = self.discriminator(batch.images, source=batch.source)
+        adversarial, l1 = self.loss.generator(real, fake), l1_loss(pictures, batch.images)
+        return {"loss": adversarial + self.l1 * l1, "adversarial": adversarial, "l1": l1}
+
+
+def build_phases(networks: Networks, config: Pix2PixConfig) -> list[Phase]:
+    """Discriminator, generator, both at the same learning rate, which may fall to 0 in the end."""
+
+    def adam(module: nn.Module) -> Adam:
+        betas = (config.beta1, config.beta2)
+        return Adam(module.parameters(), lr=config.learning_rate, betas=betas, fused=True)
+
+    def schedule(images: int) -> dict[str, float]:
+        factor = flat_then_linear(images, config.flat_images, config.decay_images)
+        return {"lr": config.learning_rate * factor}
+
+    training = Pix2PixTraining(networks, config)
+    return [
+        Phase(name, module, adam(module), loss, schedule=schedule if config.decay_images else None)
+        for name, module, loss in (
+            ("discriminator", training.discriminator, training.discriminator_loss),
+            ("generator", training.generator, training.generator_loss),
+        )
+    ]

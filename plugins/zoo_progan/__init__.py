@@ -1,0 +1,57 @@
+"""ProGAN (Karras et al. 2018) for the zoo."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zoo_core.hookspecs import hookimpl
+from zoo_core.spec import ModelSpec
+from zoo_progan.config import PRESETS, RUN, ProGANConfig
+
+if TYPE_CHECKING:
+    from zoo_core.interfaces import Discriminator, Generator, Networks, Phase
+
+ZOO_API = 1
+
+
+@hookimpl
+def zoo_models() -> list[ModelSpec]:
+    """ProGAN."""
+    return [PROGAN]
+
+
+def build_generator(config: ProGANConfig) -> Generator:
+    """Random weights."""
+    from zoo_progan.networks import ProGANGenerator
+
+    return ProGANGenerator(config)
+
+
+def build_discriminator(config: ProGANConfig) -> Discriminator:
+    """Random weights."""
+    from zoo_progan.networks import ProGANDiscriminator
+
+    return ProGANDiscriminator(config)
+
+
+def build_phases(networks: Networks, config: ProGANConfig) -> list[Phase]:
+    """Discriminator, penalty, generator."""
+    from zoo_progan.training import build_phases
+
+    return build_phases(networks, config)
+
+
+PROGAN = ModelSpec(
+    name="progan",
+    summary="starts at 4 x 4 pixels and doubles its resolution while it trains",
+    task="unconditional",
+    paper="Karras, Aila, Laine and Lehtinen 2018, arXiv:1710.10196",
+    licence="Apache-2.0",
+    config=ProGANConfig,
+    presets=PRESETS,
+    run=RUN,
+    build_generator=build_generator,
+    build_discriminator=build_discriminator,
+    build_phases=build_phases,
+    parameters={"generator": 212_540, "discriminator": 212_433},
+)

@@ -1,0 +1,97 @@
+"""How ProGAN is trained: at the resolution that the images seen have led to, one discriminator
+step, a penalty, one generator step, on the same fake pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate
+from torch.optim import Adam
+
+from zoo_core.interfaces import Batch, Networks, Phase, Progress
+from zoo_core.losses import LOSSES
+from zoo_core.regularizers import gradient_penalty, squared_gradient
+from zoo_progan.config import ProGANConfig
+from zoo_progan.networks import reached, reduce
+
+
+class ProGANTraining:
+    """The losses. Real pictures are reduced and fake ones made once a step: judged, the fake ones
+    detached, by the discriminator's losses, and the fake ones once more, after the discriminator
+    has moved, for the generator's.
+    """
+
+    def __init__(self, networks: Networks, config: ProGANConfig):
+        assert networks.discriminator is not None
+        self.generator, self.discriminator = networks.generator, networks.discriminator
+        self.config = config
+        self.loss = LOSSES[config.loss]
+        self._real: Tensor | None = None
+        self._fake: Tensor | None = None
+
+    def discriminator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        """The adversarial loss of real and fake pictures, and what keeps the logits near 0
+        (appendix A.1); a penalty for every step is added to it.
+        """
+        for network in (self.generator, self.discriminator):
+            network.images_seen.fill_(progress.images)
+        stage, alpha = reached(self.config, self.discriminator.images_seen)
+        self._real = fade(reduce(batch.images, stage), alpha)
+        self._fake = self.generator(self.generator.latents(progress.noise))
+        real, fake = self.discriminator(self._real), self.discriminator(self._fake.detach())
+        terms = self.loss.discriminator_terms(real, fake)
+        terms["loss"] = terms["loss"] + self.config.drift * real.square().mean()
+        if self.config.penalty and self.config.penalty_every == 1:
+            penalty = self.penalty_loss(batch, progress)
+            terms |= {"loss": terms["loss"] + penalty["loss"], "penalty": penalty["penalty"]}
+        return terms
+
+    def penalty_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        """lambda times the gradient penalty, or gamma / 2 times R1, times the interval at which it
+        is applied.
+        """
+        assert self._real is not None and self._fake is not None
+        weight = self.config.penalty * self.config.penalty_every
+        if self.config.loss == "wasserstein":
+            mix = progress.noise.uniform("mix")
+            penalty = gradient_penalty(self.discriminator, self._real, self._fake, mix)
+        else:
+            penalty, weight = squared_gradient(self.discriminator, self._real), weight / 2
+        return {"loss": weight * penalty, "penalty": penalty}
+
+    def generator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        """The adversarial loss of the same fake pictures under the discriminator as it is now."""
+        assert self._fake is not None
+        fake = self.discriminator(self._fake)
+        self._real = self._fake = None
+        return {"loss": self.loss.generator(fake, fake)}  # neither loss asks for real logits
+
+
+def fade(images: Tensor, alpha: float) -> Tensor:
+    """Real pictures [N, C, R, R] on the way from R / 2, as far as the networks are (figure 2)."""
+    if alpha == 1:
+        return images
+    return torch.lerp(interpolate(avg_pool2d(images, 2), scale_factor=2), images, alpha)
+
+
+def build_phases(networks: Networks, config: ProGANConfig) -> list[Phase]:
+    """Discriminator, its penalty every few steps, generator."""
+
+    def adam(module: torch.nn.Module) -> Adam:
+        betas = (config.beta1, config.beta2)
+        return Adam(module.parameters(), lr=config.learning_rate, betas=betas, fused=True)
+
+    training = ProGANTraining(networks, config)
+    generator, discriminator = training.generator, training.discriminator
+    judge = adam(discriminator)
+    phases = [Phase("discriminator", discriminator, judge, training.discriminator_loss)]
+    if config.penalty and config.penalty_every > 1:
+        phases.append(
+            Phase(
+                "penalty", discriminator, judge, training.penalty_loss, every=config.penalty_every
+            )
+        )
+    return [*phases, Phase("generator", generator, adam(generator), training.generator_loss)]
