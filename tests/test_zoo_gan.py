@@ -132,6 +132,20 @@ def test_a_model_without_classes_takes_no_notice_of_labels():
     assert torch.equal(logits, discriminator(images))
 
 
+def test_generated_pictures_are_of_the_classes_of_the_real_ones(monkeypatch):
+    told: list[torch.Tensor] = []
+    plain = zoo_gan.networks.with_labels
+
+    def spy(features, labels, num_classes):
+        told.append(labels)
+        return plain(features, labels, num_classes)
+
+    monkeypatch.setattr(zoo_gan.networks, "with_labels", spy)
+    losses(preset("tiny", num_classes=3))
+    assert len(told) == 1 + 2 + 2 + 2  # drawn once; judged by two losses, once more for the third
+    assert all(labels.tolist() == [0, 1, 2, 0] for labels in told)
+
+
 def test_a_conditional_model_keeps_the_contract(tmp_path):
     spec = zoo_gan.GAN
     layers = (("defaults", spec.run), ("tiny", PRESETS["tiny"]), ("--set", {"num_classes": 3}))

@@ -29,7 +29,7 @@ def growth(images: int, num_stages: int, fade: int, stable: int) -> tuple[int, f
     """
     if images < stable or num_stages == 1:
         return 0, 1.0
-    stage, into = divmod(images - stable, fade + stable)
+    stage, into = divmod(images - stable, max(1, fade + stable))
     if stage + 1 >= num_stages:
         return num_stages - 1, 1.0
     return stage + 1, min(1.0, into / fade) if fade else 1.0

@@ -1,0 +1,57 @@
+"""StyleGAN (Karras et al. 2019) for the zoo."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zoo_core.hookspecs import hookimpl
+from zoo_core.spec import ModelSpec
+from zoo_stylegan.config import PRESETS, RUN, StyleGANConfig
+
+if TYPE_CHECKING:
+    from zoo_core.interfaces import Discriminator, Generator, Networks, Phase
+
+ZOO_API = 1
+
+
+@hookimpl
+def zoo_models() -> list[ModelSpec]:
+    """StyleGAN."""
+    return [STYLEGAN]
+
+
+def build_generator(config: StyleGANConfig) -> Generator:
+    """Random weights."""
+    from zoo_stylegan.networks import StyleGANGenerator
+
+    return StyleGANGenerator(config)
+
+
+def build_discriminator(config: StyleGANConfig) -> Discriminator:
+    """Random weights."""
+    from zoo_stylegan.networks import StyleGANDiscriminator
+
+    return StyleGANDiscriminator(config)
+
+
+def build_phases(networks: Networks, config: StyleGANConfig) -> list[Phase]:
+    """Discriminator, penalty, generator."""
+    from zoo_stylegan.training import build_phases
+
+    return build_phases(networks, config)
+
+
+STYLEGAN = ModelSpec(
+    name="stylegan",
+    summary="styles that steer every layer, noise for the details, grown from 8 x 8 pixels",
+    task="unconditional",
+    paper="Karras, Laine and Aila 2019, arXiv:1812.04948",
+    licence="Apache-2.0",
+    config=StyleGANConfig,
+    presets=PRESETS,
+    run=RUN,
+    build_generator=build_generator,
+    build_discriminator=build_discriminator,
+    build_phases=build_phases,
+    parameters={"generator": 304_089, "discriminator": 212_177},
+)

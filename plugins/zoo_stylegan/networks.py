@@ -1,0 +1,308 @@
+"""StyleGAN: Karras, Laine and Aila, "A style-based generator architecture for generative
+adversarial networks", 2019, arXiv:1812.04948.
+
+Section 2 and figure 1b in code: a mapping network turns latents z into w; a learned constant of
+4 x 4 pixels grows through two layers a resolution, each of which adds noise and then gives every
+feature map the mean and the deviation that its style, an affine function of w, says (AdaIN,
+equation 1). Section 3.1: style mixing. Appendix B: truncation. Appendix C: weights start from
+N(0, 1) and have an equalized learning rate, in the mapping network a hundredth of it; biases and
+noise scales start at 0, the constant and the biases of the deviations at 1; leaky ReLU, slope 0.2.
+
+The discriminator and the growth are those of Karras et al. 2018 (ProGAN, arXiv:1710.10196): every
+next resolution is faded in (section 2, figure 2), and the minibatch standard deviation has groups
+of 4 (section 3). New here: the growth begins with 8 x 8 pixels, and a binomial filter [1, 2, 1]
+follows each upsampling and precedes each downsampling.
+
+Both networks keep the number of images seen in a buffer; how far they are grown is a pure function
+of it. Where it has no value, on the meta device, they are fully grown.
+
+Departures:
+- A picture that is mixed of two styles has a layer of its own at which they change.
+- Noise inputs are fixed in evaluation mode, so that a picture is a function of its seed.
+- Every resampling is one operation with its convolution, as in the paper from 128 pixels on: a
+  3 x 3 kernel on doubled pixels is a transposed convolution with four times the mean of its four
+  shifts, one before averaging 2 x 2 pixels a strided convolution with that mean. Both are exact.
+- Layers from and to RGB below the first resolution, which would never learn, are left out. The
+  published totals at 1024 pixels, 26,219,627 and 23,087,249, include those at 4 x 4, which have
+  1,539 and 2,048 parameters.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import (
+    avg_pool2d,
+    batch_norm,
+    conv2d,
+    conv_transpose2d,
+    interpolate,
+    leaky_relu,
+)
+
+from zoo_core.interfaces import Discriminator, StyleGenerator
+from zoo_core.layers import EqualizedConv2d, EqualizedLinear, minibatch_stddev, pixel_norm
+from zoo_core.noise import SeededNoise
+from zoo_core.resample import filter2d, fir
+from zoo_core.schedules import growth
+from zoo_stylegan.config import StyleGANConfig
+
+SLOPE = 0.2  # of leaky ReLU
+GAIN = 2**0.5  # keeps the variance through it, He et al. 2015
+TAPS = (1.0, 2.0, 1.0)
+AVERAGE_DECAY = 0.995  # of the average w, a step
+STDDEV_GROUP = 4
+
+
+class MappingNetwork(nn.Module):
+    """Latents z [N, latent_size] to w [N, style_size]: f of figure 1b."""
+
+    def __init__(self, config: StyleGANConfig):
+        super().__init__()
+        sizes = [config.latent_size] + [config.style_size] * config.num_mapping_layers
+        self.layers = nn.ModuleList(
+            EqualizedLinear(before, size, gain=GAIN, lr_multiplier=0.01)
+            for before, size in pairwise(sizes)
+        )
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """w, float32."""
+        features = pixel_norm(latents)
+        for layer in self.layers:
+            features = leaky_relu(layer(features), SLOPE, inplace=True)
+        return features.float()
+
+
+class UpsamplingConv2d(nn.Module):
+    """[N, in, H, W] to [N, out, 2 H, 2 W]: pixels doubled, a 3 x 3 convolution, a blur."""
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__()
+        self.convolution = EqualizedConv2d(in_channels, out_channels, 3, gain=GAIN, bias=None)
+        self.register_buffer("taps", fir(TAPS), persistent=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Without bias and activation."""
+        kernel = 4 * mean_of_shifts(self.convolution).transpose(0, 1).flip(2, 3)
+        return filter2d(conv_transpose2d(features, kernel, stride=2, padding=1), self.taps)
+
+
+class StyledLayer(nn.Module):
+    """What follows the constant and every convolution of figure 1b, noise to AdaIN."""
+
+    def __init__(self, channels: int, resolution: int, style_size: int):
+        super().__init__()
+        self.register_buffer("noise_const", torch.randn(1, 1, resolution, resolution))
+        self.noise_scale = nn.Parameter(torch.zeros(channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(channels, 1, 1))
+        self.style = EqualizedLinear(style_size, 2 * channels)
+        nn.init.ones_(self.style.bias[:channels])
+
+    def forward(self, features: Tensor, w: Tensor) -> Tensor:
+        """Features of the same shape; the noise is new every time while training."""
+        noise = self.noise_const
+        if self.training:
+            noise = torch.randn_like(features[:, :1])
+        dtype = features.dtype
+        features = torch.addcmul(features, noise.to(dtype), self.noise_scale.to(dtype))
+        features = leaky_relu(features.add_(self.bias.to(dtype)), SLOPE, inplace=True)
+        return adain(features, self.style(w).float())
+
+
+class SynthesisBlock(nn.Module):
+    """The two layers of one resolution; `enter` brings features of the one below to it."""
+
+    def __init__(self, enter: nn.Module, channels: int, resolution: int, style_size: int):
+        super().__init__()
+        self.enter = enter
+        self.first = StyledLayer(channels, resolution, style_size)
+        self.convolution = EqualizedConv2d(channels, channels, 3, gain=GAIN, bias=None)
+        self.second = StyledLayer(channels, resolution, style_size)
+
+    def forward(self, features: Tensor, styles: Tensor) -> Tensor:
+        """Features [N, channels, resolution, resolution]; `styles` is [N, 2, style_size]."""
+        features = self.first(self.enter(features), styles[:, 0])
+        return self.second(self.convolution(features), styles[:, 1])
+
+
+class StyleGANGenerator(StyleGenerator):
+    """Latents to pictures [N, C, R, R] around -1..1, by way of w."""
+
+    def __init__(self, config: StyleGANConfig):
+        super().__init__()
+        self.image_shape = (config.channels, config.resolution, config.resolution)
+        self.style_size = config.style_size
+        self.config = config
+        sizes = config.widths()
+        self.num_styles = 2 * len(sizes)
+        self.mapping = MappingNetwork(config)
+        self.register_buffer("average_w", torch.zeros(config.style_size))
+        self.register_buffer("images_seen", torch.zeros((), dtype=torch.int64))
+        self.constant = nn.Parameter(torch.ones(1, sizes[4], 4, 4))
+        self.blocks = nn.ModuleList(
+            SynthesisBlock(
+                nn.Identity() if size == 4 else UpsamplingConv2d(sizes[size // 2], width),
+                width,
+                size,
+                config.style_size,
+            )
+            for size, width in sizes.items()
+        )
+        self.to_rgb = nn.ModuleList(
+            EqualizedConv2d(width, config.channels, 1)
+            for size, width in sizes.items()
+            if size >= config.first_resolution
+        )
+
+    def styles(
+        self, noise: SeededNoise, *, labels: Tensor | None = None, truncation: float = 1.0
+    ) -> Tensor:
+        """A w for every layer: float32 [N, num_styles, style_size].
+
+        While training, some pictures are mixed of two, and the average w follows. The first
+        `truncation_layers` layers are moved towards it: w' = average + truncation (w - average).
+        """
+        w = self.mapping(self.latents(noise, "latents"))
+        styles = w[:, None].expand(-1, self.num_styles, -1)
+        if self.training:
+            self.average_w.lerp_(w.detach().mean(0), 1 - AVERAGE_DECAY)
+            styles = self.mixed(styles, noise)
+        shares = torch.ones(self.num_styles, 1, device=w.device)
+        shares[: self.config.truncation_layers] = truncation
+        return torch.lerp(self.average_w, styles, shares)
+
+    def latents(self, noise: SeededNoise, purpose: str) -> Tensor:
+        """z [N, latent_size], a row of `noise` each, on the generator's device."""
+        return noise.normal(purpose, (self.config.latent_size,)).to(self.average_w.device)
+
+    def mixed(self, styles: Tensor, noise: SeededNoise) -> Tensor:
+        """Styles of a second latent from a random layer on, for a share of the pictures."""
+        stage, _ = reached(self.config, self.images_seen)
+        num_layers = 2 * (first_block(self.config) + stage + 1)
+        crossover = noise.integers("mixing.layer", num_layers - 1) + 1
+        crossover[noise.uniform("mixing") >= self.config.mixing_prob] = self.num_styles
+        is_second = torch.arange(self.num_styles) >= crossover[:, None]  # [N, num_styles]
+        second = self.mapping(self.latents(noise, "latents.mixed"))
+        return torch.where(is_second[:, :, None].to(styles.device), second[:, None], styles)
+
+    def synthesize(self, styles: Tensor) -> Tensor:
+        """Images [N, C, R, R] of styles [N, num_styles, style_size].
+
+        Until they are grown, pixels are repeated. Noise inputs are random while training, and the
+        same for all pictures in evaluation mode.
+        """
+        return interpolate(self.synthesize_grown(styles), size=self.image_shape[1:])
+
+    def synthesize_grown(self, styles: Tensor) -> Tensor:
+        """Images float32 [N, C, r, r] at the resolution r that has been grown to."""
+        stage, alpha = reached(self.config, self.images_seen)
+        features = below = self.constant.expand(len(styles), -1, -1, -1)
+        for number, block in enumerate(self.blocks[: first_block(self.config) + stage + 1]):
+            below, features = features, block(features, styles[:, 2 * number : 2 * number + 2])
+        images = self.to_rgb[stage](features).float()
+        if alpha < 1:
+            smaller = self.to_rgb[stage - 1](below).float()
+            images = torch.lerp(interpolate(smaller, scale_factor=2.0), images, alpha)
+        return images
+
+
+class DiscriminatorBlock(nn.Module):
+    """[N, in, H, W] to [N, out, H / 2, W / 2]: convolution, blur, convolution, averaged pixels."""
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__()
+        self.convolution = EqualizedConv2d(in_channels, in_channels, 3, gain=GAIN)
+        self.down = EqualizedConv2d(in_channels, out_channels, 3, gain=GAIN)
+        self.register_buffer("taps", fir(TAPS), persistent=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Half the size."""
+        features = leaky_relu(self.convolution(features), SLOPE, inplace=True)
+        features, kernel = filter2d(features, self.taps), mean_of_shifts(self.down)
+        features = conv2d(features, kernel, self.down.bias, stride=2, padding=1)
+        return leaky_relu(features, SLOPE, inplace=True)
+
+
+class StyleGANDiscriminator(Discriminator):
+    """Pictures to logits [N]."""
+
+    def __init__(self, config: StyleGANConfig):
+        super().__init__()
+        self.config = config
+        sizes = config.widths()
+        self.register_buffer("images_seen", torch.zeros((), dtype=torch.int64))
+        self.from_rgb = nn.ModuleList(
+            EqualizedConv2d(config.channels, width, 1, gain=GAIN)
+            for size, width in sizes.items()
+            if size >= config.first_resolution
+        )
+        self.blocks = nn.ModuleList(
+            DiscriminatorBlock(width, sizes[size // 2]) for size, width in sizes.items() if size > 4
+        )
+        self.convolution = EqualizedConv2d(sizes[4] + 1, sizes[4], 3, gain=GAIN)
+        self.linear = EqualizedLinear(16 * sizes[4], sizes[4], gain=GAIN)
+        self.logit = EqualizedLinear(sizes[4], 1)
+
+    def forward(
+        self, images: Tensor, *, labels: Tensor | None = None, source: Tensor | None = None
+    ) -> Tensor:
+        """Logits [N] of pictures at the resolution that has been grown to; larger ones are averaged
+        down to it. Raises ValueError when groups of 4 do not divide N.
+        """
+        stage, alpha = reached(self.config, self.images_seen)
+        images = reduce(images, self.config.first_resolution << stage)
+        blocks = list(self.blocks[: first_block(self.config) + stage])
+        features = self.enter(images, stage)
+        if alpha < 1:
+            smaller = self.enter(avg_pool2d(images, 2), stage - 1)
+            features = torch.lerp(smaller, blocks.pop()(features), alpha)
+        for block in reversed(blocks):
+            features = block(features)
+        features = minibatch_stddev(features, STDDEV_GROUP)
+        features = leaky_relu(self.convolution(features), SLOPE, inplace=True).flatten(1)
+        features = leaky_relu(self.linear(features), SLOPE, inplace=True)
+        return self.logit(features).float().flatten()
+
+    def enter(self, images: Tensor, stage: int) -> Tensor:
+        """Features of pictures at the resolution of a stage."""
+        return leaky_relu(self.from_rgb[stage](images), SLOPE, inplace=True)
+
+
+def first_block(config: StyleGANConfig) -> int:
+    """The number of the block that makes the first resolution; number 0 makes 4 x 4."""
+    return config.first_resolution.bit_length() - 3
+
+
+def reached(config: StyleGANConfig, images_seen: Tensor) -> tuple[int, float]:
+    """Stage, 0 at the first resolution, and alpha, the weight of the stage's resolution."""
+    num_stages = (config.resolution // config.first_resolution).bit_length()
+    if images_seen.is_meta:
+        return num_stages - 1, 1.0
+    return growth(int(images_seen), num_stages, config.fade_images, config.stable_images)
+
+
+def reduce(images: Tensor, side: int) -> Tensor:
+    """Pictures [N, C, R, R] to [N, C, side, side], by averages."""
+    factor = images.shape[2] // side
+    return images if factor == 1 else avg_pool2d(images, factor)
+
+
+def mean_of_shifts(convolution: EqualizedConv2d) -> Tensor:
+    """[out, in, 4, 4]: the mean of a 3 x 3 kernel and of that kernel a pixel on, in each direction
+    and in both. To convolve and then to average 2 x 2 pixels is to convolve with it.
+    """
+    return avg_pool2d(convolution.weight * convolution.scale, 2, stride=1, padding=1)
+
+
+def adain(features: Tensor, style: Tensor) -> Tensor:
+    """Every feature map of [N, C, H, W] to the deviation and the mean that style [N, 2 C] says.
+
+    Equation 1, with statistics in float32. It is the batch normalization of one picture of N C
+    feature maps: one kernel, where its formula would pass over the memory many times.
+    """
+    scale, shift = style.chunk(2, 1)
+    maps = features.reshape(1, -1, *features.shape[2:])
+    maps = batch_norm(maps, None, None, scale.flatten(), shift.flatten(), training=True, eps=1e-8)
+    return maps.reshape(features.shape)

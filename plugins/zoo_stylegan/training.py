@@ -1,0 +1,94 @@
+"""How StyleGAN is trained: one discriminator step with R1, one generator step, on the same fake
+pictures, at the resolution that both networks have been grown to. The loss is the non-saturating
+one with R1, which the paper has for FFHQ (section 2 and appendix C).
+
+Departures: the discriminator's step and the generator's share their latents; R1 can be a step of
+its own, every few steps (Karras et al. 2020, section 3.1); the learning rate stays the same at
+every resolution, where the paper raises it, and so does the batch size, which the paper reduces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate
+from torch.optim import Adam
+
+from zoo_core.interfaces import Batch, Networks, Phase, Progress
+from zoo_core.losses import LOSSES
+from zoo_core.regularizers import squared_gradient
+from zoo_stylegan.config import StyleGANConfig
+from zoo_stylegan.networks import reached, reduce
+
+LOSS = LOSSES["non-saturating"]
+
+
+class StyleGANTraining:
+    """The losses. Fake pictures are made and real ones reduced once a step: judged by the
+    discriminator's losses, the fake ones again, after it has moved, for the generator's.
+    """
+
+    def __init__(self, networks: Networks, config: StyleGANConfig):
+        assert networks.discriminator is not None
+        self.generator, self.discriminator = networks.generator, networks.discriminator
+        self.config = config
+        self.lazy = config.penalty_every > 1
+        self.penalty = config.penalty * config.penalty_every / 2
+        self._real: Tensor | None = None
+        self._fake: Tensor | None = None
+
+    def discriminator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        """The adversarial loss of real and fake pictures, and R1 if it is due in every step."""
+        for network in (self.generator, self.discriminator):
+            network.images_seen.fill_(progress.images)
+        stage, alpha = reached(self.config, self.discriminator.images_seen)
+        self._real = fade(reduce(batch.images, self.config.first_resolution << stage), alpha)
+        self._fake = self.generator.synthesize_grown(self.generator.styles(progress.noise))
+        real, fake = self.discriminator(self._real), self.discriminator(self._fake.detach())
+        terms = LOSS.discriminator_terms(real, fake)
+        if not self.lazy:
+            penalty = self.penalty_loss(batch, progress)
+            terms |= {"loss": terms["loss"] + penalty["loss"], "r1": penalty["r1"]}
+        return terms
+
+    def penalty_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        """gamma / 2 times R1, times the interval at which it is applied."""
+        assert self._real is not None
+        r1 = squared_gradient(self.discriminator, self._real)
+        return {"loss": self.penalty * r1, "r1": r1}
+
+    def generator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        """The adversarial loss of the same fake pictures under the discriminator as it is now."""
+        assert self._fake is not None
+        fake = self.discriminator(self._fake)
+        self._real = self._fake = None
+        return {"loss": LOSS.generator(fake, fake)}
+
+
+def fade(images: Tensor, alpha: float) -> Tensor:
+    """Real pictures [N, C, R, R] on the way from R / 2, as far as the networks are."""
+    if alpha == 1:
+        return images
+    return torch.lerp(interpolate(avg_pool2d(images, 2), scale_factor=2.0), images, alpha)
+
+
+def build_phases(networks: Networks, config: StyleGANConfig) -> list[Phase]:
+    """Discriminator, its penalty if that is lazy, generator."""
+
+    def adam(module: torch.nn.Module) -> Adam:
+        betas = (config.beta1, config.beta2)
+        return Adam(module.parameters(), lr=config.learning_rate, betas=betas, fused=True)
+
+    training = StyleGANTraining(networks, config)
+    generator, discriminator = training.generator, training.discriminator
+    judge = adam(discriminator)
+    phases = [Phase("discriminator", discriminator, judge, training.discriminator_loss)]
+    if training.lazy:
+        phases.append(
+            Phase(
+                "penalty", discriminator, judge, training.penalty_loss, every=config.penalty_every
+            )
+        )
+    return [*phases, Phase("generator", generator, adam(generator), training.generator_loss)]
