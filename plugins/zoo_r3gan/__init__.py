@@ -1,0 +1,57 @@
+"""R3GAN (Huang et al. 2024) for the zoo."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zoo_core.hookspecs import hookimpl
+from zoo_core.spec import ModelSpec
+from zoo_r3gan.config import PRESETS, RUN, R3GANConfig
+
+if TYPE_CHECKING:
+    from zoo_core.interfaces import Discriminator, Generator, Networks, Phase
+
+ZOO_API = 1
+
+
+@hookimpl
+def zoo_models() -> list[ModelSpec]:
+    """R3GAN."""
+    return [R3GAN]
+
+
+def build_generator(config: R3GANConfig) -> Generator:
+    """Random weights."""
+    from zoo_r3gan.networks import R3GANGenerator
+
+    return R3GANGenerator(config)
+
+
+def build_discriminator(config: R3GANConfig) -> Discriminator:
+    """Random weights."""
+    from zoo_r3gan.networks import R3GANDiscriminator
+
+    return R3GANDiscriminator(config)
+
+
+def build_phases(networks: Networks, config: R3GANConfig) -> list[Phase]:
+    """Discriminator, generator."""
+    from zoo_r3gan.training import build_phases
+
+    return build_phases(networks, config)
+
+
+R3GAN = ModelSpec(
+    name="r3gan",
+    summary="a modern baseline: relativistic pairs with R1 and R2 on plain residual networks",
+    task="unconditional",
+    paper="Huang, Gokaslan, Kuleshov and Tompkin 2024, arXiv:2501.05441",
+    licence="Apache-2.0",
+    config=R3GANConfig,
+    presets=PRESETS,
+    run=RUN,
+    build_generator=build_generator,
+    build_discriminator=build_discriminator,
+    build_phases=build_phases,
+    parameters={"generator": 247_136, "discriminator": 239_072},
+)

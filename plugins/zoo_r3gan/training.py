@@ -1,0 +1,103 @@
+"""How R3GAN is trained (section 2 of the paper): a discriminator step whose loss holds R1 and R2,
+and a generator step, with learning rate, beta2 and gamma along half a cosine.
+
+Departures: one batch of real and of fake pictures serves both steps, where the paper draws a fresh
+one for each; the penalties may be applied lazily; and the half-life of the average, which the paper
+raises along the same cosine, grows with the images seen (`ema_rampup`) up to `ema_half_life`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Adam
+
+from zoo_core.interfaces import Batch, Networks, Phase, Progress
+from zoo_core.losses import LOSSES
+from zoo_core.schedules import cosine
+from zoo_r3gan.config import R3GANConfig
+
+LOSS = LOSSES["relativistic"]
+
+
+class R3GANTraining:
+    """The losses. Fake pictures are made once a step, with the labels of the real ones: judged
+    detached by the discriminator's loss, and once more, after it has moved, for the generator's.
+    """
+
+    def __init__(self, networks: Networks, config: R3GANConfig):
+        assert networks.discriminator is not None
+        self.generator, self.discriminator = networks.generator, networks.discriminator
+        self.config = config
+        self._fake: Tensor | None = None
+
+    def discriminator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        """The loss of pairs and, where they are due, the weighted R1 + R2.
+
+        As in the paper both come from one pass over the pictures and move the weights once.
+        """
+        self._fake = self.generator.generate(progress.noise, labels=batch.labels)
+        weight = self.penalty_weight(progress.images, progress.images // len(batch))
+        images = [x.detach().requires_grad_(weight > 0) for x in (batch.images, self._fake)]
+        logits = [self.discriminator(x, labels=batch.labels) for x in images]
+        terms = LOSS.discriminator_terms(*logits)
+        if weight:
+            r1, r2 = map(squared_gradient, logits, images)
+            terms |= {"loss": terms["loss"] + weight * (r1 + r2), "r1": r1, "r2": r2}
+        return terms
+
+    def generator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        """The loss of the same pairs under the discriminator as it is now."""
+        assert self._fake is not None
+        fake, self._fake = self.discriminator(self._fake, labels=batch.labels), None
+        with torch.no_grad():
+            real = self.discriminator(batch.images, labels=batch.labels)
+        return {"loss": LOSS.generator(real, fake)}
+
+    def penalty_weight(self, images: int, step: int) -> float:
+        """gamma / 2 times the interval in every `penalty_every`-th step, else 0."""
+        config = self.config
+        if step % config.penalty_every:
+            return 0.0
+        gamma = cosine(images, config.penalty, config.penalty_end, config.schedule_images)
+        return config.penalty_every * gamma / 2
+
+    def optimizer_settings(self, images: int) -> dict[str, Any]:
+        """Learning rate and betas after so many images."""
+        config = self.config
+        over = config.schedule_images
+        beta2 = cosine(images, config.beta2, config.beta2_end, over)
+        return {
+            "lr": cosine(images, config.learning_rate, config.learning_rate_end, over),
+            "betas": (config.beta1, beta2),
+        }
+
+
+def squared_gradient(logits: Tensor, images: Tensor) -> Tensor:
+    """||grad_x D(x)||^2 averaged over images, of logits that were computed from them already."""
+    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    return gradient.float().square().flatten(1).sum(1).mean()
+
+
+def build_phases(networks: Networks, config: R3GANConfig) -> list[Phase]:
+    """Discriminator, generator."""
+    training = R3GANTraining(networks, config)
+    generator, discriminator = training.generator, training.discriminator
+    schedule = training.optimizer_settings
+
+    def adam(network: torch.nn.Module) -> Adam:
+        return Adam(network.parameters(), fused=True, **schedule(0))
+
+    return [
+        Phase(
+            "discriminator",
+            discriminator,
+            adam(discriminator),
+            training.discriminator_loss,
+            schedule=schedule,
+        ),
+        Phase("generator", generator, adam(generator), training.generator_loss, schedule=schedule),
+    ]
