@@ -31,7 +31,11 @@ def code_blocks(text: str) -> list[str]:
 
 
 def test_the_readme_names_every_command_and_no_other():
-    named = set(re.findall(r"\bzoo (list|show|train|sample|interpolate|mix|(?:data|plugin) [a-z]+)\b", README))
+    named = set(
+        re.findall(
+            r"\bzoo (list|show|train|sample|interpolate|mix|(?:data|plugin) [a-z]+)\b", README
+        )
+    )
     assert named | {"data show"} == commands()
 
 

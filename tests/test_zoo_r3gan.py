@@ -28,9 +28,8 @@ from zoo_core.testing import (
     check_exact_resume,
     check_picture_is_its_seed,
 )
-from zoo_r3gan import networks as r3gan_networks
 from zoo_r3gan.config import PRESETS, RUN, R3GANConfig
-from zoo_r3gan.networks import Conv2d, R3GANDiscriminator, R3GANGenerator, ResidualBlock
+from zoo_r3gan.networks import R3GANDiscriminator, R3GANGenerator, ResidualBlock
 from zoo_r3gan.reference import network_from_reference
 from zoo_r3gan.training import R3GANTraining, build_phases
 
@@ -153,27 +152,6 @@ def test_weights_start_as_in_fixup():
     assert len(found) == 8
 
 
-def torch_forward(self: Conv2d, images: Tensor) -> Tensor:
-    return nn.Conv2d.forward(self, images)
-
-
-def penalty_and_gradients(network: nn.Module, images: Tensor) -> list[Tensor]:
-    """Logits, R1, and the gradients of a loss with R1 in it."""
-    images = images.clone().requires_grad_()
-    logits = network(images)
-    (slope,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
-    loss = softplus(logits).mean() + slope.square().sum()
-    return [logits, slope, *torch.autograd.grad(loss, list(network.parameters()))]
-
-
-def test_values_and_both_derivatives_are_those_of_torch(monkeypatch):
-    network = awake(R3GANDiscriminator(small(num_blocks=2))).double()
-    images = batch(SMALL).images.double()
-    ours = penalty_and_gradients(network, images)
-    monkeypatch.setattr(Conv2d, "forward", torch_forward)
-    torch.testing.assert_close(ours, penalty_and_gradients(network, images))
-
-
 def test_the_penalty_has_its_numerical_gradient():
     config = small(widths=(4, 2), group_size=2)
     network = awake(R3GANDiscriminator(config)).double()
@@ -189,28 +167,6 @@ def test_the_penalty_has_its_numerical_gradient():
     block = network.stages[0][0]
     features = torch.randn(2, 2, 8, 8, dtype=torch.float64, requires_grad=True)
     assert gradgradcheck(block, features, fast_mode=True)
-
-
-def test_the_gradient_of_pictures_computes_none_of_the_weights(monkeypatch):
-    network = awake(R3GANDiscriminator(SMALL))
-    calls = []
-    backward = r3gan_networks._WeightGradient.backward
-    monkeypatch.setattr(
-        r3gan_networks._WeightGradient,
-        "backward",
-        staticmethod(lambda *a: calls.append(1) or backward(*a)),
-    )
-    images = batch(SMALL).images.requires_grad_()
-    torch.autograd.grad(network(images).sum(), images, create_graph=True)
-    assert not calls
-    network(images).sum().backward()
-    assert len(calls) == sum(isinstance(module, Conv2d) for module in network.modules())
-
-
-def test_a_differentiable_gradient_of_weights_is_refused():
-    network = awake(R3GANDiscriminator(SMALL))
-    with pytest.raises(RuntimeError, match="cannot be differentiated"):
-        network(batch(SMALL).images).sum().backward(create_graph=True)
 
 
 def test_bfloat16_gives_float32_logits_and_a_penalty_close_by():

@@ -10,6 +10,7 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -270,7 +271,7 @@ class Phase:
     optimizer: torch.optim.Optimizer
     loss: Callable[[Batch, Progress], Mapping[str, Tensor]]
     every: int = 1  # run in every n-th step only
-    schedule: Callable[[int], Mapping[str, float]] | None = (
-        None  # images seen -> optimizer settings such as lr
+    schedule: Callable[[int], Mapping[str, Any]] | None = (
+        None  # images seen -> optimizer settings such as lr and betas
     )
     state: nn.Module | None = None  # buffers that have to survive a resume, such as a running mean

@@ -11,7 +11,9 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, linear
+from torch.nn.functional import linear
+
+from zoo_core.convolution import conv2d
 
 
 class EqualizedLinear(nn.Module):

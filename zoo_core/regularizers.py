@@ -21,7 +21,11 @@ def squared_gradient(judge: Callable[[Tensor], Tensor], images: Tensor) -> Tenso
     weighted by gamma / 2.
     """
     images = images.detach().requires_grad_()
-    logits = judge(images)
+    return squared_slope(judge(images), images)
+
+
+def squared_slope(logits: Tensor, images: Tensor) -> Tensor:
+    """The same of logits that have been computed already, from images that require gradients."""
     (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradient.float().square().flatten(1).sum(1).mean()
 

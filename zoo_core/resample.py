@@ -11,7 +11,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, conv_transpose2d, pad
+from torch.nn.functional import pad
+
+from zoo_core.convolution import conv2d, conv_transpose2d
 
 BINOMIAL = (1.0, 3.0, 3.0, 1.0)  # Karras et al. 2019, section 2: what StyleGAN2 resamples with
 

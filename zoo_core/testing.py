@@ -51,9 +51,9 @@ HEAVY = ("torch", "numpy", "torchvision", "timm", "PIL")
 PUBLIC = frozenset(
     f"zoo_core{name}"
     for name in (
-        "", ".augment", ".config", ".errors", ".features", ".hookspecs", ".interfaces", ".layers",
-        ".losses", ".metrics", ".noise", ".pictures", ".regularizers", ".resample",
-        ".schedules", ".spec", ".testing",
+        "", ".ada", ".augment", ".config", ".convolution", ".errors", ".features", ".hookspecs",
+        ".interfaces", ".layers", ".losses", ".metrics", ".noise", ".pictures", ".regularizers",
+        ".resample", ".schedules", ".spec", ".testing",
     )
 )  # fmt: skip
 
@@ -311,7 +311,7 @@ def _isolated(case: Case, name: str) -> tuple[Training, Phase]:
     phases = [replace(phase, every=1) for phase in training.phases]
     position = [phase.name for phase in phases].index(name)
     idle = [
-        replace(phase, optimizer=torch.optim.SGD(phase.module.parameters(), lr=0.0))
+        replace(phase, optimizer=torch.optim.SGD(phase.module.parameters(), lr=0.0), schedule=None)
         for phase in phases[:position]
     ]
     return replace(training, phases=[*idle, phases[position]]), phases[position]

@@ -23,13 +23,12 @@ only at the last ones.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import Function
-from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu_
+from torch.nn.functional import leaky_relu_
 
+from zoo_core.convolution import conv2d
 from zoo_core.interfaces import Discriminator, Generator
 from zoo_core.noise import SeededNoise
 from zoo_core.resample import downsample2d, fir, upsample2d
@@ -37,13 +36,7 @@ from zoo_r3gan.config import R3GANConfig, Stage
 
 
 class Conv2d(nn.Conv2d):
-    """A convolution of stride 1 that keeps the size, and whose second derivative is fast.
-
-    R1 and R2 differentiate the gradient with respect to the pictures. Torch differentiates the
-    backward pass of its own convolution by convolving whole pictures with each other, group after
-    group, three times slower on a CPU. Here that gradient is the transposed convolution that it is,
-    with the derivatives of an ordinary layer.
-    """
+    """A convolution of stride 1 that keeps the size; R1 and R2 differentiate it fast."""
 
     def __init__(
         self,
@@ -55,90 +48,15 @@ class Conv2d(nn.Conv2d):
         bias: bool = False,
         gain: float = 1.0,  # weights start from N(0, gain^2 / fan in), biases from 0
     ):
-        padding = kernel_size // 2
-        super().__init__(
-            in_channels, out_channels, kernel_size, padding=padding, groups=groups, bias=bias
-        )
+        super().__init__(in_channels, out_channels, kernel_size, groups=groups, bias=bias)
         nn.init.normal_(self.weight, 0.0, gain / math.sqrt(self.weight[0].numel()))
         if bias:
             nn.init.zeros_(self.bias)
 
     def forward(self, images: Tensor) -> Tensor:
         """[N, in, H, W] to [N, out, H, W]."""
-        weight, bias = self.weight, self.bias
-        dtype = autocast_dtype(images)  # autocast itself does not reach the backward of a Function
-        if dtype is not None:
-            images, weight = images.to(dtype), weight.to(dtype)
-            bias = None if bias is None else bias.to(dtype)
-        gradient = _WeightGradient.apply(weight, bias, images.detach(), self.padding, self.groups)
-        return _Convolution.apply(images, weight, bias, gradient, self.padding, self.groups)
-
-
-class _Convolution(Function):
-    """A convolution and the gradient of its pictures; that of its weights goes by `gradient`."""
-
-    @staticmethod
-    def forward(
-        context: Any,
-        images: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        gradient: Tensor,
-        padding: tuple[int, int],
-        groups: int,
-    ) -> Tensor:
-        context.save_for_backward(weight)
-        context.padding, context.groups = padding, groups
-        return conv2d(images, weight, bias, padding=padding, groups=groups)
-
-    @staticmethod
-    def backward(context: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
-        (weight,) = context.saved_tensors
-        inner = None
-        if context.needs_input_grad[0]:
-            inner = conv_transpose2d(outer, weight, padding=context.padding, groups=context.groups)
-        return inner, None, None, outer, None, None
-
-
-class _WeightGradient(Function):
-    """Zeros as large as a convolution's output, through which a gradient reaches its weights.
-
-    It is a node of its own because autograd skips whole nodes only: nothing is computed for the
-    weights while the gradient of the pictures alone is wanted. Its gradients have no derivative.
-    """
-
-    @staticmethod
-    def forward(
-        context: Any,
-        weight: Tensor,
-        bias: Tensor | None,
-        images: Tensor,
-        padding: tuple[int, int],
-        groups: int,
-    ) -> Tensor:
-        context.save_for_backward(images, weight)
-        context.padding, context.groups = padding, groups
-        return images.new_zeros(()).expand(len(images), len(weight), *images.shape[2:])
-
-    @staticmethod
-    def backward(context: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():  # with create_graph: what follows would not know the pictures
-            raise RuntimeError("the gradient of a weight cannot be differentiated")
-        images, weight = context.saved_tensors
-        wanted = (False, True, context.needs_input_grad[1])
-        geometry = ((1, 1), context.padding, (1, 1), False, (0, 0), context.groups)
-        _, of_weight, of_bias = torch.ops.aten.convolution_backward(
-            outer, images, weight, [len(weight)], *geometry, wanted
-        )
-        return of_weight, of_bias, None, None, None
-
-
-def autocast_dtype(images: Tensor) -> torch.dtype | None:
-    """What autocast would compute in on the device of `images`; None where it is off."""
-    device = images.device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-        return torch.get_autocast_dtype(device)
-    return None
+        padding = self.kernel_size[0] // 2
+        return conv2d(images, self.weight, self.bias, padding=padding, groups=self.groups)
 
 
 class ResidualBlock(nn.Module):

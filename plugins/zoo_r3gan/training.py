@@ -17,6 +17,7 @@ from torch.optim import Adam
 
 from zoo_core.interfaces import Batch, Networks, Phase, Progress
 from zoo_core.losses import LOSSES
+from zoo_core.regularizers import squared_slope
 from zoo_core.schedules import cosine
 from zoo_r3gan.config import R3GANConfig
 
@@ -45,7 +46,7 @@ class R3GANTraining:
         logits = [self.discriminator(x, labels=batch.labels) for x in images]
         terms = LOSS.discriminator_terms(*logits)
         if weight:
-            r1, r2 = map(squared_gradient, logits, images)
+            r1, r2 = map(squared_slope, logits, images)
             terms |= {"loss": terms["loss"] + weight * (r1 + r2), "r1": r1, "r2": r2}
         return terms
 
@@ -74,12 +75,6 @@ class R3GANTraining:
             "lr": cosine(images, config.learning_rate, config.learning_rate_end, over),
             "betas": (config.beta1, beta2),
         }
-
-
-def squared_gradient(logits: Tensor, images: Tensor) -> Tensor:
-    """||grad_x D(x)||^2 averaged over images, of logits that were computed from them already."""
-    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
-    return gradient.float().square().flatten(1).sum(1).mean()
 
 
 def build_phases(networks: Networks, config: R3GANConfig) -> list[Phase]:

@@ -36,12 +36,11 @@ from torch import Tensor, nn
 from torch.nn.functional import (
     avg_pool2d,
     batch_norm,
-    conv2d,
-    conv_transpose2d,
     interpolate,
     leaky_relu,
 )
 
+from zoo_core.convolution import conv2d, conv_transpose2d
 from zoo_core.interfaces import Discriminator, StyleGenerator
 from zoo_core.layers import EqualizedConv2d, EqualizedLinear, minibatch_stddev, pixel_norm
 from zoo_core.noise import SeededNoise

@@ -27,8 +27,9 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu, one_hot
+from torch.nn.functional import leaky_relu, one_hot
 
+from zoo_core.convolution import conv2d, conv_transpose2d
 from zoo_core.interfaces import Discriminator, StyleGenerator
 from zoo_core.layers import EqualizedLinear, full_precision, minibatch_stddev, pixel_norm
 from zoo_core.noise import SeededNoise
