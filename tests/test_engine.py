@@ -19,6 +19,7 @@ from zoo_core.config import Resolved
 from zoo_core.engine import step, train
 from zoo_core.errors import (
     CheckpointError,
+    ConfigError,
     DataError,
     InputError,
     Interrupted,
@@ -133,8 +134,9 @@ def test_the_log_has_means_and_no_times(tmp_path: Path):
     folder = run(tmp_path, images=16, log_every=8)
     lines = logged(folder)
     assert [line["images"] for line in lines] == [8, 16]
-    expected = {"images", "discriminator/loss", "discriminator/real_logits", "penalty/loss"}
-    expected |= {"penalty/r1", "generator/loss", "generator/drift"}
+    expected = {"images", "penalty/loss", "penalty/r1", "generator/loss", "generator/drift"}
+    expected |= {f"discriminator/{name}" for name in ("loss", "real_logits", "fake_logits")}
+    expected |= {"discriminator/real_signs"}
     assert set(lines[0]) == expected
     timing = [json.loads(line) for line in folder.timing.read_text().splitlines()]
     assert [line["images"] for line in timing] == [8, 16]
@@ -440,3 +442,55 @@ def test_resolved_settings_are_written_into_the_run(tmp_path: Path):
     folder = run(tmp_path, images=4)
     resolved: Resolved = toys.resolved(images=4)
     assert folder.read_config() == resolved.to_json()
+
+
+ADAPTIVE = {"augment": "ada", "ada_images": 64, "ada_target": -1.0}  # p rises by a quarter a change
+
+
+@pytest.mark.parametrize("first", [12, 20])
+def test_adaptive_augmentation_goes_on_exactly(tmp_path: Path, first: int):
+    whole = run(tmp_path, "whole", images=32, **ADAPTIVE)
+    run(tmp_path, "parts", images=first, **ADAPTIVE)
+    parts = run(tmp_path, "parts", images=32, **ADAPTIVE)
+    assert last_checkpoint(whole) == last_checkpoint(parts)
+    assert last_checkpoint(whole) != last_checkpoint(run(tmp_path, "without", images=32))
+    assert [line["augment/p"] for line in logged(whole)][::4] == [0.0, 0.25]
+
+
+def test_augmentation_changes_what_the_discriminator_sees_and_nothing_else(tmp_path: Path):
+    settings = {"augment": "fixed", "augment_prob": 1.0}
+    training = build(toys.TOY, toys.resolved(**settings), RUNTIME)
+    seen = []
+    look = training.networks.discriminator.look
+    look.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    batch = random_batch(training, 4, RUNTIME)
+    before = batch.images.clone()
+    step(training, batch, toys.resolved(**settings).run, RUNTIME)
+    assert torch.equal(batch.images, before)
+    assert not any(torch.equal(images, before) for images in seen)
+
+
+def test_pairs_are_augmented_alike(tmp_path: Path):
+    data = toys.packed(tmp_path, paired=True)
+    folder = run(tmp_path, data=data, paired=True, augment="diffaugment")
+    assert all(line["discriminator/loss"] > 0 for line in logged(folder))
+
+
+def test_without_a_discriminator_there_is_nothing_to_augment():
+    spec = msgspec.structs.replace(toys.TOY, build_discriminator=None)
+    with pytest.raises(ConfigError, match="no discriminator"):
+        build(spec, toys.resolved(augment="diffaugment"), RUNTIME)
+
+
+def test_adaptive_augmentation_needs_a_phase_that_reports_how_sure_the_discriminator_is(
+    tmp_path: Path,
+):
+    def silent(networks, config):
+        def mute(loss):
+            return lambda batch, progress: {"loss": loss(batch, progress)["loss"]}
+
+        return [replace(p, loss=mute(p.loss)) for p in toys.build_phases(networks, config)]
+
+    spec = msgspec.structs.replace(toys.TOY, build_phases=silent)
+    with pytest.raises(ConfigError, match="real_signs"):
+        run(tmp_path, spec=spec, images=32, **ADAPTIVE)

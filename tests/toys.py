@@ -18,6 +18,7 @@ from torch.nn.functional import softplus
 from zoo_core.config import ModelConfig, Resolved, resolve, setting
 from zoo_core.hookspecs import hookimpl
 from zoo_core.interfaces import Batch, Discriminator, Generator, Networks, Phase, Progress
+from zoo_core.losses import LOSSES
 from zoo_core.noise import SeededNoise
 from zoo_core.packing import PackedData, pack
 from zoo_core.pictures import Picture, PictureSource
@@ -125,8 +126,7 @@ class ToyTraining:
         )
         real = self._judge(batch.images, batch)
         fake = self._judge(self._fake.detach(), batch)
-        loss = softplus(-real).mean() + softplus(fake).mean()
-        return {"loss": loss, "real_logits": real.mean()}
+        return LOSSES["non-saturating"].discriminator_terms(real, fake)
 
     def penalty_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         r1 = squared_gradient(lambda images: self._judge(images, batch), batch.images)

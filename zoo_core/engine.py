@@ -155,14 +155,18 @@ def step(training: Training, batch: Batch, settings: RunConfig, runtime: Runtime
     positions = range(training.images, training.images + len(batch))
     progress = Progress(training.images, SeededNoise(settings.seed, positions))
     runtime.seed(settings.seed, training.images)
+    if training.augment is not None:
+        training.augment.begin(progress.noise)
+    signs = None
     for phase in training.phases:
         if number % phase.every == 0:
             terms = run_phase(phase, batch, progress, runtime)
-            for name, value in terms.items():
-                key = f"{phase.name}/{name}"
-                total, count = training.terms.get(key, (0.0, 0))
-                training.terms[key] = (total + value.detach(), count + 1)
+            training.note(phase.name, terms)
+            signs = terms.get("real_signs", signs)
     training.images += len(batch)
+    if training.augment is not None:
+        training.augment.observe(signs, training.images, len(batch))
+        training.note("augment", training.augment.terms())
     if training.ema is not None:
         training.ema.update(training.images, len(batch))
 
@@ -260,8 +264,9 @@ def draw_samples(training: Training, run: Run) -> None:
     source = None
     if run.data.source is not None and generator.source_shape is not None:
         count = min(count, len(run.data))
+        ids = np.linspace(0, len(run.data) - 1, count).astype(np.int64)  # from all over the set
         jitter = run.resolved.run.jitter
-        source = run.runtime.place_images(gather(run.data.source, np.arange(count), jitter))
+        source = run.runtime.place_images(gather(run.data.source, ids, jitter))
     labels = [i % generator.num_classes for i in range(count)] if generator.num_classes else None
     pictures = generator.sample(range(count), labels=labels, source=source)
     save_grid(run.folder.samples / f"{training.images:012d}.png", to_uint8(pictures), columns)

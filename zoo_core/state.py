@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from zoo_core.ada import ADA
+from zoo_core.augment import Augment, DiffAugment
 from zoo_core.checkpoint import Tensors
-from zoo_core.config import ModelConfig, Resolved
+from zoo_core.config import ModelConfig, Resolved, RunConfig
 from zoo_core.ema import EMA
-from zoo_core.interfaces import Generator, Networks, Phase
+from zoo_core.errors import ConfigError
+from zoo_core.interfaces import Discriminator, Generator, Networks, Phase
 from zoo_core.noise import stream_key
 from zoo_core.runtime import Runtime
 from zoo_core.spec import ModelSpec
@@ -24,6 +27,7 @@ class Training:
     networks: Networks
     phases: list[Phase]
     ema: EMA | None
+    augment: Augment | None = None
     images: int = 0
     # Sum and count of every loss term since the last line of the log.
     terms: dict[str, tuple[Tensor | float, int]] = field(default_factory=dict)
@@ -33,11 +37,21 @@ class Training:
         """The generator that is sampled and published."""
         return self.networks.generator if self.ema is None else self.ema.network
 
+    def note(self, source: str, terms: Mapping[str, Tensor]) -> None:
+        """Add `terms` to the sums that the next line of the log is made of."""
+        for name, value in terms.items():
+            total, count = self.terms.get(f"{source}/{name}", (0.0, 0))
+            self.terms[f"{source}/{name}"] = (total + value.detach(), count + 1)
+
     def tensors(self) -> Tensors:
-        """Every tensor of every network, of the average and of the phases, without copying."""
+        """Every tensor of every network, of the average, the augmentation and the phases, without
+        copying.
+        """
         modules = dict(self.networks.named())
         if self.ema is not None:
             modules["ema"] = self.ema.network
+        if self.augment is not None:
+            modules["augment"] = self.augment
         modules |= {
             f"state.{phase.name}": phase.state for phase in self.phases if phase.state is not None
         }
@@ -68,6 +82,7 @@ def build(spec: ModelSpec, resolved: Resolved, runtime: Runtime) -> Training:
     torch.manual_seed(stream_key(settings.seed, "initialization") >> 1)
     generator = spec.build_generator(resolved.config)
     discriminator = spec.build_discriminator(resolved.config) if spec.build_discriminator else None
+    augment = _augmentation(discriminator, settings)
     networks = Networks(generator, discriminator)
     for _, network in networks.named():
         runtime.place(network).train()
@@ -77,4 +92,29 @@ def build(spec: ModelSpec, resolved: Resolved, runtime: Runtime) -> Training:
         if settings.ema_half_life
         else None
     )
-    return Training(networks, phases, ema)
+    return Training(networks, phases, ema, augment)
+
+
+def _augmentation(discriminator: Discriminator | None, settings: RunConfig) -> Augment | None:
+    """What the settings ask for, as a hook of the discriminator: phases need not know of it."""
+    if settings.augment == "none":
+        return None
+    if discriminator is None:
+        raise ConfigError(
+            "the model has no discriminator to augment pictures for", hint="--set augment=none"
+        )
+    if settings.augment == "diffaugment":
+        augment: Augment = DiffAugment(settings.diffaugment)
+    else:
+        augment = ADA(
+            settings.augment_prob,
+            target=settings.ada_target if settings.augment == "ada" else None,
+            speed_images=settings.ada_images,
+            rampup=settings.augment_rampup,
+            blit=settings.augment_blit,
+            geom=settings.augment_geom,
+            color=settings.augment_color,
+            cutout=settings.augment_cutout,
+        )
+    discriminator.register_forward_pre_hook(augment.before_discriminator, with_kwargs=True)
+    return augment

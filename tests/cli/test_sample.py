@@ -139,7 +139,9 @@ def test_files_of_translated_pictures_are_called_after_their_sources(translator)
 
 
 def test_one_picture_file_is_a_source(translator):
-    answer = translator("sample", "runs/translator", "--source", "pairs/A/p2.png", "--out", "one.png")
+    answer = translator(
+        "sample", "runs/translator", "--source", "pairs/A/p2.png", "--out", "one.png"
+    )
     assert answer.code == 0
     assert pixels(Path("one.png")).shape == (16, 32, 3)
 
