@@ -101,7 +101,7 @@ def test_the_configuration_of_a_run_repeats_it(zoo):
         (("train", "tob"), 3, ["'tob'", "nearest: toy", "zoo list"]),
         ((*TRAIN[:3], "tinny"), 3, ["'tinny'", "nearest: tiny", "zoo show toy"]),
         ((*TRAIN, "--data", "toyz"), 3, ["'toyz'", "nearest: toys", "zoo data list"]),
-        ((*TRAIN, "--data", "./nowhere"), 2, ["nowhere", "neither a folder nor a zip"]),
+        ((*TRAIN, "--data", "./nowhere"), 2, ["nowhere", "no folder, zip file or picture"]),
         ((*TRAIN, "--set", "widht=8"), 2, ["'widht'", "nearest: width", "zoo show toy"]),
         ((*TRAIN, "--set", "width=wide"), 2, ["width", "'wide'", "integer >= 1"]),
         ((*TRAIN, "--set", "width=0"), 2, ["width", "integer >= 1"]),
