@@ -151,7 +151,7 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
 
     def to_json(self) -> dict[str, Any]:
         """What `config.json` of a run holds; tuples are lists, as they are when it is read."""
-        return msgspec.json.decode(msgspec.json.encode(self))
+        return msgspec.json.decode(msgspec.json.encode(self), type=dict[str, Any])
 
 
 def resolve(
