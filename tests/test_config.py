@@ -10,6 +10,7 @@ from zoo_core.config import (
     Count,
     ModelConfig,
     RunConfig,
+    check_power_of_two,
     describe,
     fields,
     parse_assignments,
@@ -287,3 +288,24 @@ def test_every_run_setting_says_what_it_means():
 
 def test_the_settings_that_may_change_are_settings():
     assert set(fields(RunConfig)) > RunConfig.FREE
+
+
+@pytest.mark.parametrize("value", [0, 4, 12, 24, -8])
+def test_what_is_no_power_of_two_from_the_least_is_refused(value: int):
+    with pytest.raises(ValueError, match=f"side has to be a power of two from 8, not {value}"):
+        check_power_of_two("side", value, 8)
+
+
+@pytest.mark.parametrize("value", [8, 16, 1024])
+def test_powers_of_two_are_accepted(value: int):
+    check_power_of_two("side", value, 8)
+
+
+def test_a_fixed_probability_has_to_be_given():
+    with pytest.raises(ConfigError, match="augment_prob above 0"):
+        resolve("toy", ModelConfig, ("--set", {"augment": "fixed"}))
+
+
+def test_exact_pictures_cannot_be_enlarged():
+    with pytest.raises(ConfigError, match="fit=exact forbids"):
+        resolve("toy", ModelConfig, ("--set", {"jitter": 4, "fit": "exact"}))

@@ -365,3 +365,10 @@ def test_what_a_translator_starts_from_is_the_source_of_a_pair_or_the_picture_it
     single = begin_with(Numbered(3), Learner(4, source_channels=1), "crop", [0])
     assert single.shape == (1, 1, 4, 4)
     assert float(single.max()) == -1
+
+
+def test_what_a_model_cannot_learn_is_refused_before_a_picture_is_read(tmp_path: Path):
+    source = Numbered(8)
+    with pytest.raises(DataError, match="needs pairs"):
+        prepare(source, Learner(4, source_channels=3), settings(), cache=tmp_path)
+    assert source.opened == 0

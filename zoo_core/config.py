@@ -34,6 +34,12 @@ def setting(description: str, **constraints: Any) -> msgspec.Meta:
     return msgspec.Meta(description=description, **constraints)
 
 
+def check_power_of_two(name: str, value: int, least: int) -> None:
+    """Raise ValueError unless `value` is `least`, itself a power of two, or twice that, and so on."""
+    if value < least or value & (value - 1):
+        raise ValueError(f"{name} has to be a power of two from {least}, not {value}")
+
+
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Config = TypeVar("Config", bound=msgspec.Struct)
 

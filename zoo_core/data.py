@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,8 +21,6 @@ from zoo_core.pairs import PairedFileSource
 from zoo_core.pictures import FileSource, Fit, PictureSource, fit
 from zoo_core.plugins import Plugins
 from zoo_core.runtime import Runtime
-
-logger = logging.getLogger("zoo")
 
 
 @dataclass(frozen=True)
@@ -78,9 +75,10 @@ def prepare(
 ) -> PackedData:
     """The pictures packed as the model and the settings want them: size, channels, direction.
 
-    Raises what `check_enough` and `pack` raise.
+    Raises what `check_enough`, `check_fits` and `pack` raise.
     """
     check_enough(len(source), run.batch_size)
+    check_fits(generator, source.classes, source.paired)
     channels, resolution, _ = generator.image_shape
     source_channels = generator.source_shape[0] if generator.source_shape else channels
     if run.reverse_pairs:
@@ -111,28 +109,24 @@ def check_enough(count: int, batch_size: int) -> None:
         )
 
 
-def check_fits(generator: Generator, data: PackedData) -> None:
-    """Raise DataError unless the generator can learn these pictures; warn of unused labels."""
-    if generator.num_classes and data.labels is None:
+def check_fits(generator: Generator, classes: Sequence[str], paired: bool) -> None:
+    """Raise DataError unless the generator can learn pictures of these classes, or pairs."""
+    if generator.num_classes and not classes:
         raise DataError(
             "the model is class-conditional and the pictures have no labels",
             hint="put each class into a sub-folder of its own",
         )
-    if generator.num_classes and generator.num_classes != len(data.classes):
+    if generator.num_classes and generator.num_classes != len(classes):
         raise DataError(
             "the model has another number of classes than the pictures",
             given=generator.num_classes,
-            allowed=str(len(data.classes)),
+            allowed=str(len(classes)),
         )
-    if generator.source_shape is not None and data.source is None:
+    if generator.source_shape is not None and not paired:
         raise DataError(
             "the model needs pairs of pictures",
             allowed="image-to-image data sets; folders A/ and B/; files of two pictures",
             hint="zoo data list",
-        )
-    if data.labels is not None and not generator.num_classes:
-        logger.warning(
-            "the pictures have %d classes, which this model does not use", len(data.classes)
         )
 
 

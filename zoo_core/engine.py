@@ -8,6 +8,7 @@ steps leave the same bytes as n steps, and to resume is to give the same command
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 import threading
 import time
@@ -40,6 +41,8 @@ from zoo_core.runtime import Runtime
 from zoo_core.spec import ModelSpec, RunInfo
 from zoo_core.state import Training, blueprint, build
 from zoo_core.weights import About
+
+logger = logging.getLogger("zoo")
 
 Notify = Callable[..., None]  # (name of an observer hook, **its arguments), as Plugins.notify
 
@@ -80,7 +83,12 @@ def train(
     """
     settings = resolved.run
     check_enough(len(data), settings.batch_size)
-    check_fits(blueprint(spec, resolved.config), data)
+    generator = blueprint(spec, resolved.config)
+    check_fits(generator, data.classes, data.source is not None)
+    if data.classes and not generator.num_classes:
+        logger.warning(
+            "the pictures have %d classes, which this model does not use", len(data.classes)
+        )
     folder.check(resolved)
     runtime = Runtime.detect(settings.device, settings.precision)
     runtime.choose_repeatable_kernels()

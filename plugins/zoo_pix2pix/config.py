@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from zoo_core.config import ModelConfig, setting
+from zoo_core.config import ModelConfig, check_power_of_two, setting
 
 
 class Pix2PixConfig(ModelConfig, frozen=True, kw_only=True):
@@ -48,8 +48,7 @@ class Pix2PixConfig(ModelConfig, frozen=True, kw_only=True):
     ] = 0
 
     def __post_init__(self) -> None:
-        if self.resolution & (self.resolution - 1):
-            raise ValueError(f"resolution has to be a power of two from 32, not {self.resolution}")
+        check_power_of_two("resolution", self.resolution, 32)
         deepest = self.resolution.bit_length() - 3
         if self.discriminator_layers > deepest:
             raise ValueError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from zoo_core.config import ModelConfig, setting
+from zoo_core.config import ModelConfig, check_power_of_two, setting
 
 
 class ProGANConfig(ModelConfig, frozen=True, kw_only=True):
@@ -42,8 +42,7 @@ class ProGANConfig(ModelConfig, frozen=True, kw_only=True):
     beta2: Annotated[float, setting("of Adam", ge=0, lt=1)] = 0.99
 
     def __post_init__(self) -> None:
-        if self.resolution & (self.resolution - 1):
-            raise ValueError(f"resolution has to be a power of two from 8, not {self.resolution}")
+        check_power_of_two("resolution", self.resolution, 8)
         if self.channel_base < self.resolution:
             raise ValueError(
                 f"channel_base has to be at least the resolution, {self.resolution}, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, NamedTuple
 
-from zoo_core.config import Count, ModelConfig, setting
+from zoo_core.config import Count, ModelConfig, check_power_of_two, setting
 
 PerStage = Count | tuple[Count, ...]  # one number for every stage, or one for each
 
@@ -61,8 +61,7 @@ class R3GANConfig(ModelConfig, frozen=True, kw_only=True):
     schedule_images: Annotated[int, setting("images until the end values", ge=1)] = 60_000
 
     def __post_init__(self) -> None:
-        if self.resolution & (self.resolution - 1):
-            raise ValueError(f"resolution has to be a power of two from 8, not {self.resolution}")
+        check_power_of_two("resolution", self.resolution, 8)
         num_stages = self.resolution.bit_length() - 2
         for name in ("widths", "num_blocks", "group_size"):
             values = getattr(self, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from zoo_core.config import ModelConfig, setting
+from zoo_core.config import ModelConfig, check_power_of_two, setting
 
 
 class StyleGANConfig(ModelConfig, frozen=True, kw_only=True):
@@ -44,9 +44,7 @@ class StyleGANConfig(ModelConfig, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         for name, least in (("resolution", 8), ("first_resolution", 4)):
-            pixels = getattr(self, name)
-            if pixels & (pixels - 1):
-                raise ValueError(f"{name} has to be a power of two from {least}, not {pixels}")
+            check_power_of_two(name, getattr(self, name), least)
         if self.first_resolution > self.resolution:
             raise ValueError(
                 f"first_resolution has to be at most resolution, {self.resolution}, "

@@ -53,5 +53,5 @@ STYLEGAN2 = ModelSpec(
     build_generator=build_generator,
     build_discriminator=build_discriminator,
     build_phases=build_phases,
-    parameters={"generator": 1_391_347, "discriminator": 2_265_889},
+    parameters={"generator": 419_587, "discriminator": 567_441},
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from zoo_core.config import ModelConfig, setting
+from zoo_core.config import ModelConfig, check_power_of_two, setting
 
 MIN_RESOLUTION = 8
 
@@ -24,7 +24,7 @@ class StyleGAN2Config(ModelConfig, frozen=True, kw_only=True):
     mapping_layers: Annotated[int, setting("layers between z and w", ge=1)] = 2
     channel_base: Annotated[
         int, setting("feature maps at resolution r are channel_base / r", ge=1)
-    ] = 1024
+    ] = 512
     channel_max: Annotated[int, setting("feature maps are never more than this", ge=1)] = 512
     discriminator: Annotated[
         Literal["resnet", "orig", "skip"],
@@ -47,8 +47,7 @@ class StyleGAN2Config(ModelConfig, frozen=True, kw_only=True):
     beta2: Annotated[float, setting("of Adam", ge=0, lt=1)] = 0.99
 
     def __post_init__(self) -> None:
-        if self.resolution & (self.resolution - 1):
-            raise ValueError(f"resolution has to be a power of two from 8, not {self.resolution}")
+        check_power_of_two("resolution", self.resolution, 8)
         if self.width(self.resolution) < 1:
             raise ValueError(
                 f"channel_base has to be at least the resolution, {self.resolution}, "
@@ -63,9 +62,9 @@ class StyleGAN2Config(ModelConfig, frozen=True, kw_only=True):
 RUN = {
     "data": "critters",
     "batch_size": 16,
-    "images": 400_000,
+    "images": 100_000,
     "ema_half_life": 10_000,
-    "ema_rampup": 0.05,
+    "ema_rampup": 0.1,
 }
 
 
