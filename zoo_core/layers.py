@@ -81,14 +81,16 @@ def full_precision(device: torch.device) -> AbstractContextManager[object]:
 
 
 def pixel_norm(features: Tensor, epsilon: float = 1e-8) -> Tensor:
-    """Each pixel's (or row's) channels [N, C, ...] to a mean square of 1, in float32.
+    """Each pixel's (or row's) channels [N, C, ...] to a mean square of 1, measured in float32.
 
     Karras et al. 2018, section 4.2.
     """
     with full_precision(features.device):
-        wide = features.float()
-        wide = wide * torch.rsqrt(wide.square().mean(1, keepdim=True) + epsilon)
-    return wide.to(features.dtype)
+        wide = torch.promote_types(features.dtype, torch.float32)
+        # One pass over the features, without a copy of them in the wider type.
+        norm = torch.linalg.vector_norm(features, dim=1, keepdim=True, dtype=wide)
+        scale = torch.rsqrt(norm.square() / features.shape[1] + epsilon)
+    return features * scale.to(features.dtype)
 
 
 def minibatch_stddev(features: Tensor, group_size: int, num_channels: int = 1) -> Tensor:
