@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 PRESET = "paper64"
+BF16_SPEED = 3.0
 SETTINGS = {"batch_size": 64}
 
 

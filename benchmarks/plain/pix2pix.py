@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 PRESET = "paper256"
+BF16_SPEED = 2.5
 SETTINGS = {"batch_size": 1, "jitter": 0, "mirror": False}
 
 

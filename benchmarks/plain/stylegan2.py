@@ -15,6 +15,7 @@ from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu, pad, softp
 from torch.optim import Adam
 
 PRESET = "cpu64"
+BF16_SPEED = 6.8
 SETTINGS = {"batch_size": 16}
 FILTER = torch.outer(torch.tensor([1.0, 3, 3, 1]), torch.tensor([1.0, 3, 3, 1])) / 64
 
