@@ -1,6 +1,6 @@
 """How fast the engine trains, beside a plain loop over the same networks, and what it costs.
 
-    python benchmarks/train.py dcgan [--quick]
+    python benchmarks/train.py dcgan [--quick] [--set batch_size=32]
 
 Plain is the loop in `plain/MODEL.py`: float32, contiguous. Engine is `zoo_core.engine.train`, whole
 and with its own data, noise, checks and log, in the precision that `auto` chooses here; where that
@@ -71,6 +71,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("model", choices=MODELS)
     parser.add_argument("--rounds", type=int, default=4, help="measured turns a side [4]")
     parser.add_argument("--steps", type=int, default=2, help="training steps a turn [2]")
+    parser.add_argument("--set", action="append", default=[], help="KEY=VALUE, for both sides")
     parser.add_argument("--quick", action="store_true", help="two turns of one step")
     parser.add_argument("--side", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -129,7 +130,7 @@ def work(arguments: argparse.Namespace) -> None:
     """Train one side, one turn after the other, and report."""
     import torch
 
-    from zoo_core.config import resolve
+    from zoo_core.config import parse_assignments, resolve
     from zoo_core.plugins import load_plugins
     from zoo_core.testing import Case
 
@@ -138,9 +139,9 @@ def work(arguments: argparse.Namespace) -> None:
     plain = import_module(f"plain.{arguments.model}")
     spec = load_plugins().models.get(arguments.model)
     steps = 2 + arguments.steps * (arguments.rounds + 1)  # one before the first turn, one after
-    settings = {
-        **plain.SETTINGS,
-        "images": steps * plain.SETTINGS["batch_size"],
+    settings = {**plain.SETTINGS, **parse_assignments(arguments.set)}
+    settings |= {
+        "images": steps * int(settings["batch_size"]),
         "device": "cpu",
         "precision": precision,
         "sample_every": 1 << 60,
