@@ -50,11 +50,11 @@ class R3GANConfig(ModelConfig, frozen=True, kw_only=True):
     kernel_size: Annotated[Literal[1, 3, 5, 7], setting("of a block's grouped convolution")] = 3
     penalty: Annotated[
         float, setting("weight gamma of R1 and R2; 0 here and at its end: neither", ge=0)
-    ] = 0.05
-    penalty_end: Annotated[float, setting("gamma in the end", ge=0)] = 0.01
+    ] = 1.0
+    penalty_end: Annotated[float, setting("gamma in the end", ge=0)] = 0.2
     penalty_every: Annotated[int, setting("steps between two penalties", ge=1)] = 4
-    learning_rate: Annotated[float, setting("of both networks", gt=0)] = 1e-3
-    learning_rate_end: Annotated[float, setting("learning rate in the end", gt=0)] = 2e-4
+    learning_rate: Annotated[float, setting("of both networks", gt=0)] = 5e-4
+    learning_rate_end: Annotated[float, setting("learning rate in the end", gt=0)] = 1e-4
     beta1: Annotated[float, setting("of Adam", ge=0, lt=1)] = 0.0
     beta2: Annotated[float, setting("of Adam", ge=0, lt=1)] = 0.9
     beta2_end: Annotated[float, setting("beta2 in the end", ge=0, lt=1)] = 0.99

@@ -36,13 +36,13 @@ class StyleGAN2Config(ModelConfig, frozen=True, kw_only=True):
     mixing_prob: Annotated[
         float, setting("share of pictures drawn in two styles while training", ge=0, le=1)
     ] = 0.9
-    gamma: Annotated[float, setting("weight of R1; 0 switches it off", ge=0)] = 0.1
-    r1_every: Annotated[int, setting("steps between two R1 penalties", ge=1)] = 16
+    gamma: Annotated[float, setting("weight of R1; 0 switches it off", ge=0)] = 2.0
+    r1_every: Annotated[int, setting("steps between two R1 penalties", ge=1)] = 8
     path_weight: Annotated[
         float, setting("weight of the path length penalty; 0 switches it off", ge=0)
     ] = 0.0
     path_every: Annotated[int, setting("steps between two path length penalties", ge=1)] = 4
-    learning_rate: Annotated[float, setting("of both networks", gt=0)] = 0.0025
+    learning_rate: Annotated[float, setting("of both networks", gt=0)] = 0.002
     beta1: Annotated[float, setting("of Adam", ge=0, lt=1)] = 0.0
     beta2: Annotated[float, setting("of Adam", ge=0, lt=1)] = 0.99
 
@@ -81,6 +81,7 @@ def published(
         "channel_base": 32768 if large else 16384,
         "group_size": group_size,
         "gamma": gamma,
+        "r1_every": 16,
         "path_weight": 2.0,
         "learning_rate": 0.002 if resolution >= 1024 else 0.0025,
         "batch_size": batch_size,
@@ -121,7 +122,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "latent_size": 512,
         "style_size": 512,
         "channel_base": 4096,
-        "gamma": 0.5,
+        "r1_every": 16,
         "images": 600_000,
     },
     "cifar": published(32, 64, 32, 0.01, 500_000)
