@@ -372,3 +372,18 @@ def test_what_a_model_cannot_learn_is_refused_before_a_picture_is_read(tmp_path:
     with pytest.raises(DataError, match="needs pairs"):
         prepare(source, Learner(4, source_channels=3), settings(), cache=tmp_path)
     assert source.opened == 0
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(104, "reset"), EOFError()])
+def test_a_loader_process_that_hangs_up_is_named(tmp_path: Path, monkeypatch, error: Exception):
+    class Hanging:
+        def __init__(self, *arguments, **keywords):
+            pass
+
+        def __iter__(self):
+            raise error
+
+    monkeypatch.setattr(torch.utils.data, "DataLoader", Hanging)
+    data = pack(Numbered(8), 4, 3, cache=tmp_path)
+    with pytest.raises(RunError, match="a loader process is gone"):
+        take(data, settings(workers=1), 0, 1)

@@ -35,7 +35,7 @@ def setting(description: str, **constraints: Any) -> msgspec.Meta:
 
 
 def check_power_of_two(name: str, value: int, least: int) -> None:
-    """Raise ValueError unless `value` is `least`, itself a power of two, or twice that, and so on."""
+    """Raise ValueError unless `value` is `least`, a power of two, or twice that, and so on."""
     if value < least or value & (value - 1):
         raise ValueError(f"{name} has to be a power of two from {least}, not {value}")
 

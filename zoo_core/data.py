@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo_core.config import RunConfig
-from zoo_core.errors import AmbiguousNameError, DataError
+from zoo_core.errors import AmbiguousNameError, DataError, RunError
 from zoo_core.interfaces import Batch, Generator
 from zoo_core.noise import SeededNoise, permutation
 from zoo_core.packing import PackedData, pack
@@ -157,17 +157,9 @@ def batches(data: PackedData, run: RunConfig, runtime: Runtime, images: int) -> 
     """
     order = Order(data, run)
     positions = range(images, 1 << 62, run.batch_size)
-    if run.workers == 0:
-        raw: Iterator[_Raw] = map(order.__getitem__, positions)
-    else:
-        raw = iter(
-            torch.utils.data.DataLoader(
-                order,
-                sampler=positions,
-                batch_size=None,
-                num_workers=run.workers,  # type: ignore[arg-type]
-            )
-        )
+    raw = (
+        _loaded(order, positions, run.workers) if run.workers else map(order.__getitem__, positions)
+    )
     for pictures, source, labels, ids in raw:
         yield Batch(
             images=runtime.place_images(pictures),
@@ -175,6 +167,21 @@ def batches(data: PackedData, run: RunConfig, runtime: Runtime, images: int) -> 
             source=None if source is None else runtime.place_images(source),
             ids=ids,
         )
+
+
+def _loaded(order: Order, positions: range, workers: int) -> Iterator[_Raw]:
+    """Batches from worker processes; RunError when one of them hangs up."""
+    loader = torch.utils.data.DataLoader(
+        order,
+        sampler=positions,  # type: ignore[arg-type]
+        batch_size=None,
+        num_workers=workers,
+    )
+    try:
+        yield from loader
+    except (ConnectionError, EOFError) as error:
+        what = f"a loader process is gone: {error or type(error).__name__}"
+        raise RunError(what, hint="--set workers=0") from None
 
 
 _Raw = tuple[Tensor, Tensor | None, Tensor | None, Tensor]
