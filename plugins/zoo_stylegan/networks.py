@@ -248,7 +248,7 @@ class StyleGANDiscriminator(Discriminator):
         self, images: Tensor, *, labels: Tensor | None = None, source: Tensor | None = None
     ) -> Tensor:
         """Logits [N] of pictures at the resolution that has been grown to; larger ones are averaged
-        down to it. Raises ValueError when groups of 4 do not divide N.
+        down to it.
         """
         stage, alpha = reached(self.config, self.images_seen)
         images = reduce(images, self.config.first_resolution << stage)
