@@ -10,6 +10,7 @@ from zoo_core.interfaces import (
     FeatureExtractor,
     Generator,
     Networks,
+    sample_batch,
 )
 
 SHAPE = (3, 4, 4)
@@ -92,6 +93,11 @@ def test_many_pictures_are_made_in_bounded_chunks():
     generator = Latent()
     generator.sample(range(2 * SAMPLE_BATCH + 1))
     assert [rows for rows, *_ in generator.calls] == [SAMPLE_BATCH, SAMPLE_BATCH, 1]
+
+
+def test_large_pictures_are_made_in_smaller_chunks():
+    sizes = [sample_batch((3, side, side)) for side in (32, 128, 256, 512, 4096)]
+    assert sizes == [64, 64, 16, 4, 1]
 
 
 def test_chunks_do_not_change_the_pictures(monkeypatch):

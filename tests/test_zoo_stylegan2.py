@@ -202,7 +202,7 @@ def test_a_conditional_generator_trains_on_the_labels_of_the_batch():
 
 
 def test_penalties_are_phases_of_their_own_and_can_be_left_out():
-    assert list(phases(config())[1]) == ["discriminator", "r1", "generator", "path_length"]
+    assert list(phases(config())[1]) == ["discriminator", "generator", "r1", "path_length"]
     assert list(phases(config(gamma=0.0, path_weight=0.0))[1]) == ["discriminator", "generator"]
 
 

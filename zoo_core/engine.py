@@ -187,7 +187,6 @@ def run_phase(
         for group in phase.optimizer.param_groups:
             group.update(phase.schedule(progress.images))
     parameters = [parameter for parameter in phase.module.parameters() if parameter.requires_grad]
-    phase.optimizer.zero_grad()
     with runtime.autocast():
         terms = phase.loss(batch, progress)
     # Named inputs: no other network gets gradients, nor is time spent on them.
@@ -197,6 +196,7 @@ def run_phase(
     if not bool(torch.isfinite(norm + terms["loss"].detach())):
         raise _non_finite(phase, terms, norm, progress)
     phase.optimizer.step()
+    phase.optimizer.zero_grad()  # here, so that no other phase computes beside these gradients
     return terms
 
 

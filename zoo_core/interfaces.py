@@ -18,7 +18,13 @@ from torch import Tensor, nn
 from zoo_core.errors import InputError
 from zoo_core.noise import SeededNoise
 
-SAMPLE_BATCH = 64  # images that `sample` makes at once, to bound its memory
+# Images that are made at once, to bound memory: so many, or fewer of so many pixels together.
+SAMPLE_BATCH, SAMPLE_PIXELS = 64, 64 * 128 * 128
+
+
+def sample_batch(image_shape: tuple[int, int, int]) -> int:
+    """How many images of that shape, C, H, W, are made at once."""
+    return max(1, min(SAMPLE_BATCH, SAMPLE_PIXELS // (image_shape[1] * image_shape[2])))
 
 
 @contextlib.contextmanager
@@ -102,8 +108,9 @@ class Generator(nn.Module, ABC):
         """Pictures of rows 0..count in evaluation mode, a few at a time, clamped to [-1, 1]."""
         pictures = torch.empty(count, *self.image_shape, device=next(self.parameters()).device)
         with evaluating(self):
-            for start in range(0, count, SAMPLE_BATCH):
-                rows = slice(start, start + SAMPLE_BATCH)
+            chunk = sample_batch(self.image_shape)
+            for start in range(0, count, chunk):
+                rows = slice(start, start + chunk)
                 pictures[rows] = make(rows).float()
         return pictures.clamp_(-1, 1)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from zoo_core.errors import InputError
-from zoo_core.interfaces import SAMPLE_BATCH, Generator, StyleGenerator, evaluating
+from zoo_core.interfaces import Generator, StyleGenerator, evaluating, sample_batch
 from zoo_core.noise import SeededNoise
 
 
@@ -35,8 +35,9 @@ def interpolate(
         )
     stops = [*seeds, seeds[0]] if loop else list(seeds)
     steps = frames * (len(stops) - 1) + (not loop)
-    for start in range(0, steps, SAMPLE_BATCH):
-        rows = torch.arange(start, min(start + SAMPLE_BATCH, steps))
+    chunk = sample_batch(generator.image_shape)
+    for start in range(0, steps, chunk):
+        rows = torch.arange(start, min(start + chunk, steps))
         legs = (rows // frames).clamp_(max=len(stops) - 2)
         before, after = ([stops[leg + end] for leg in legs] for end in (0, 1))
         yield from _between(generator, before, after, rows / frames - legs, label, truncation)

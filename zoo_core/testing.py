@@ -22,6 +22,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -256,11 +257,16 @@ def check_every_weight_learns(case: Case) -> None:
     """Every trainable parameter gets a gradient other than zero within a few steps."""
     training = case.training()
     idle = {key for key, parameter in _parameters(training).items() if parameter.requires_grad}
+
+    def note(key: str, parameter: Tensor) -> None:
+        if bool(parameter.grad.any()):  # type: ignore[union-attr]
+            idle.discard(key)
+
+    for key, parameter in _parameters(training).items():
+        if parameter.requires_grad:
+            parameter.register_post_accumulate_grad_hook(partial(note, key))
     for _ in range(3 * max(phase.every for phase in training.phases)):
         case.step(training)
-        for key, parameter in _parameters(training).items():
-            if parameter.grad is not None and bool(parameter.grad.any()):
-                idle.discard(key)
     assert not idle, f"these parameters never learn: {', '.join(sorted(idle))}"
 
 

@@ -1,4 +1,4 @@
-"""How StyleGAN2 is trained: discriminator, lazy R1, generator, lazy path length penalty.
+"""How StyleGAN2 is trained: discriminator, generator, lazy R1, lazy path length penalty.
 
 Sections 3.1 and 3.2 of the paper. A lazy penalty's weight is multiplied by its interval k, and its
 network's Adam is slowed down by k / (k + 1), since k + 1 of its steps pass for k.
@@ -89,15 +89,17 @@ class StyleGAN2Training:
 
 
 def build_phases(networks: Networks, config: StyleGAN2Config) -> list[Phase]:
-    """Discriminator, R1 every few steps, generator, path length penalty every few steps."""
+    """Discriminator and generator; R1 and the path length penalty every few steps."""
     training = StyleGAN2Training(networks, config)
     generator, discriminator = training.generator, training.discriminator
     judge = lazy_adam(discriminator, config, config.r1_every if config.gamma else 0)
     maker = lazy_adam(generator, config, config.path_every if config.path_weight else 0)
-    phases = [Phase("discriminator", discriminator, judge, training.discriminator_loss)]
-    if config.gamma:
+    phases = [
+        Phase("discriminator", discriminator, judge, training.discriminator_loss),
+        Phase("generator", generator, maker, training.generator_loss),
+    ]
+    if config.gamma:  # after the generator's phase, which frees the graph of the fake pictures
         phases.append(Phase("r1", discriminator, judge, training.r1_loss, every=config.r1_every))
-    phases.append(Phase("generator", generator, maker, training.generator_loss))
     if config.path_weight:
         path = Phase(
             "path_length",
