@@ -35,7 +35,7 @@ def build_discriminator(config: StyleGAN2Config) -> Discriminator:
 
 
 def build_phases(networks: Networks, config: StyleGAN2Config) -> list[Phase]:
-    """Discriminator, generator, R1, path length."""
+    """Generator, path length, discriminator, R1."""
     from zoo_stylegan2.training import build_phases
 
     return build_phases(networks, config)

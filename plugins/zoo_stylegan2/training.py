@@ -1,4 +1,4 @@
-"""How StyleGAN2 is trained: discriminator, generator, lazy R1, lazy path length penalty.
+"""How StyleGAN2 is trained: generator, lazy path length penalty, discriminator, lazy R1.
 
 Sections 3.1 and 3.2 of the paper. A lazy penalty's weight is multiplied by its interval k, and its
 network's Adam is slowed down by k / (k + 1), since k + 1 of its steps pass for k.
@@ -35,8 +35,8 @@ class MeanPathLength(nn.Module):
 
 
 class StyleGAN2Training:
-    """The losses. Fake pictures are made once a step: judged detached by the discriminator's loss,
-    and once more, after it has moved, for the generator's.
+    """The losses. Fake pictures are made once a step, judged for the generator's loss, and once
+    more, detached, for the discriminator's: by then the graph that made them is gone from memory.
     """
 
     def __init__(self, networks: Networks, config: StyleGAN2Config):
@@ -46,13 +46,20 @@ class StyleGAN2Training:
         self.path_length = MeanPathLength().to(self.generator.average_w.device)
         self._fake: Tensor | None = None
 
-    def discriminator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        """The adversarial loss of real and fake pictures of the same classes."""
+    def generator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        """The adversarial loss of fake pictures of the classes of the batch."""
         styles = self.generator.styles(progress.noise, labels=batch.labels)
         self.generator.track_average(styles[:, 0])
-        self._fake = self.generator.synthesize(styles)
+        images = self.generator.synthesize(styles)
+        self._fake = images.detach()
+        fake = self.discriminator(images, labels=batch.labels)
+        return {"loss": LOSS.generator(fake, fake)}
+
+    def discriminator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        """The adversarial loss of real pictures and of the generator's, as they were judged."""
+        assert self._fake is not None
         real = self.discriminator(batch.images, labels=batch.labels)
-        fake = self.discriminator(self._fake.detach(), labels=batch.labels)
+        fake, self._fake = self.discriminator(self._fake, labels=batch.labels), None
         return LOSS.discriminator_terms(real, fake)
 
     def r1_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
@@ -63,12 +70,6 @@ class StyleGAN2Training:
 
         r1 = squared_gradient(judge, batch.images)
         return {"loss": self.config.gamma / 2 * self.config.r1_every * r1, "r1": r1}
-
-    def generator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        """The adversarial loss of the same fake pictures under the discriminator as it is now."""
-        assert self._fake is not None
-        fake, self._fake = self.discriminator(self._fake, labels=batch.labels), None
-        return {"loss": LOSS.generator(fake, fake)}
 
     def path_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         """How far |J^T y|, of the synthesis network's Jacobian J by w and random pictures y, is
@@ -89,17 +90,12 @@ class StyleGAN2Training:
 
 
 def build_phases(networks: Networks, config: StyleGAN2Config) -> list[Phase]:
-    """Discriminator and generator; R1 and the path length penalty every few steps."""
+    """The generator's phases, then the discriminator's, as in the public code."""
     training = StyleGAN2Training(networks, config)
     generator, discriminator = training.generator, training.discriminator
     judge = lazy_adam(discriminator, config, config.r1_every if config.gamma else 0)
     maker = lazy_adam(generator, config, config.path_every if config.path_weight else 0)
-    phases = [
-        Phase("discriminator", discriminator, judge, training.discriminator_loss),
-        Phase("generator", generator, maker, training.generator_loss),
-    ]
-    if config.gamma:  # after the generator's phase, which frees the graph of the fake pictures
-        phases.append(Phase("r1", discriminator, judge, training.r1_loss, every=config.r1_every))
+    phases = [Phase("generator", generator, maker, training.generator_loss)]
     if config.path_weight:
         path = Phase(
             "path_length",
@@ -110,6 +106,9 @@ def build_phases(networks: Networks, config: StyleGAN2Config) -> list[Phase]:
             state=training.path_length,
         )
         phases.append(path)
+    phases.append(Phase("discriminator", discriminator, judge, training.discriminator_loss))
+    if config.gamma:
+        phases.append(Phase("r1", discriminator, judge, training.r1_loss, every=config.r1_every))
     return phases
 
 
