@@ -163,6 +163,7 @@ def run_plain(
     import numpy as np
     import torch
 
+    assert spec.build_generator is not None
     assert spec.build_discriminator is not None
     generator = spec.build_generator(resolved.config)
     discriminator = spec.build_discriminator(resolved.config)

@@ -70,7 +70,7 @@ def test_a_run_in_two_parts_equals_one_in_one(tmp_path: Path, first: int):
     run(tmp_path, "parts", images=first)
     parts = run(tmp_path, "parts", images=32)
     assert last_checkpoint(whole) == last_checkpoint(parts)
-    assert whole.generator.read_bytes() == parts.generator.read_bytes()
+    assert whole.weights("generator").read_bytes() == parts.weights("generator").read_bytes()
 
 
 def test_an_interrupted_run_leaves_the_same_log_and_samples(tmp_path: Path):
@@ -110,10 +110,10 @@ def test_a_finished_run_stays_as_it_is(tmp_path: Path):
 
 def test_a_kill_before_the_weights_file_is_made_good(tmp_path: Path):
     folder = run(tmp_path, images=16)
-    expected = folder.generator.read_bytes()
-    folder.generator.unlink()
+    expected = folder.weights("generator").read_bytes()
+    folder.weights("generator").unlink()
     run(tmp_path, images=16)
-    assert folder.generator.read_bytes() == expected
+    assert folder.weights("generator").read_bytes() == expected
 
 
 def test_the_seed_decides_the_run(tmp_path: Path):
@@ -152,7 +152,7 @@ def test_a_logged_term_is_the_mean_over_its_steps(tmp_path: Path):
 
 def test_the_weights_file_says_what_it_is(tmp_path: Path):
     folder = run(tmp_path, images=16)
-    record = about(read_header(folder.generator), "file")
+    record = about(read_header(folder.weights("generator")), "file")
     assert (record.model, record.role, record.images) == ("toy", "generator", 16)
     assert record.licence == "CC0-1.0"
     assert record.config["resolution"] == 16
@@ -315,7 +315,7 @@ def test_without_an_average_the_live_generator_is_published(tmp_path: Path):
     folder = run(tmp_path, images=8, ema_half_life=0)
     header = read_header(max(folder.checkpoints.iterdir()) / "weights.safetensors")
     assert not any(name.startswith("ema.") for name in header.tensors)
-    assert folder.generator.is_file()
+    assert folder.weights("generator").is_file()
 
 
 @pytest.mark.parametrize(

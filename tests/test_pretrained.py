@@ -17,7 +17,7 @@ from zoo_core.checkpoint import save_weights
 from zoo_core.errors import InputError, UnknownNameError, WeightsError
 from zoo_core.hookspecs import hookimpl
 from zoo_core.pretrained import load
-from zoo_core.weights import GENERATOR, About
+from zoo_core.weights import About
 
 CONFIG = resolved().config
 ABOUT = About(
@@ -60,13 +60,13 @@ def test_a_file_is_loaded(save, generator, kind):
 
 
 def test_the_folder_of_a_run_is_loaded(save, generator):
-    folder = save(f"runs/toy.bars16/{GENERATOR}").parent
+    folder = save("runs/toy.bars16/generator.safetensors").parent
     assert_same_pictures(load(str(folder), plugins=toy_plugins()), generator)
 
 
 def test_a_path_object_needs_no_spelling(save, generator, monkeypatch):
     """As text, `run` might be a name; as a Path it cannot be one."""
-    folder = save(f"run/{GENERATOR}").parent
+    folder = save("run/generator.safetensors").parent
     monkeypatch.chdir(folder.parent)
     assert_same_pictures(load(Path("run"), plugins=toy_plugins()), generator)
 
@@ -156,7 +156,7 @@ def test_an_unknown_name_comes_with_the_nearest(registered):
 def test_an_unknown_name_that_is_a_folder_says_how_to_spell_the_path(
     save, generator, monkeypatch, tmp_path, name
 ):
-    save(f"{name}/{GENERATOR}")
+    save(f"{name}/generator.safetensors")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UnknownNameError, match=rf"try: \./{name}") as error:
         load(name, plugins=toy_plugins())

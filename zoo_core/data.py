@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zoo_core.config import RunConfig
 from zoo_core.errors import AmbiguousNameError, DataError, RunError
-from zoo_core.interfaces import Batch, Generator
+from zoo_core.interfaces import Batch, Classifier, Generator
 from zoo_core.noise import SeededNoise, permutation
 from zoo_core.packing import PackedData, pack
 from zoo_core.pairs import PairedFileSource
@@ -68,7 +68,7 @@ def open_source(
 
 def prepare(
     source: PictureSource,
-    generator: Generator,  # of the model that is to learn the pictures
+    network: Generator | Classifier,  # that is to learn the pictures
     run: RunConfig,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     cache: Path | None = None,
@@ -78,9 +78,9 @@ def prepare(
     Raises what `check_enough`, `check_fits` and `pack` raise.
     """
     check_enough(len(source), run.batch_size)
-    check_fits(generator, source.classes, source.paired)
-    channels, resolution, _ = generator.image_shape
-    source_channels = generator.source_shape[0] if generator.source_shape else channels
+    check_fits(network, source.classes, source.paired)
+    channels, resolution, _ = network.image_shape
+    source_channels = network.source_shape[0] if network.source_shape else channels
     if run.reverse_pairs:
         channels, source_channels = source_channels, channels
     packed = pack(
@@ -109,20 +109,20 @@ def check_enough(count: int, batch_size: int) -> None:
         )
 
 
-def check_fits(generator: Generator, classes: Sequence[str], paired: bool) -> None:
-    """Raise DataError unless the generator can learn pictures of these classes, or pairs."""
-    if generator.num_classes and not classes:
+def check_fits(network: Generator | Classifier, classes: Sequence[str], paired: bool) -> None:
+    """Raise DataError unless the network can learn pictures of these classes, or pairs."""
+    if network.num_classes and not classes:
         raise DataError(
-            "the model is class-conditional and the pictures have no labels",
+            "the model learns classes and the pictures have no labels",
             hint="put each class into a sub-folder of its own",
         )
-    if generator.num_classes and generator.num_classes != len(classes):
+    if network.num_classes and network.num_classes != len(classes):
         raise DataError(
             "the model has another number of classes than the pictures",
-            given=generator.num_classes,
+            given=network.num_classes,
             allowed=str(len(classes)),
         )
-    if generator.source_shape is not None and not paired:
+    if network.source_shape is not None and not paired:
         raise DataError(
             "the model needs pairs of pictures",
             allowed="image-to-image data sets; folders A/ and B/; files of two pictures",

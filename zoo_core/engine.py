@@ -83,9 +83,9 @@ def train(
     """
     settings = resolved.run
     check_enough(len(data), settings.batch_size)
-    generator = blueprint(spec, resolved.config)
-    check_fits(generator, data.classes, data.source is not None)
-    if data.classes and not generator.num_classes:
+    network = blueprint(spec, resolved.config)
+    check_fits(network, data.classes, data.source is not None)
+    if data.classes and not network.num_classes:
         logger.warning(
             "the pictures have %d classes, which this model does not use", len(data.classes)
         )
@@ -101,7 +101,7 @@ def train(
             folder=folder,
             checkpoints=Checkpoints(folder.checkpoints, settings.keep_checkpoints),
             runtime=runtime,
-            about=_about(resolved, licence, trained_on),
+            about=_about(spec, resolved, licence, trained_on),
             info=RunInfo(
                 name=folder.path.name,
                 model=spec.name,
@@ -219,9 +219,9 @@ def save(training: Training, run: Run) -> None:
 
 
 def publish(training: Training, run: Run) -> None:
-    """Write the averaged generator as a weights file."""
+    """Write the averaged network as a weights file."""
     about = msgspec.structs.replace(run.about, images=training.images)
-    save_weights(run.folder.generator, training.averaged, about)
+    save_weights(run.folder.weights(about.role), training.averaged, about)
 
 
 def restore(training: Training, run: Run) -> bool:
@@ -265,7 +265,9 @@ def log(training: Training, run: Run, clock: _Clock) -> dict[str, float]:
 
 
 def draw_samples(training: Training, run: Run) -> None:
-    """A grid of the same seeds every time, drawn by the averaged generator."""
+    """A grid of the same seeds every time, drawn by the averaged generator, if there is one."""
+    if training.networks.generator is None:
+        return
     generator = training.averaged
     columns = max(1, min(GRID_COLUMNS, GRID_PIXELS // generator.image_shape[2]))
     count = columns * columns
@@ -349,10 +351,10 @@ class _Clock:
         return {"seconds": round(seconds, 3), "images_per_second": round(seen / seconds, 2)}
 
 
-def _about(resolved: Resolved, licence: str, trained_on: str) -> About:
+def _about(spec: ModelSpec, resolved: Resolved, licence: str, trained_on: str) -> About:
     return About(
         model=resolved.model,
-        role="generator",
+        role=spec.role,
         config=msgspec.to_builtins(resolved.config),
         images=0,
         licence=licence,

@@ -33,13 +33,13 @@ def estimate(spec: ModelSpec, resolved: Resolved) -> dict[str, Any]:
         started = time.perf_counter()
         for _ in range(STEPS):
             step(training, batch, resolved.run, runtime)
-        float(next(training.networks.generator.parameters()).detach().sum())  # wait for the device
+        float(next(training.networks.main.parameters()).detach().sum())  # wait for the device
         seconds += time.perf_counter() - started
     rate = POINTS * STEPS * len(batch) / seconds
     return {
         "runtime": str(runtime),
         "parameters": {role: parameter_count(n) for role, n in training.networks.named()},
-        "generator_flops_per_image": generator_flops(spec, resolved),
+        f"{spec.role}_flops_per_image": flops(spec, resolved),
         "images_per_second": round(rate, 1),
         "hours": round(resolved.run.images / rate / 3600, 2),
         "peak_memory_bytes": peak_memory(runtime),
@@ -47,31 +47,34 @@ def estimate(spec: ModelSpec, resolved: Resolved) -> dict[str, Any]:
 
 
 def random_batch(training: Training, size: int, runtime: Runtime) -> Batch:
-    """A batch of noise of the shapes that the generator asks for."""
-    generator = training.networks.generator
+    """A batch of noise of the shapes that the model asks for."""
+    network = training.networks.main
 
     def pictures(shape: tuple[int, int, int]) -> torch.Tensor:
         return runtime.place_images(torch.randint(0, 256, (size, *shape), dtype=torch.uint8))
 
-    source, classes = generator.source_shape, generator.num_classes
+    source, classes = network.source_shape, network.num_classes
     return Batch(
-        images=pictures(generator.image_shape),
+        images=pictures(network.image_shape),
         labels=torch.randint(classes, (size,), device=runtime.device) if classes else None,
         source=None if source is None else pictures(source),
         ids=torch.arange(size),
     )
 
 
-def generator_flops(spec: ModelSpec, resolved: Resolved) -> int:
+def flops(spec: ModelSpec, resolved: Resolved) -> int:
     """Of one picture, multiplications and additions counted apart; no work is done for it."""
-    generator = blueprint(spec, resolved.config).eval()
-    shape = generator.source_shape
+    network = blueprint(spec, resolved.config).eval()
+    shape = network.source_shape
     with FlopCounterMode(display=False) as counter, torch.device("meta"):
-        generator.generate(
-            SeededNoise([0]),
-            labels=torch.zeros(1, dtype=torch.int64) if generator.num_classes else None,
-            source=None if shape is None else torch.zeros(1, *shape),
-        )
+        if spec.role == "classifier":
+            network(torch.zeros(1, *network.image_shape))
+        else:
+            network.generate(
+                SeededNoise([0]),
+                labels=torch.zeros(1, dtype=torch.int64) if network.num_classes else None,
+                source=None if shape is None else torch.zeros(1, *shape),
+            )
     return counter.get_total_flops()
 
 

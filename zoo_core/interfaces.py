@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -197,26 +198,66 @@ class Discriminator(nn.Module, ABC):
         """Logits, never probabilities: float32 [N], or [N, ...] if patches are judged."""
 
 
+class Classifier(nn.Module, ABC):
+    """Sorts pictures into classes; what it computes on the way are features for all the rest.
+
+    A subclass sets `image_shape`, `num_classes` (K), `width` (D), and `channels` with `strides`
+    (shallow to deep) if it offers feature maps. Images are float32 [N, C, H, W] in [-1, 1].
+    """
+
+    image_shape: tuple[int, int, int]  # C, H, W
+    num_classes: int
+    width: int
+    channels: tuple[int, ...] = ()
+    strides: tuple[int, ...] = ()
+    source_shape: None = None
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Tensor:
+        """A logit for each class: [N, K]."""
+
+    @abstractmethod
+    def features(self, images: Tensor) -> Tensor:
+        """What the last layer starts from: [N, D]."""
+
+    def feature_maps(self, images: Tensor) -> list[Tensor]:
+        """A map [N, C_i, H_i, W_i] for each entry of `channels`."""
+        return []
+
+
 class FeatureExtractor(nn.Module, ABC):
     """A frozen network that turns pictures into features; it owns its resize and its normalization.
 
-    A subclass sets `width`, and `channels` with `strides` (shallow to deep) if it offers feature
-    maps. `fingerprint` names weights, resize and dtype: numbers measured under different ones
-    cannot be compared.
+    A subclass sets `width` (D), `channels` with `strides` (shallow to deep) if it offers feature
+    maps, and `num_classes` (K) if it is a classifier. `fingerprint` names weights, resize and
+    dtype: numbers measured under different ones cannot be compared.
+
+    Images are [N, C, H, W] of any size, grey or RGB: uint8 in 0..255, or float in [-1, 1].
+
+    Its weights come from where it was loaded, so a module that holds one has none of them in its
+    own state dict: no checkpoint repeats them, and none can change them.
     """
 
     width: int
     channels: tuple[int, ...] = ()
     strides: tuple[int, ...] = ()
+    num_classes: int = 0
     fingerprint: str
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
-        """Pooled float32 features [N, D] of images: uint8 in 0..255, or float in [-1, 1]."""
+        """Pooled features: float32 [N, D]."""
 
-    @abstractmethod
     def feature_maps(self, images: Tensor) -> list[Tensor]:
-        """A map [N, C_i, H_i, W_i] for each entry of `channels`, differentiable in the images."""
+        """A map [N, C_i, H_i, W_i] for each entry of `channels`, differentiable in the images.
+
+        Raises InputError if the network offers none.
+        """
+        raise InputError(f"{type(self).__name__} offers no feature maps")
+
+    def logits(self, images: Tensor) -> Tensor:
+        """A logit for each class: float32 [N, K]. Raises InputError if it is no classifier."""
+        raise InputError(f"{type(self).__name__} is no classifier")
 
     def train(self, mode: bool = True) -> FeatureExtractor:
         """Stay in evaluation mode, and frozen, whatever the parent module does."""
@@ -227,13 +268,34 @@ class FeatureExtractor(nn.Module, ABC):
         """Stay frozen."""
         return super().requires_grad_(False)
 
+    def state_dict(
+        self, *, destination: Any = None, prefix: str = "", keep_vars: bool = False
+    ) -> Any:
+        """Nothing, also when a parent module asks."""
+        return OrderedDict() if destination is None else destination
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Tensor], prefix: str, *details: Any
+    ) -> None:
+        """Have this module and those inside it find what they hold already."""
+        state_dict.update(super().state_dict(prefix=prefix, keep_vars=True))
+        super()._load_from_state_dict(state_dict, prefix, *details)
+
 
 @dataclass(frozen=True)
 class Networks:
     """The networks of one model; None where the model has none of that kind."""
 
-    generator: Generator
+    generator: Generator | None = None
     discriminator: Discriminator | None = None
+    classifier: Classifier | None = None
+
+    @property
+    def main(self) -> Generator | Classifier:
+        """What the model is for: it is averaged, evaluated and published."""
+        network = self.generator or self.classifier
+        assert network is not None
+        return network
 
     def named(self) -> Iterator[tuple[str, nn.Module]]:
         """Each network that exists, with its role."""

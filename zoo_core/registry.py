@@ -17,7 +17,7 @@ from zoo_core.plugins import Plugins
 from zoo_core.spec import NAME, WeightsEntry
 
 SCHEMA = 1
-ROLES = frozenset({"generator", "discriminator", "feature_extractor"})
+ROLES = frozenset({"generator", "discriminator", "classifier"})
 
 
 class RegistryFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

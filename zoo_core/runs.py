@@ -6,7 +6,7 @@ runs/dcgan.critters32/
   timing.jsonl           when each of those lines was written, and how fast the run was
   samples/*.png          a grid of fixed seeds every `sample_every` images
   checkpoints/<images>/  all that a resume needs; see checkpoint.py
-  generator.safetensors  the averaged generator of the last checkpoint
+  generator.safetensors  the averaged generator (or classifier.safetensors) of the last checkpoint
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import IO, Any
 from zoo_core.config import Resolved, RunConfig
 from zoo_core.errors import InputError
 
-GENERATOR = "generator.safetensors"
+WEIGHTS = ("generator.safetensors", "classifier.safetensors")  # what a run leaves, one of them
 
 
 class RunFolder:
@@ -35,7 +35,10 @@ class RunFolder:
         self.timing = path / "timing.jsonl"
         self.samples = path / "samples"
         self.checkpoints = path / "checkpoints"
-        self.generator = path / GENERATOR
+
+    def weights(self, role: str) -> Path:
+        """Where the averaged network goes, which is a generator or a classifier."""
+        return self.path / f"{role}.safetensors"
 
     def check(self, resolved: Resolved) -> None:
         """Raise InputError, with the difference, if the folder is a run configured otherwise."""

@@ -12,9 +12,17 @@ import msgspec
 from zoo_core.config import ModelConfig, RunConfig
 
 if TYPE_CHECKING:
-    from zoo_core.interfaces import Discriminator, FeatureExtractor, Generator, Networks, Phase
+    from zoo_core.interfaces import (
+        Classifier,
+        Discriminator,
+        FeatureExtractor,
+        Generator,
+        Networks,
+        Phase,
+    )
     from zoo_core.pictures import PictureSource
 
+Role = Literal["generator", "classifier"]
 Task = Literal["unconditional", "class-conditional", "image-to-image", "classifier"]
 
 NAME = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")  # a model, a data set, a plugin, a preset
@@ -27,8 +35,9 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     `presets` are named sets of the same `key: value` pairs that `--set` takes, of the model's
     configuration and of the run's; one of them is `tiny`, which trains a step in about a second.
     `run` holds the run settings in which this model departs from the core's defaults. `parameters`
-    states the number of trainable parameters of each network under the default configuration. The
-    `build_*` functions import torch inside, so that listing stays light.
+    states the number of trainable parameters of each network under the default configuration. A
+    model has a generator or a classifier; the `build_*` functions import torch inside, so that
+    listing stays light.
     """
 
     name: str
@@ -38,11 +47,35 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     licence: str  # SPDX identifier of the plugin's code
     config: type[ModelConfig]
     presets: Mapping[str, Mapping[str, Any]]
-    build_generator: Callable[[Any], Generator]
     build_phases: Callable[[Networks, Any], list[Phase]]
+    build_generator: Callable[[Any], Generator] | None = None
     build_discriminator: Callable[[Any], Discriminator] | None = None
+    build_classifier: Callable[[Any], Classifier] | None = None
     run: Mapping[str, Any] = {}
     parameters: Mapping[str, int] = {}
+
+    def __post_init__(self) -> None:
+        if (self.build_generator is None) == (self.build_classifier is None):
+            raise ValueError(f"model {self.name!r} needs a generator or a classifier")
+
+    @property
+    def role(self) -> Role:
+        """What the model's main network is."""
+        return "generator" if self.build_generator is not None else "classifier"
+
+    @property
+    def build_main(self) -> Callable[[Any], Generator | Classifier]:
+        """Builds the main network, which is averaged, evaluated and published."""
+        return self.builders()[self.role]
+
+    def builders(self) -> dict[str, Callable[[Any], Any]]:
+        """The functions that build each network, by its role."""
+        built = {
+            "generator": self.build_generator,
+            "discriminator": self.build_discriminator,
+            "classifier": self.build_classifier,
+        }
+        return {role: build for role, build in built.items() if build is not None}
 
 
 class DatasetSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +100,9 @@ class FeatureExtractorSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One pretrained network that turns pictures into features.
 
     `input_size` is in pixels, `mean` and `std` apply to pictures in [0, 1], `widths` are the
-    channels of its feature maps from shallow to deep (empty if it offers none).
+    channels of its feature maps from shallow to deep (empty if it offers none). `build(input_size)`
+    loads it, with pictures resized to that many pixels a side; torch is imported inside. `distance`
+    is what the Frechet distance of its features is called: "fd", and "fid" for one network only.
     """
 
     name: str
@@ -76,8 +111,9 @@ class FeatureExtractorSpec(msgspec.Struct, frozen=True, kw_only=True):
     input_size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    build: Callable[[], FeatureExtractor]
+    build: Callable[[int], FeatureExtractor]
     widths: tuple[int, ...] = ()
+    distance: str = "fd"
 
 
 class WeightsFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -116,7 +152,7 @@ class WeightsEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     model: str
     summary: str
     config: Mapping[str, Any]
-    files: Mapping[str, WeightsFile]  # by role: generator, discriminator, feature_extractor
+    files: Mapping[str, WeightsFile]  # by role: generator, discriminator, classifier
     licence: str  # SPDX identifier of the weights
     trained_on: str
     images: int  # images seen in training

@@ -14,7 +14,7 @@ from zoo_core.checkpoint import Tensors
 from zoo_core.config import ModelConfig, Resolved, RunConfig
 from zoo_core.ema import EMA
 from zoo_core.errors import ConfigError
-from zoo_core.interfaces import Discriminator, Generator, Networks, Phase
+from zoo_core.interfaces import Classifier, Discriminator, Generator, Networks, Phase
 from zoo_core.noise import stream_key
 from zoo_core.runtime import Runtime
 from zoo_core.spec import ModelSpec
@@ -33,9 +33,9 @@ class Training:
     terms: dict[str, tuple[Tensor | float, int]] = field(default_factory=dict)
 
     @property
-    def averaged(self) -> Generator:
-        """The generator that is sampled and published."""
-        return self.networks.generator if self.ema is None else self.ema.network
+    def averaged(self) -> Generator | Classifier:
+        """The network that is sampled, evaluated and published."""
+        return self.networks.main if self.ema is None else self.ema.network
 
     def note(self, source: str, terms: Mapping[str, Tensor]) -> None:
         """Add `terms` to the sums that the next line of the log is made of."""
@@ -70,25 +70,23 @@ class Training:
                 yield phase.name, phase.optimizer
 
 
-def blueprint(spec: ModelSpec, config: ModelConfig) -> Generator:
-    """The generator without memory for its weights, to ask for its shapes."""
+def blueprint(spec: ModelSpec, config: ModelConfig) -> Generator | Classifier:
+    """The main network without memory for its weights, to ask for its shapes."""
     with torch.device("meta"):
-        return spec.build_generator(config)
+        return spec.build_main(config)
 
 
 def build(spec: ModelSpec, resolved: Resolved, runtime: Runtime) -> Training:
     """Networks, phases and average of a run that has seen nothing yet; a function of the seed."""
     settings = resolved.run
     torch.manual_seed(stream_key(settings.seed, "initialization") >> 1)
-    generator = spec.build_generator(resolved.config)
-    discriminator = spec.build_discriminator(resolved.config) if spec.build_discriminator else None
-    augment = _augmentation(discriminator, settings)
-    networks = Networks(generator, discriminator)
+    networks = Networks(**{role: make(resolved.config) for role, make in spec.builders().items()})
+    augment = _augmentation(networks.discriminator, settings)
     for _, network in networks.named():
         runtime.place(network).train()
     phases = spec.build_phases(networks, resolved.config)
     ema = (
-        EMA(generator, settings.ema_half_life, settings.ema_rampup)
+        EMA(networks.main, settings.ema_half_life, settings.ema_rampup)
         if settings.ema_half_life
         else None
     )

@@ -16,6 +16,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import math
 import os
 import subprocess
 import sys
@@ -37,7 +38,7 @@ from zoo_core.data import prepare
 from zoo_core.engine import step, train
 from zoo_core.errors import WeightsError, ZooError
 from zoo_core.estimate import parameter_count, random_batch
-from zoo_core.interfaces import Generator, Phase
+from zoo_core.interfaces import Classifier, Generator, Phase, evaluating
 from zoo_core.packing import PackedData
 from zoo_core.pictures import Picture, PictureSource
 from zoo_core.plugins import GROUP, load_plugins
@@ -89,16 +90,20 @@ class Case:
         batch = random_batch(training, self.resolved.run.batch_size, RUNTIME)
         step(training, batch, self.resolved.run, RUNTIME)
 
-    def sample(self, generator: Generator, seeds: list[int]) -> Tensor:
-        """Pictures of seeds; labels and source pictures, where needed, follow from the seed."""
-        classes, shape = generator.num_classes, generator.source_shape
-        source = None
-        if shape is not None:
-            source = torch.stack(
-                [torch.linspace(-1, 1, int(np.prod(shape))).roll(s).view(shape) for s in seeds]
-            )
-        return generator.sample(
-            seeds, labels=[s % classes for s in seeds] if classes else None, source=source
+    @torch.no_grad()
+    def answer(self, network: Generator | Classifier, seeds: list[int]) -> Tensor:
+        """Pictures of seeds, with labels and sources that follow from the seed, where needed; or a
+        classifier's logits of pictures that do.
+        """
+        classes = network.num_classes
+        if self.spec.role == "classifier":
+            with evaluating(network):
+                return network(_drawn_from(seeds, network.image_shape))
+        shape = network.source_shape
+        return network.sample(
+            seeds,
+            labels=[s % classes for s in seeds] if classes else None,
+            source=None if shape is None else _drawn_from(seeds, shape),
         )
 
     def run(self, folder: str, images: int) -> RunFolder:
@@ -111,14 +116,14 @@ class Case:
 
     def data(self) -> PackedData:
         """A few drawn pictures of the shape that the model wants."""
-        run, generator = self.resolved.run, blueprint(self.spec, self.resolved.config)
+        run, network = self.resolved.run, blueprint(self.spec, self.resolved.config)
         return prepare(
-            _Drawn(2 * run.batch_size, generator), generator, run, cache=self.folder / "cache"
+            _Drawn(2 * run.batch_size, network), network, run, cache=self.folder / "cache"
         )
 
-    def generator(self) -> nn.Module:
-        """Freshly initialized."""
-        return self.spec.build_generator(self.resolved.config)
+    def main(self) -> nn.Module:
+        """The generator, or the classifier, freshly initialized."""
+        return self.spec.build_main(self.resolved.config)
 
 
 RUNTIME = Runtime(torch.device("cpu"), torch.float32, torch.channels_last)
@@ -182,9 +187,7 @@ def check_parameter_count(case: Case) -> None:
     """The default configuration has as many parameters as the model states."""
     default = resolve(case.spec.name, case.spec.config, ("defaults", case.spec.run))
     with torch.device("meta"):
-        networks = {"generator": case.spec.build_generator(default.config)}
-        if case.spec.build_discriminator is not None:
-            networks["discriminator"] = case.spec.build_discriminator(default.config)
+        networks = {role: make(default.config) for role, make in case.spec.builders().items()}
     counts = {role: parameter_count(network) for role, network in networks.items()}
     assert dict(case.spec.parameters) == counts, (
         f"stated {dict(case.spec.parameters)}, built {counts}"
@@ -192,47 +195,52 @@ def check_parameter_count(case: Case) -> None:
 
 
 def check_sample(case: Case) -> None:
-    """`sample` keeps its promise: shape, dtype, range, finite values, no gradients."""
-    generator = case.training().networks.generator
-    images = case.sample(generator, [0, 1, 2])
-    assert images.shape == (3, *generator.image_shape), f"shape {tuple(images.shape)}"
-    assert images.dtype == torch.float32, f"dtype {images.dtype}"
-    assert bool(images.isfinite().all()), "values that are not finite"
-    assert images.min() >= -1 and images.max() <= 1, "values outside -1..1"
-    assert not images.requires_grad, "gradients are recorded"
+    """`sample` (or a classifier) keeps its promise: shape, dtype, range, finite, no gradients."""
+    network = case.training().networks.main
+    answer = case.answer(network, [0, 1, 2])
+    is_generator = case.spec.role == "generator"
+    expected = (3, *(network.image_shape if is_generator else (network.num_classes,)))
+    assert answer.shape == expected, f"shape {tuple(answer.shape)}"
+    assert answer.dtype == torch.float32, f"dtype {answer.dtype}"
+    assert bool(answer.isfinite().all()), "values that are not finite"
+    if is_generator:
+        assert answer.min() >= -1 and answer.max() <= 1, "values outside -1..1"
+    assert not answer.requires_grad, "gradients are recorded"
 
 
 def check_picture_is_its_seed(case: Case) -> None:
-    """The picture of seed 3 is the same alone and in a batch, and another than that of seed 4."""
-    generator = case.training().networks.generator
-    batch, alone = case.sample(generator, [4, 3, 5]), case.sample(generator, [3])
+    """The picture of seed 3 is the same alone and in a batch, and another than that of seed 4; the
+    same for a classifier's logits of a picture.
+    """
+    network = case.training().networks.main
+    batch, alone = case.answer(network, [4, 3, 5]), case.answer(network, [3])
     torch.testing.assert_close(batch[1:2], alone, rtol=1e-4, atol=1e-5)
-    if generator.source_shape is None:
-        assert not torch.equal(batch[0], batch[1]), "seeds 3 and 4 give the same picture"
+    if network.source_shape is None:
+        assert not torch.equal(batch[0], batch[1]), "3 and 4 give the same"
 
 
 def check_weights_round_trip(case: Case) -> None:
     """Saved and loaded it makes the same pixels; another architecture's file is refused."""
     training = case.training()
     case.step(training)
-    path, generator = case.folder / "generator.safetensors", training.networks.generator
+    path, network = case.folder / "weights.safetensors", training.networks.main
     about = About(
         model=case.spec.name,
-        role="generator",
+        role=case.spec.role,
         config={},
         images=1,
         licence="CC0-1.0",
         trained_on="",
         zoo_version="0",
     )
-    save_weights(path, generator, about)
-    loaded = RUNTIME.place(load_weights(path.read_bytes(), path.name, case.generator))
-    assert torch.equal(case.sample(loaded, [0, 1]), case.sample(generator, [0, 1])), (
-        "other pixels after loading"
+    save_weights(path, network, about)
+    loaded = RUNTIME.place(load_weights(path.read_bytes(), path.name, case.main))
+    assert torch.equal(case.answer(loaded, [0, 1]), case.answer(network, [0, 1])), (
+        "another answer after loading"
     )
     save_weights(path, nn.Linear(2, 2), about)
     try:
-        load_weights(path.read_bytes(), path.name, case.generator)
+        load_weights(path.read_bytes(), path.name, case.main)
     except WeightsError:
         return
     raise AssertionError("a file with another architecture was loaded")
@@ -286,11 +294,11 @@ class _Drawn(PictureSource):
     pair.
     """
 
-    def __init__(self, count: int, generator: Generator):
-        channels, _, self._side = generator.image_shape
+    def __init__(self, count: int, network: Generator | Classifier):
+        channels, _, self._side = network.image_shape
         self._count = count
-        self.classes = tuple(f"class {i}" for i in range(generator.num_classes))
-        self.paired = generator.source_shape is not None
+        self.classes = tuple(f"class {i}" for i in range(network.num_classes))
+        self.paired = network.source_shape is not None
         self.fingerprint = (
             f"disks:{count}:{self._side}:{channels}:{len(self.classes)}:{self.paired}"
         )
@@ -307,6 +315,12 @@ class _Drawn(PictureSource):
         outline = (np.abs(distance - 0.3) < 0.05).astype(np.uint8) * 255
         label = index % len(self.classes) if self.classes else None
         return Picture(f"disk {index}", pixels, label, outline if self.paired else None)
+
+
+def _drawn_from(seeds: list[int], shape: tuple[int, int, int]) -> Tensor:
+    """A picture [C, H, W] for each seed: a ramp that begins somewhere else."""
+    ramp = torch.linspace(-1, 1, math.prod(shape))
+    return torch.stack([ramp.roll(seed).view(shape) for seed in seeds])
 
 
 def _isolated(case: Case, name: str) -> tuple[Training, Phase]:

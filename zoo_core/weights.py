@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import msgspec
 
 from zoo_core.errors import InputError, WeightsError
-from zoo_core.runs import GENERATOR
+from zoo_core.runs import WEIGHTS
 
 FORMAT = 1  # of the record under the metadata key "zoo"
 MAX_HEADER_BYTES = 10 << 20
@@ -87,14 +87,17 @@ def weights_path(name: str | Path) -> Path:
     """
     try:
         path = Path(name).expanduser()
-        file = path / GENERATOR if path.is_dir() else path
+        inside = [path / name for name in WEIGHTS]
+        file = next(filter(Path.exists, inside), inside[0]) if path.is_dir() else path
         usable, taken = file.is_file(), file.exists()
     except (OSError, RuntimeError) as error:  # too long a name, a forbidden folder, ~nobody
         raise InputError(f"cannot read {str(name)[:255]}: {_reason(error)}") from None
     if taken and not usable:
         raise InputError(f"{file} is not a regular file")
     if not usable:
-        what = f"no {GENERATOR} in the folder {path}" if file != path else f"no file {path}"
+        what = (
+            f"no {' or '.join(WEIGHTS)} in the folder {path}" if file != path else f"no file {path}"
+        )
         raise InputError(what, hint="zoo list")
     return file
 

@@ -16,7 +16,7 @@ from zoo_core.cli.output import complete_model, loaded_plugins, note, warn
 if TYPE_CHECKING:
     from zoo_core.config import Resolved, RunConfig
     from zoo_core.data import OpenedSource
-    from zoo_core.interfaces import Generator
+    from zoo_core.interfaces import Classifier, Generator
     from zoo_core.packing import PackedData
     from zoo_core.plugins import Plugins
     from zoo_core.runs import RunFolder
@@ -55,20 +55,20 @@ def train(
     from zoo_core.state import blueprint
 
     _log_to_stderr()
-    generator = blueprint(spec, resolved.config)
-    resolution, paired = generator.image_shape[2], generator.source_shape is not None
+    network = blueprint(spec, resolved.config)
+    resolution, paired = network.image_shape[2], network.source_shape is not None
     opened = open_source(resolved.run.data, resolution, resolved.run.split, plugins, paired)
     folder = RunFolder(
         run_dir or Path("runs", f"{spec.name}.{tag or _tag(opened.name, resolution, preset)}")
     )
     folder.check(resolved)
-    packed = _prepare(opened, generator, resolved.run)
-    before = _images_seen(folder)
+    packed = _prepare(opened, network, resolved.run)
+    before = _images_seen(folder.weights(spec.role))
     if before >= resolved.run.images:
-        _say_finished(folder, before, "already finished", resolved)
+        _say_finished(spec, folder, before, "already finished", resolved)
         return
     seen = _run(spec, resolved, opened, packed, folder, plugins)
-    _say_finished(folder, seen, "finished", resolved)
+    _say_finished(spec, folder, seen, "finished", resolved)
 
 
 def _run(
@@ -135,13 +135,13 @@ def _resolve(
     return resolved
 
 
-def _prepare(opened: OpenedSource, generator: Generator, run: RunConfig) -> PackedData:
+def _prepare(opened: OpenedSource, network: Generator | Classifier, run: RunConfig) -> PackedData:
     from zoo_core.cli.progress import counting
     from zoo_core.data import prepare
 
-    resolution = generator.image_shape[2]
+    resolution = network.image_shape[2]
     with counting(f"preparing {opened.name} at {resolution} px") as on_progress:
-        packed = prepare(opened.source, generator, run, on_progress)
+        packed = prepare(opened.source, network, run, on_progress)
     for name, reason in packed.skipped[:5]:
         warn(f"left out {name}: {reason}")
     if packed.skipped:
@@ -149,13 +149,13 @@ def _prepare(opened: OpenedSource, generator: Generator, run: RunConfig) -> Pack
     return packed
 
 
-def _images_seen(folder: RunFolder) -> int:
+def _images_seen(weights: Path) -> int:
     """By the weights file, which is written after its checkpoint; 0 if there is none to read."""
     from zoo_core.errors import WeightsError
     from zoo_core.weights import about, read_header
 
     try:
-        return about(read_header(folder.generator), "").images
+        return about(read_header(weights), "").images
     except WeightsError:
         return 0
 
@@ -164,11 +164,16 @@ def _tag(data: str, resolution: int, preset: str) -> str:
     return f"{data}{resolution}" + (f"-{preset}" if preset else "")
 
 
-def _say_finished(folder: RunFolder, images: int, how: str, resolved: Resolved) -> None:
-    more = 2 * resolved.run.images
+def _say_finished(
+    spec: ModelSpec, folder: RunFolder, images: int, how: str, resolved: Resolved
+) -> None:
+    use = {
+        "generator": f"zoo sample {folder.path} --seeds 0-63",
+        "classifier": f'zoo_core.load_features("{folder.path}")',
+    }
     typer.echo(
         f"{how}: {images:,} images; weights, samples, log and checkpoints are in {folder.path}\n"
-        f"next: zoo sample {folder.path} --seeds 0-63    or go on with --images {more}"
+        f"next: {use[spec.role]}    or go on with --images {2 * resolved.run.images}"
     )
 
 
