@@ -12,11 +12,12 @@ CORE = ROOT / "zoo_core"
 
 # A file may import files of lower layers, and earlier ones of its own.
 LAYERS = [
-    ["errors", "config", "schedules", "spec", "hookspecs"],  # no torch
+    ["errors", "config", "schedules", "alarms", "spec", "hookspecs"],  # no torch
     ["catalogue", "plugins", "hub", "registry", "runs", "weights", "pictures", "pairs"],  # no torch
     [
         "noise",
         "interfaces",
+        "features",
         "runtime",
         "losses",
         "regularizers",
@@ -28,8 +29,8 @@ LAYERS = [
         "ada",
         "ema",
     ],
-    ["packing", "data", "checkpoint"],
-    ["state", "engine", "estimate", "pretrained", "latents", "testing"],
+    ["packing", "data", "checkpoint", "torchfile"],
+    ["state", "upkeep", "engine", "estimate", "pretrained", "latents", "testing"],
     ["cli"],
 ]
 LIGHT = {name for layer in LAYERS[:2] for name in layer} | {"__init__", "cli"}

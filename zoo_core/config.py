@@ -126,6 +126,18 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     sample_every: Annotated[int, setting("images between two sample grids", ge=1)] = 8_192
     checkpoint_every: Annotated[int, setting("images between two checkpoints", ge=1)] = 16_384
     keep_checkpoints: Annotated[int, setting("how many checkpoints to keep", ge=2)] = 2
+    evaluate_every: Annotated[
+        int, setting("images between two evaluations, which keep the best weights; 0: none", ge=0)
+    ] = 0
+    evaluate_count: Annotated[
+        int, setting("pictures that an evaluation generates and compares", ge=2)
+    ] = 2_000
+    evaluate_with: Annotated[str, setting("feature extractor that an evaluation compares with")] = (
+        "timm/tf_efficientnet_lite0.in1k"
+    )
+    stop_collapsed: Annotated[
+        bool, setting("stop when an alarm says that the run will not recover")
+    ] = False
 
     def __post_init__(self) -> None:
         if self.jitter and self.fit == "exact":
@@ -143,6 +155,10 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             "sample_every",
             "checkpoint_every",
             "keep_checkpoints",
+            "evaluate_every",
+            "evaluate_count",
+            "evaluate_with",
+            "stop_collapsed",
         }
     )
 

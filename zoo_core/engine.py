@@ -11,58 +11,39 @@ import contextlib
 import logging
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from typing import Any
 
 import msgspec
-import numpy as np
 import torch
 from torch import Tensor
 
-from zoo_core.checkpoint import (
-    Checkpoints,
-    Tensors,
-    optimizer_tensors,
-    restore_optimizer,
-    save_weights,
-)
+from zoo_core.checkpoint import Checkpoints
 from zoo_core.config import Resolved, RunConfig
-from zoo_core.data import batches, check_enough, check_fits, gather, to_uint8
-from zoo_core.errors import CheckpointError, InputError, Interrupted, NonFiniteError, RunError
+from zoo_core.data import batches, check_enough, check_fits
+from zoo_core.errors import CollapseError, Interrupted, NonFiniteError, RunError
 from zoo_core.interfaces import Batch, Phase, Progress
 from zoo_core.noise import SeededNoise
 from zoo_core.packing import PackedData
-from zoo_core.pictures import save_grid
 from zoo_core.runs import RunFolder
 from zoo_core.runtime import Runtime
 from zoo_core.spec import ModelSpec, RunInfo
 from zoo_core.state import Training, blueprint, build
+from zoo_core.upkeep import (
+    Clock,
+    Evaluation,
+    Notify,
+    Run,
+    draw_samples,
+    evaluate,
+    log,
+    restore,
+    save,
+)
 from zoo_core.weights import About
 
 logger = logging.getLogger("zoo")
-
-Notify = Callable[..., None]  # (name of an observer hook, **its arguments), as Plugins.notify
-
-GRID_COLUMNS = 8
-GRID_PIXELS = 1024  # a sample grid is at most this wide
-
-
-@dataclass(frozen=True)
-class Run:
-    """Everything that does not change during a run."""
-
-    resolved: Resolved
-    data: PackedData
-    folder: RunFolder
-    checkpoints: Checkpoints
-    runtime: Runtime
-    about: About
-    info: RunInfo
-    notify: Notify
-    stop_requested: threading.Event
 
 
 def train(
@@ -74,6 +55,7 @@ def train(
     licence: str,  # SPDX identifier that the weights will carry, that of the pictures
     trained_on: str,  # what the weights will say about the pictures
     notify: Notify = lambda hook, **arguments: None,
+    evaluation: Evaluation | None = None,  # what to measure every `evaluate_every` images
 ) -> int:
     """Train until `images` images were seen, from the newest checkpoint on; returns their number.
 
@@ -111,6 +93,7 @@ def train(
             ),
             notify=notify,
             stop_requested=stop_requested,
+            evaluation=evaluation,
         )
         training = build(spec, resolved, runtime)
         restored = restore(training, run)
@@ -124,29 +107,23 @@ def loop(training: Training, run: Run, restored: bool) -> None:
     """Upkeep, then a step, until the images are seen; in this order neither end is special."""
     settings = run.resolved.run
     stream = batches(run.data, settings, run.runtime, training.images)
-    clock = _Clock(training.images)
+    clock = Clock(training.images)
     while True:
-        due = _Due(training.images, settings.batch_size)
-        finished = training.images >= settings.images
-        stopping = run.stop_requested.is_set()
-        means = None
-        if not restored:
-            if training.terms and (finished or due(settings.log_every)):
-                means = log(training, run, clock)
-            if finished or due(settings.sample_every):
-                draw_samples(training, run)
-            if finished or stopping or due(settings.checkpoint_every):
-                save(training, run)
-        if training.images and not restored:
-            run.notify("zoo_progress", run=run.info, images=training.images, terms=means)
-        restored = False
+        finished, stopping = training.images >= settings.images, run.stop_requested.is_set()
+        if not restored:  # all of this came before the checkpoint
+            means = upkeep(training, run, clock, finished, stopping)
+            if training.images:
+                run.notify("zoo_progress", run=run.info, images=training.images, terms=means)
         if finished:
             return
+        if settings.stop_collapsed and training.alarms.collapsed and not restored:
+            raise _collapsed(training, run)
         if stopping:
             raise Interrupted(
                 f"stopped after {training.images} images; everything is saved in {run.folder.path}",
                 hint="the same command goes on from there",
             )
+        restored = False
         batch = next(stream)
         try:
             step(training, batch, settings, run.runtime)
@@ -155,6 +132,26 @@ def loop(training: Training, run: Run, restored: bool) -> None:
             raise NonFiniteError(
                 f"{error.what}; the batch began with {names}", hint=error.hint
             ) from None
+
+
+def upkeep(
+    training: Training, run: Run, clock: Clock, finished: bool, stopping: bool
+) -> dict[str, float] | None:
+    """What is due before the next step; returns the mean terms if a line of the log was written."""
+    settings = run.resolved.run
+    due = _Due(training.images, settings.batch_size)
+    means = None
+    if training.terms and (finished or due(settings.log_every)):
+        means = log(training, run, clock)
+    if finished or due(settings.sample_every):
+        draw_samples(training, run)
+    every = settings.evaluate_every
+    if run.evaluation and every and training.images and (finished or due(every)):
+        evaluate(training, run, run.evaluation)
+    collapsed = settings.stop_collapsed and training.alarms.collapsed
+    if finished or stopping or collapsed or due(settings.checkpoint_every):
+        save(training, run)
+    return means
 
 
 def step(training: Training, batch: Batch, settings: RunConfig, runtime: Runtime) -> None:
@@ -198,89 +195,6 @@ def run_phase(
     phase.optimizer.step()
     phase.optimizer.zero_grad()  # here, so that no other phase computes beside these gradients
     return terms
-
-
-def save(training: Training, run: Run) -> None:
-    """Write a checkpoint, then the weights file that belongs to it."""
-    optim: Tensors = {}
-    for name, optimizer in training.optimizers():
-        optim |= optimizer_tensors(name, optimizer)
-    state = {
-        "images": training.images,
-        "log_bytes": run.folder.log_bytes(),
-        "terms": {name: [float(total), count] for name, (total, count) in training.terms.items()},
-        "data": run.data.fingerprint,
-        "zoo_version": version("zoo-core"),
-        "torch_version": torch.__version__,
-    }
-    path = run.checkpoints.save(training.images, training.tensors(), optim, state)
-    publish(training, run)
-    run.notify("zoo_checkpoint_saved", run=run.info, images=training.images, path=path)
-
-
-def publish(training: Training, run: Run) -> None:
-    """Write the averaged network as a weights file."""
-    about = msgspec.structs.replace(run.about, images=training.images)
-    save_weights(run.folder.weights(about.role), training.averaged, about)
-
-
-def restore(training: Training, run: Run) -> bool:
-    """Set everything to the newest checkpoint that verifies; whether there was one."""
-    loaded = run.checkpoints.load()
-    if loaded is None:
-        run.folder.cut_log(0)
-        return False
-    weights, optim, state = loaded
-    if state["data"] != run.data.fingerprint:
-        raise InputError(
-            f"the pictures have changed since the run in {run.folder.path} began",
-            hint="--run-dir NEW_FOLDER, or put the pictures back",
-        )
-    own = training.tensors()
-    if own.keys() != weights.keys() or any(own[key].shape != weights[key].shape for key in own):
-        raise CheckpointError(
-            f"the checkpoints in {run.folder.path} do not fit this version of {run.info.model}",
-            given=f"zoo-core {state['zoo_version']}",
-            hint="--run-dir NEW_FOLDER",
-        )
-    with torch.no_grad():
-        for key, tensor in own.items():
-            tensor.copy_(weights[key])
-    for name, optimizer in training.optimizers():
-        restore_optimizer(name, optimizer, optim)
-    training.images = state["images"]
-    training.terms = {name: (total, count) for name, (total, count) in state["terms"].items()}
-    run.folder.cut_log(state["log_bytes"])
-    publish(training, run)  # a kill may have come between the checkpoint and its weights file
-    return True
-
-
-def log(training: Training, run: Run, clock: _Clock) -> dict[str, float]:
-    """Write the mean of every term since the last line and, in another file, how long it took."""
-    means = {name: float(total) / count for name, (total, count) in training.terms.items()}
-    training.terms = {}
-    run.folder.append(run.folder.log, {"images": training.images, **means})
-    run.folder.append(run.folder.timing, {"images": training.images, **clock.lap(training.images)})
-    return means
-
-
-def draw_samples(training: Training, run: Run) -> None:
-    """A grid of the same seeds every time, drawn by the averaged generator, if there is one."""
-    if training.networks.generator is None:
-        return
-    generator = training.averaged
-    columns = max(1, min(GRID_COLUMNS, GRID_PIXELS // generator.image_shape[2]))
-    count = columns * columns
-    source = None
-    if run.data.source is not None and generator.source_shape is not None:
-        count = min(count, len(run.data))
-        ids = np.linspace(0, len(run.data) - 1, count).astype(np.int64)  # from all over the set
-        jitter = run.resolved.run.jitter
-        source = run.runtime.place_images(gather(run.data.source, ids, jitter))
-    labels = [i % generator.num_classes for i in range(count)] if generator.num_classes else None
-    pictures = generator.sample(range(count), labels=labels, source=source)
-    save_grid(run.folder.samples / f"{training.images:012d}.png", to_uint8(pictures), columns)
-    run.notify("zoo_samples", run=run.info, images=training.images, pictures=pictures)
 
 
 @contextlib.contextmanager
@@ -338,19 +252,6 @@ class _Due:
         return self.images // every > self.before // every
 
 
-class _Clock:
-    """Seconds and images a second since the last lap."""
-
-    def __init__(self, images: int):
-        self.images, self.time = images, time.perf_counter()
-
-    def lap(self, images: int) -> dict[str, float]:
-        now = time.perf_counter()
-        seconds, seen = now - self.time, images - self.images
-        self.images, self.time = images, now
-        return {"seconds": round(seconds, 3), "images_per_second": round(seen / seconds, 2)}
-
-
 def _about(spec: ModelSpec, resolved: Resolved, licence: str, trained_on: str) -> About:
     return About(
         model=resolved.model,
@@ -360,6 +261,15 @@ def _about(spec: ModelSpec, resolved: Resolved, licence: str, trained_on: str) -
         licence=licence,
         trained_on=trained_on,
         zoo_version=version("zoo-core"),
+    )
+
+
+def _collapsed(training: Training, run: Run) -> CollapseError:
+    alarms = training.alarms.collapsed
+    best = f"the best weights are in {run.folder.best}; " if training.best else ""
+    return CollapseError(
+        f"stopped after {training.images} images: {'; '.join(alarm.what for alarm in alarms)}",
+        hint=f"{best}{alarms[0].hint}, in a new run",
     )
 
 

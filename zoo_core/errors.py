@@ -3,6 +3,7 @@
     ZooError                        1   anything the zoo says instead of a traceback
     ├── RunError                    1   a run failed
     │   ├── NonFiniteError          1   a loss or a gradient is not a number
+    │   ├── CollapseError           1   a run has collapsed and was told to stop then
     │   └── CheckpointError         1   a checkpoint cannot be written, or none can be read
     ├── InputError                  2   a command, a configuration or a file is not usable
     │   ├── ConfigError             2   an unknown key, a value of the wrong type
@@ -52,6 +53,10 @@ class RunError(ZooError):
 
 class NonFiniteError(RunError):
     """A loss or a gradient norm is infinite or not a number; nothing was updated with it."""
+
+
+class CollapseError(RunError):
+    """An alarm says that the run will not recover, and `stop_collapsed` is set; it was saved."""
 
 
 class CheckpointError(RunError):

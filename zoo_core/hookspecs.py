@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from zoo_core.alarms import Alarm
     from zoo_core.spec import DatasetSpec, FeatureExtractorSpec, ModelSpec, RunInfo
 
 PLUGIN_API = 1  # a plugin states the one it was written for: ZOO_API = 1 in its __init__.py
@@ -56,6 +57,16 @@ def zoo_progress(run: RunInfo, images: int, terms: Mapping[str, float] | None) -
 @hookspec
 def zoo_samples(run: RunInfo, images: int, pictures: Any) -> None:
     """A grid was drawn from `pictures`: float32 tensor [N, C, H, W] in [-1, 1]."""
+
+
+@hookspec
+def zoo_evaluation(run: RunInfo, images: int, numbers: Mapping[str, float]) -> None:
+    """The averaged network was measured."""
+
+
+@hookspec
+def zoo_alarm(run: RunInfo, images: int, alarm: Alarm) -> None:
+    """Something began to go wrong: `alarm.what`, and `alarm.hint` for what to try."""
 
 
 @hookspec

@@ -6,6 +6,7 @@ runs/dcgan.critters32/
   timing.jsonl           when each of those lines was written, and how fast the run was
   samples/*.png          a grid of fixed seeds every `sample_every` images
   checkpoints/<images>/  all that a resume needs; see checkpoint.py
+  best.safetensors       the same of the best evaluation, where `evaluate_every` is set
   generator.safetensors  the averaged generator (or classifier.safetensors) of the last checkpoint
 """
 
@@ -35,6 +36,7 @@ class RunFolder:
         self.timing = path / "timing.jsonl"
         self.samples = path / "samples"
         self.checkpoints = path / "checkpoints"
+        self.best = path / "best.safetensors"
 
     def weights(self, role: str) -> Path:
         """Where the averaged network goes, which is a generator or a classifier."""
@@ -134,6 +136,12 @@ class RunFolder:
         """Forget what was logged after the checkpoint that a run goes on from."""
         if self.log_bytes() > length:
             os.truncate(self.log, length)
+
+    def read_log(self) -> Iterator[dict[str, Any]]:
+        """The lines of log.jsonl."""
+        if self.log.exists():
+            with self.log.open(encoding="utf-8") as file:
+                yield from map(json.loads, file)
 
     @staticmethod
     def append(path: Path, record: Mapping[str, Any]) -> None:

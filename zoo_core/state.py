@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from zoo_core.ada import ADA
+from zoo_core.alarms import Alarms
 from zoo_core.augment import Augment, DiffAugment
 from zoo_core.checkpoint import Tensors
 from zoo_core.config import ModelConfig, Resolved, RunConfig
@@ -31,6 +32,8 @@ class Training:
     images: int = 0
     # Sum and count of every loss term since the last line of the log.
     terms: dict[str, tuple[Tensor | float, int]] = field(default_factory=dict)
+    best: dict[str, float] | None = None  # images and value of the best evaluation so far
+    alarms: Alarms = field(default_factory=Alarms)
 
     @property
     def averaged(self) -> Generator | Classifier:

@@ -43,6 +43,13 @@ def zoo_progress(run: RunInfo, images: int, terms: Mapping[str, float] | None) -
 
 
 @hookimpl
+def zoo_evaluation(run: RunInfo, images: int, numbers: Mapping[str, float]) -> None:
+    """Every number of an evaluation."""
+    for name, value in numbers.items():
+        _write(run, "add_scalar", f"evaluation/{name}", value, images)
+
+
+@hookimpl
 def zoo_samples(run: RunInfo, images: int, pictures: Tensor) -> None:
     """The pictures of the sample grid."""
     _write(run, "add_images", "samples", (pictures + 1) / 2, images)

@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from zoo_core.cli.output import note
+from zoo_core.cli.output import note, warn
 from zoo_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from zoo_core.alarms import Alarm
     from zoo_core.spec import RunInfo
 
 
@@ -25,14 +26,16 @@ class ProgressDisplay:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._losses = ""
+        self._numbers = ""
         self._started = (0, 0.0)  # images, time
+        self._alarms: dict[str, tuple[int, Alarm]] = {}  # with the images seen when they began
 
     @hookimpl
     def zoo_run_started(self, run: RunInfo, images: int) -> None:
         """Say what begins, and open the bar."""
         how = f"going on after {images:,} images" if images else "starting"
         note(f"{run.name}: {how}, {run.settings.images:,} in all; Ctrl-C saves and stops")
-        self._started = (images, time.perf_counter())
+        self._started, self._said = (images, time.perf_counter()), images
         if sys.stderr.isatty():
             self._bar = _bar("{task.fields[rate]}", "{task.fields[losses]}")
             self._bar.start()
@@ -46,23 +49,49 @@ class ProgressDisplay:
         """Move the bar."""
         if terms is not None:
             self._losses = losses(terms)
+            if self._bar is None and self._due(run, images):
+                self._say(run, images)
         if self._bar is not None and self._task is not None:
             rate = f"{self._rate(images):.0f} img/s"
-            self._bar.update(self._task, completed=images, rate=rate, losses=self._losses)
+            self._bar.update(self._task, completed=images, rate=rate, losses=self._status())
 
     @hookimpl
-    def zoo_samples(self, run: RunInfo, images: int) -> None:
-        """Where there is no bar, a line now and then."""
-        if self._bar is None and images > self._started[0]:
-            left = (run.settings.images - images) / max(self._rate(images), 1e-9)
-            rate = f"{self._rate(images):.0f} img/s, {max(left, 0) / 60:.1f} min left"
-            note(f"{images:,} of {run.settings.images:,} images, {rate}, {self._losses}")
+    def zoo_evaluation(self, run: RunInfo, images: int, numbers: Mapping[str, float]) -> None:
+        """Show the numbers until there are new ones; without a bar in a line of their own."""
+        self._numbers = " ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+        if self._bar is None:
+            note(f"{images:,} images: {self._numbers}")
+
+    @hookimpl
+    def zoo_alarm(self, run: RunInfo, images: int, alarm: Alarm) -> None:
+        """Say what goes wrong when it begins; a bar shows its name until the end."""
+        self._alarms.setdefault(alarm.name, (images, alarm))
+        if self._bar is None:
+            warn(f"{images:,} images: {alarm.what}; try: {alarm.hint}")
 
     @hookimpl
     def zoo_run_ended(self, run: RunInfo) -> None:
-        """Close the bar, whatever happened."""
+        """Close the bar, whatever happened, and say once more what went wrong."""
         if self._bar is not None:
             self._bar.stop()
+        for images, alarm in self._alarms.values():
+            warn(f"after {images:,} images: {alarm.what}; try: {alarm.hint}")
+
+    def _due(self, run: RunInfo, images: int) -> bool:
+        """Whether a line is due where there is no bar: about as often as samples are drawn."""
+        every, before = run.settings.sample_every, self._said
+        self._said = images
+        return images // every > before // every or images >= run.settings.images
+
+    def _say(self, run: RunInfo, images: int) -> None:
+        left = (run.settings.images - images) / max(self._rate(images), 1e-9)
+        rate = f"{self._rate(images):.0f} img/s, {max(left, 0) / 60:.1f} min left"
+        note(f"{images:,} of {run.settings.images:,} images, {rate}, {self._status()}")
+
+    def _status(self) -> str:
+        """Losses, the numbers of the last evaluation, and the alarms there have been."""
+        parts = (self._losses, self._numbers, *(f"!{name}" for name in self._alarms))
+        return " ".join(filter(None, parts))
 
     def _rate(self, images: int) -> float:
         before, started = self._started

@@ -36,6 +36,9 @@ def train(
         [], "--set", "-s", metavar="KEY=VALUE", help="One setting."
     ),
     images: int = typer.Option(None, "--images", help="Train until this many images were seen."),
+    evaluate_every: int = typer.Option(
+        None, "--evaluate-every", help="Measure the pictures, and keep the best weights, so often."
+    ),
     tag: str = typer.Option(None, "--tag", help="What follows the dot in the name of the run."),
     run_dir: Path = typer.Option(
         None, "--run-dir", help="Folder of the run [default: runs/MODEL.TAG]."
@@ -45,7 +48,13 @@ def train(
     """Train a model, or go on with a run: the same command again resumes it."""
     plugins = loaded_plugins()
     spec = plugins.models.get(model)
-    resolved = _resolve(spec, preset, config, assignments, data, images)
+    resolved = _resolve(
+        spec,
+        preset,
+        config,
+        assignments,
+        {"data": data, "images": images, "evaluate_every": evaluate_every},
+    )
     if dry_run:
         _dry_run(spec, resolved)
         return
@@ -106,20 +115,14 @@ def _resolve(
     preset: str,
     config: Path | None,
     assignments: list[str],
-    data: str | None,
-    images: int | None,
+    short: dict[str, Any],
 ) -> Resolved:
-    """Defaults < preset < file < --set; --data and --images are short for two of the settings."""
+    """Defaults < preset < file < --set; options that are `short` for a setting are None or win."""
     from zoo_core.config import parse_assignments, read_settings_file, resolve
     from zoo_core.errors import ConfigError, UnknownNameError
 
     if preset and preset not in spec.presets:
         raise UnknownNameError("preset", preset, spec.presets, hint=f"zoo show {spec.name}")
-    short: dict[str, Any] = {}
-    if data is not None:
-        short["data"] = data
-    if images is not None:
-        short["images"] = images
     resolved = resolve(
         spec.name,
         spec.config,
@@ -127,7 +130,7 @@ def _resolve(
         (f"preset {preset}", spec.presets.get(preset, {})),
         (str(config), read_settings_file(config) if config else {}),
         ("--set", parse_assignments(assignments)),
-        ("the command", short),
+        ("the command", {key: value for key, value in short.items() if value is not None}),
         preset=preset,
     )
     if not resolved.run.data:
