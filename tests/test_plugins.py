@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from zoo_core.config import ModelConfig
-from zoo_core.errors import AmbiguousNameError, PluginError, UnknownNameError
+from zoo_core.errors import AmbiguousNameError, OfflineError, PluginError, UnknownNameError
 from zoo_core.hookspecs import PLUGIN_API, hookimpl
 from zoo_core.plugins import Plugins, load_plugins, stated_api
 from zoo_core.spec import DatasetSpec, FeatureExtractorSpec, ModelSpec
@@ -588,6 +588,20 @@ def test_a_namespace_that_fails_is_reported_and_the_next_one_asked(found):
     plugins.register("good", Space())
     assert plugins.find_feature_extractor("space/eye").name == "space/eye"
     assert [problem.plugin for problem in plugins.problems] == ["bad"]
+
+
+@pytest.mark.parametrize("error", [UnknownNameError("eye", "i", []), OfflineError("not here")])
+def test_what_a_namespace_refuses_reaches_the_user(error):
+    def refuse(name):
+        raise error
+
+    plugins = Plugins()
+    plugins.register("space", Space(refuse))
+    plugins.register("later", Space())
+    with pytest.raises(type(error)) as caught:
+        plugins.find_feature_extractor("space/eye")
+    assert caught.value is error
+    assert plugins.problems == []
 
 
 def test_a_namespace_hook_may_take_no_argument():

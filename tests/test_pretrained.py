@@ -10,13 +10,13 @@ from pathlib import Path
 import msgspec
 import pytest
 import torch
-from toys import ToyGenerator, resolved, toy_plugins
+from toys import FEATURES, ToyGenerator, resolved, toy_plugins
 
 from zoo_core import pretrained
 from zoo_core.checkpoint import save_weights
 from zoo_core.errors import InputError, UnknownNameError, WeightsError
 from zoo_core.hookspecs import hookimpl
-from zoo_core.pretrained import load
+from zoo_core.pretrained import load, load_features
 from zoo_core.weights import About
 
 CONFIG = resolved().config
@@ -329,7 +329,7 @@ def watch(event, arguments):
 sys.addaudithook(watch)
 sys.path.insert(0, sys.argv[1])
 from toys import toy_plugins
-from zoo_core.pretrained import load
+from zoo_core.pretrained import load, load_features
 
 plugins = toy_plugins()
 load(sys.argv[2], plugins=plugins)  # the second time, torch has imported all that it needs
@@ -366,3 +366,53 @@ def test_nothing_is_unpickled_and_no_socket_opened_from_the_first_import_on(audi
 def test_the_installed_plugins_are_searched_unless_others_are_given(save, generator, monkeypatch):
     monkeypatch.setattr(pretrained, "load_plugins", toy_plugins)
     assert_same_pictures(load(save()), generator)
+
+
+# Feature extractors by name.
+
+
+def test_a_feature_extractor_is_loaded_by_name_and_of_its_own_size():
+    extractor = load_features("toy-features", plugins=toy_plugins())
+    assert extractor.input_size == 16
+    assert extractor(torch.zeros(2, 3, 9, 9)).shape == (2, 6)
+    assert not extractor.training
+
+
+def test_a_feature_extractor_takes_another_size():
+    extractor = load_features("toy-features", input_size=32, plugins=toy_plugins())
+    assert "32px" in extractor.fingerprint
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_an_impossible_input_size_is_refused(size):
+    with pytest.raises(InputError, match="cannot be of that size"):
+        load_features("toy-features", input_size=size, plugins=toy_plugins())
+
+
+def test_an_unknown_extractor_comes_with_the_nearest():
+    with pytest.raises(UnknownNameError, match="nearest: toy-features"):
+        load_features("toy-feature", plugins=toy_plugins())
+
+
+def test_an_extractor_built_on_the_meta_device_stays_there():
+    with torch.device("meta"):
+        extractor = load_features("toy-features", plugins=toy_plugins())
+    assert extractor.mean.is_meta
+
+
+def test_an_extractor_on_a_device_that_is_not_here_is_an_input_error():
+    with pytest.raises(InputError, match="cannot use the device 'nonsense'"):
+        load_features("toy-features", device="nonsense", plugins=toy_plugins())
+
+
+def test_the_distance_is_called_what_the_plugin_says():
+    plugins = toy_plugins()
+    assert load_features("toy-features", plugins=plugins).distance == "fd"
+
+    class Graph:
+        @hookimpl
+        def zoo_feature_extractors(self):
+            return [msgspec.structs.replace(FEATURES, name="graph", distance="fid")]
+
+    plugins.register("graph", Graph())
+    assert load_features("graph", plugins=plugins).distance == "fid"

@@ -13,18 +13,28 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
+from torch.nn.functional import conv2d, cross_entropy, max_pool2d, softplus
+from torch.optim import Adam
 
 from zoo_core.config import ModelConfig, Resolved, resolve, setting
+from zoo_core.features import Backbone, BackboneExtractor
 from zoo_core.hookspecs import hookimpl
-from zoo_core.interfaces import Batch, Discriminator, Generator, Networks, Phase, Progress
+from zoo_core.interfaces import (
+    Batch,
+    Classifier,
+    Discriminator,
+    Generator,
+    Networks,
+    Phase,
+    Progress,
+)
 from zoo_core.losses import LOSSES
 from zoo_core.noise import SeededNoise
 from zoo_core.packing import PackedData, pack
 from zoo_core.pictures import Picture, PictureSource
 from zoo_core.plugins import Plugins
 from zoo_core.regularizers import squared_gradient
-from zoo_core.spec import DatasetSpec, ModelSpec
+from zoo_core.spec import DatasetSpec, FeatureExtractorSpec, ModelSpec
 
 LATENT = 8
 
@@ -194,6 +204,96 @@ TOY = ModelSpec(
 )
 
 
+class ToyBackbone(Backbone):
+    """Colors of a picture, its edges, and two maps of them; always the same weights."""
+
+    strides, num_classes = (2, 4), 3
+
+    def __init__(self):
+        super().__init__()
+        mixing = torch.Generator().manual_seed(0)
+        self.mix = nn.Parameter(torch.randn(6, 3, 2, 2, generator=mixing))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.feature_maps(pixels)[-1].mean((2, 3))
+
+    def feature_maps(self, pixels: Tensor) -> list[Tensor]:
+        fine = conv2d(pixels, self.mix, stride=2)
+        return [fine, max_pool2d(fine.abs(), 2)]
+
+    def logits(self, pixels: Tensor) -> Tensor:
+        return self(pixels)[:, :3]
+
+
+FEATURES = FeatureExtractorSpec(
+    name="toy-features",
+    summary="colors and edges",
+    licence="CC0-1.0",
+    input_size=16,
+    mean=(0.5, 0.5, 0.5),
+    std=(0.5, 0.5, 0.5),
+    widths=(6, 6),
+    build=lambda size: BackboneExtractor(
+        ToyBackbone(),
+        name="toy-features",
+        weights="drawn",
+        input_size=size,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+    ),
+)
+
+
+class SorterConfig(ModelConfig, frozen=True, kw_only=True):
+    resolution: Annotated[int, setting("pixels a side", ge=8)] = 16
+    num_classes: Annotated[int, setting("of the pictures", ge=2)] = 4
+    learning_rate: Annotated[float, setting("of Adam", gt=0)] = 1e-2
+
+
+class Sorter(Classifier):
+    """One layer with batch statistics, and a linear one."""
+
+    def __init__(self, config: SorterConfig):
+        super().__init__()
+        self.image_shape = (3, config.resolution, config.resolution)
+        self.num_classes, self.width = config.num_classes, 6
+        self.channels, self.strides = (6,), (4,)
+        self.look = nn.Sequential(nn.Conv2d(3, 6, 4, 4), nn.BatchNorm2d(6))
+        self.head = nn.Linear(6, config.num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.features(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        return self.feature_maps(images)[0].relu().mean((2, 3))
+
+    def feature_maps(self, images: Tensor) -> list[Tensor]:
+        return [self.look(images)]
+
+
+def sorter_phases(networks: Networks, config: SorterConfig) -> list[Phase]:
+    classifier = networks.classifier
+    adam = Adam(classifier.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), fused=True)
+
+    def loss(batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        return {"loss": cross_entropy(classifier(batch.images), batch.labels)}
+
+    return [Phase("classifier", classifier, adam, loss)]
+
+
+SORTER = ModelSpec(
+    name="sorter",
+    summary="a toy classifier",
+    task="classifier",
+    paper="none",
+    licence="Apache-2.0",
+    config=SorterConfig,
+    presets={"tiny": {"batch_size": 4, "images": 16, "log_every": 4, "data": "sorted-toys"}},
+    build_classifier=Sorter,
+    build_phases=sorter_phases,
+)
+
+
 class ToyPictures(PictureSource):
     """Bars whose position, color and thickness are their index; the source is their outline."""
 
@@ -227,16 +327,30 @@ TOYS = DatasetSpec(
 )
 
 
+SORTED_TOYS = DatasetSpec(
+    name="sorted-toys",
+    summary="bars in four classes",
+    task="class-conditional",
+    licence="CC0-1.0",
+    source="drawn by the tests",
+    open=lambda resolution, split: ToyPictures(32 if split == "train" else 8, resolution, 4),
+)
+
+
 class ToyPlugin:
-    """The model `toy` and the data set `toys`."""
+    """The models `toy` and `sorter`, the data sets `toys` and `sorted-toys`, `toy-features`."""
 
     @hookimpl
     def zoo_models(self) -> list[ModelSpec]:
-        return [TOY]
+        return [TOY, SORTER]
 
     @hookimpl
     def zoo_datasets(self) -> list[DatasetSpec]:
-        return [TOYS]
+        return [TOYS, SORTED_TOYS]
+
+    @hookimpl
+    def zoo_feature_extractors(self) -> list[FeatureExtractorSpec]:
+        return [FEATURES]
 
 
 def resolved(**settings: Any) -> Resolved:

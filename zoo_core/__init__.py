@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from zoo_core.hookspecs import hookimpl
     from zoo_core.latents import interpolate, mix_styles
     from zoo_core.plugins import load_plugins
-    from zoo_core.pretrained import load
+    from zoo_core.pretrained import load, load_features
     from zoo_core.registry import load_registry
     from zoo_core.spec import DatasetSpec, FeatureExtractorSpec, ModelSpec, WeightsEntry
 
@@ -32,6 +32,7 @@ __all__ = [
     "hookimpl",
     "interpolate",
     "load",
+    "load_features",
     "load_plugins",
     "load_registry",
     "mix_styles",
@@ -48,6 +49,7 @@ _HOMES = {
     "hookimpl": "hookspecs",
     "interpolate": "latents",
     "load": "pretrained",
+    "load_features": "pretrained",
     "load_plugins": "plugins",
     "load_registry": "registry",
     "mix_styles": "latents",

@@ -28,7 +28,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from zoo_core.errors import CheckpointError, WeightsError
+from zoo_core.errors import CheckpointError, OfflineError, WeightsError
 from zoo_core.weights import About, check_tensors, parse_header
 
 logger = logging.getLogger("zoo")
@@ -47,6 +47,11 @@ def save_weights(path: Path, network: nn.Module, about: About) -> None:
     write_file(path, safetensors.torch.save(plain(network.state_dict()), metadata))
 
 
+def write_tensors(path: Path, tensors: Tensors, about: Mapping[str, str]) -> None:
+    """Write tensors that are no network's, atomically, with a word `about` them."""
+    write_file(path, safetensors.torch.save(plain(tensors), dict(about)))
+
+
 def load_weights(data: bytes, name: str, build: Callable[[], nn.Module]) -> nn.Module:
     """The network that `build` makes, with the weights of a safetensors file `data`.
 
@@ -57,6 +62,8 @@ def load_weights(data: bytes, name: str, build: Callable[[], nn.Module]) -> nn.M
     try:
         with torch.device("meta"):
             blueprint = build().state_dict()
+    except OfflineError:  # a package that the network is built with is not installed
+        raise
     except Exception as error:  # whatever a plugin and torch make of absurd sizes
         reason = str(error).partition("\n")[0]
         raise WeightsError(f"{name} describes a network that cannot be: {reason}") from error

