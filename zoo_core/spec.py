@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from zoo_core.config import ModelConfig, RunConfig
+from zoo_core.errors import InputError
 
 if TYPE_CHECKING:
     from zoo_core.interfaces import (
@@ -27,6 +29,13 @@ Task = Literal["unconditional", "class-conditional", "image-to-image", "classifi
 
 NAME = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")  # a model, a data set, a plugin, a preset
 TAG = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")  # what follows the first dot of a weights name
+
+# Of every metric: whether higher values are the better ones.
+HIGHER_IS_BETTER: Mapping[str, bool] = {
+    **dict.fromkeys(("fd", "fid", "kd", "kid", "ppl", "l1", "lpips"), False),
+    **dict.fromkeys(("precision", "recall", "density", "coverage"), True),
+    **dict.fromkeys(("is", "psnr", "ssim", "accuracy"), True),
+}
 
 
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,12 +146,48 @@ class WeightsFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A measured number and everything needed to measure it again."""
+    """A measured number and everything needed to measure it again.
+
+    Two of them can be compared only if they were measured in the same way: same name, same
+    protocol.
+    """
 
     name: str
     value: float
-    protocol: Mapping[str, Any]  # extractor, resize, number of pictures on both sides, split, seed
+    protocol: Mapping[str, Any]  # extractor, data, split, num_real, num_fake, seed, ...
     command: str
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.value):
+            raise ValueError(f"{self.name} must be a finite number, given {self.value}")
+
+    def difference(self, other: Metric) -> float:
+        """This value less the other one; InputError, which lists what differs, if their protocols
+        do.
+        """
+        ours, theirs = ({"name": metric.name, **metric.protocol} for metric in (self, other))
+        different = [
+            f"{key} {ours.get(key, 'none')!r} and {theirs.get(key, 'none')!r}"
+            for key in {**ours, **theirs}
+            if key not in ours or key not in theirs or ours[key] != theirs[key]
+        ]
+        if different:
+            raise InputError(
+                "numbers that were measured in different ways cannot be compared",
+                given=", ".join(different),
+            )
+        return self.value - other.value
+
+    def improves_on(self, other: Metric) -> bool:
+        """Whether this value is the better one; InputError if that cannot be said."""
+        difference = self.difference(other)
+        if self.name not in HIGHER_IS_BETTER:
+            raise InputError(
+                "it is not known which values of this metric are better",
+                given=self.name,
+                allowed=", ".join(sorted(HIGHER_IS_BETTER)),
+            )
+        return difference > 0 if HIGHER_IS_BETTER[self.name] else difference < 0
 
 
 class WeightsEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

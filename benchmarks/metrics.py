@@ -1,0 +1,270 @@
+"""How fast distances between sets of pictures are, beside the libraries that people measure with.
+
+    python benchmarks/metrics.py [--quick] [--pictures 5000] [--rounds 5]
+
+Linear algebra alone: the trace of the root of the product of two covariances, by
+`scipy.linalg.sqrtm` and as the zoo computes it, of 1280 features of 5000 pictures a side and of
+500. Cached is the usual case: the factor of the real side is known. Apart is relative; where there
+are fewer pictures than features, it is sqrtm that is inexact.
+
+The whole evaluation: from a folder of PNG files of 64 pixels to the Frechet distance on
+`timm/tf_efficientnet_lite0.in1k`, with the statistics of the real side known. All sides run the
+same weights, the others in the network as timm builds it; each reads, resizes and compares in its
+own way: torch-fidelity through an extractor registered with torch's antialiased resize, clean-fid
+(if it is installed) with Pillow's. The first two measure the same distance; clean-fid's resize
+clips.
+
+Sides take turns, so that a busy machine slows all alike. Read the ratios: the median over the
+rounds of their seconds by the zoo's in the same round, with the smallest and the largest. Seconds
+are this machine's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+import zoo_core as zoo
+from zoo_core.errors import ZooError
+from zoo_core.metrics import Statistics, frechet_distance
+from zoo_core.packing import pack
+from zoo_core.pictures import FileSource
+from zoo_core.sides import extract, packed_pictures
+from zoo_timm.packaged import read
+
+EXTRACTOR = "timm/tf_efficientnet_lite0.in1k"
+WIDTH, RESOLUTION, BATCH = 1280, 64, 64
+ALGEBRA, EVALUATION = 5.0, 2.0  # at least so many times as fast as the others
+
+Side = Callable[[], float]
+
+
+def main() -> None:
+    arguments = parse()
+    logging.getLogger("zoo").setLevel(logging.ERROR)  # that 500 pictures are few is the point here
+    warnings.simplefilter("ignore")  # theirs: of loaders, of singular matrices
+    width = 128 if arguments.quick else WIDTH
+    verdicts = []
+    for count in (4 * width, 2 * width // 5) if arguments.quick else (5000, 500):
+        print(f"linear algebra, {width} features of {count} pictures a side")
+        speed = compare(algebra(count, width), "cached", arguments.rounds)["sqrtm"]
+        verdicts.append((f"sqrtm, {count} pictures", speed, ALGEBRA))
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            sides = evaluation(Path(folder), arguments.pictures)
+        except ZooError as error:
+            print(f"the whole evaluation is left out: {error}")
+            sides = {}
+        if sides:
+            print(f"the whole evaluation, {arguments.pictures} pictures of {RESOLUTION} pixels")
+            found = compare(sides, "zoo", arguments.evaluations)
+            verdicts += [(other, speed, EVALUATION) for other, speed in found.items()]
+    for other, speed, least in () if arguments.quick else verdicts:
+        verdict = "ok" if speed >= least else "NOT ok"
+        print(f"{speed:.1f} x {other}: {verdict} (at least {least:g} x)")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Distances beside those of other libraries.")
+    parser.add_argument("--rounds", type=int, default=5, help="of the linear algebra [5]")
+    parser.add_argument("--evaluations", type=int, default=1, help="rounds of the whole [1]")
+    parser.add_argument("--pictures", type=int, default=5000, help="in each folder [5000]")
+    parser.add_argument("--quick", action="store_true", help="to see that it runs")
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.rounds, arguments.pictures = 2, 32
+    return arguments
+
+
+def compare(sides: Mapping[str, Side], own: str, rounds: int) -> dict[str, float]:
+    """How many times as fast as each of the others the zoo's side is; prints the table."""
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    values = {}
+    for _ in range(rounds):
+        for name, side in sides.items():
+            started = time.perf_counter()
+            values[name] = side()
+            seconds[name].append(time.perf_counter() - started)
+    print(f"{'':16}{'seconds':>9}{'times as long':>24}{'value':>14}{'apart':>10}")
+    ratios = {}
+    for name, spent in seconds.items():
+        times = [theirs / ours for theirs, ours in zip(spent, seconds[own], strict=True)]
+        ratios[name] = statistics.median(times)
+        spread = f"{ratios[name]:.2f} ({min(times):.2f} .. {max(times):.2f})"
+        apart = abs(values[name] / values[own] - 1)
+        row = f"{statistics.median(spent):9.2f}{spread:>24}{values[name]:14.6f}{apart:10.1e}"
+        print(f"{name:16}{row}")
+    print()
+    return {name: ratio for name, ratio in ratios.items() if name in ("sqrtm", *OTHERS)}
+
+
+# The linear algebra
+
+
+def algebra(count: int, width: int) -> dict[str, Side]:
+    """Sides that measure features whose spectrum falls, like that of a network."""
+    generator = torch.Generator().manual_seed(0)
+    scales = torch.logspace(0, -2, width, dtype=torch.float64)
+    rows = [
+        torch.randn(count, width, generator=generator, dtype=torch.float64) * scales
+        for _ in range(2)
+    ]
+    real, fake = map(Statistics.of, rows)
+    covariances = [side.covariance.numpy() for side in (real, fake)]
+    frechet_distance(real, fake)  # from now on the factor of the real side is known
+    within = float(real.covariance.trace() + fake.covariance.trace())
+    shift = float((real.mean - fake.mean).square().sum())
+
+    def sqrtm() -> float:
+        root = scipy.linalg.sqrtm(covariances[0] @ covariances[1])
+        return shift + within - 2 * float(np.trace(root).real)
+
+    def anew() -> float:
+        sides = (
+            side if side.few else Statistics(side.num_pictures, side.mean, side.covariance)
+            for side in (real, fake)
+        )
+        return frechet_distance(*sides)
+
+    return {"sqrtm": sqrtm, "anew": anew, "cached": lambda: frechet_distance(real, fake)}
+
+
+# The whole evaluation
+
+
+def evaluation(folder: Path, count: int) -> dict[str, Side]:
+    """Sides that measure the pictures in one folder against what they know of another."""
+    extractor = zoo.load_features(EXTRACTOR)
+    real, fake = (draw_pictures(folder / name, count, seed) for seed, name in enumerate("rf"))
+    plain = Plain(extractor)
+    sides = {"zoo": ours(extractor, real, fake)}
+    sides["torch-fidelity"] = torch_fidelity(plain, real, fake, folder / "cache")
+    try:
+        sides["clean-fid"] = clean_fid(plain, real, fake)
+    except ImportError as error:
+        print(f"clean-fid is left out: {error}")
+    return sides
+
+
+def draw_pictures(folder: Path, count: int, seed: int) -> Path:
+    """A folder of soft blots, a little darker for every seed."""
+    folder.mkdir()
+    random = np.random.default_rng(seed)
+    for number in range(count):
+        small = random.integers(0, 256 - 30 * seed, (8, 8, 3), dtype=np.uint8)
+        blots = Image.fromarray(small).resize((RESOLUTION, RESOLUTION), Image.Resampling.BICUBIC)
+        blots.save(folder / f"{number:05d}.png")
+    return folder
+
+
+def ours(extractor: Any, real: Path, fake: Path) -> Side:
+    """The zoo: nothing of the second folder is kept from one round to the next."""
+
+    def measured(folder: Path) -> Statistics:
+        with tempfile.TemporaryDirectory() as cache:
+            data = pack(FileSource(folder), RESOLUTION, 3, cache=Path(cache))
+            return extract(packed_pictures(data), extractor, keep=False).statistics
+
+    reference = measured(real)
+    return lambda: frechet_distance(reference, measured(fake))
+
+
+class Plain(nn.Module):
+    """The same network and weights as timm builds it, of pixels that somebody else has resized."""
+
+    def __init__(self, extractor: Any):
+        import timm
+
+        super().__init__()
+        self.network = timm.create_model(EXTRACTOR.removeprefix("timm/").partition(".")[0]).eval()
+        weights = zip(self.network.state_dict(), read(EXTRACTOR).values(), strict=True)
+        self.network.load_state_dict(dict(weights))
+        self.size = (extractor.input_size, extractor.input_size)
+        self.mean, self.std = extractor.mean, extractor.std
+
+    @torch.no_grad()
+    def forward(self, pixels: Tensor) -> Tensor:
+        """float32 [N, 3, S, S] in 0..1 to [N, D]."""
+        maps = self.network.forward_features((pixels - self.mean) / self.std)
+        return self.network.forward_head(maps, pre_logits=True)
+
+
+def torch_fidelity(plain: Plain, real: Path, fake: Path, cache: Path) -> Side:
+    """Its public function, which keeps the features of the real pictures in its own cache."""
+    from torch_fidelity import (
+        FeatureExtractorBase,
+        calculate_metrics,
+        register_feature_extractor,
+    )
+
+    class Registered(FeatureExtractorBase):
+        def __init__(self, name: str, features_list: Sequence[str], **_: Any):
+            super().__init__(name, features_list)
+
+        @staticmethod
+        def get_provided_features_list() -> tuple[str, ...]:
+            return ("pooled",)
+
+        @staticmethod
+        def get_default_feature_layer_for_metric(metric: str) -> str:
+            return "pooled"
+
+        def forward(self, pictures: Tensor) -> tuple[Tensor]:
+            pixels = pictures.float() / 255
+            return (plain(interpolate(pixels, plain.size, mode="bicubic", antialias=True)),)
+
+    register_feature_extractor("lite0", Registered)
+    options = {
+        "input1": str(fake), "input2": str(real), "fid": True, "feature_extractor": "lite0",
+        "batch_size": BATCH, "cuda": False, "verbose": False, "cache_root": str(cache),
+        "input2_cache_name": "real",
+    }  # fmt: skip
+
+    def side() -> float:
+        return float(calculate_metrics(**options)["frechet_inception_distance"])
+
+    side()
+    return side
+
+
+def clean_fid(plain: Plain, real: Path, fake: Path) -> Side:
+    """Its functions for a network of one's own, at the network's size."""
+    from cleanfid import fid, resize
+
+    resizer = resize.make_resizer("PIL", False, "bicubic", plain.size)
+
+    def measured(folder: Path) -> tuple[Any, Any]:
+        features = fid.get_folder_features(
+            str(folder),
+            model=lambda pixels: plain(pixels / 255),
+            num_workers=os.cpu_count() or 1,
+            batch_size=BATCH,
+            device=torch.device("cpu"),
+            custom_fn_resize=resizer,
+            verbose=False,
+        )
+        return features.mean(0), np.cov(features, rowvar=False)
+
+    reference = measured(real)
+    return lambda: float(fid.frechet_distance(*reference, *measured(fake)))
+
+
+OTHERS = ("torch-fidelity", "clean-fid")
+
+if __name__ == "__main__":
+    main()
