@@ -132,6 +132,13 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     evaluate_count: Annotated[
         int, setting("pictures that an evaluation generates and compares", ge=2)
     ] = 2_000
+    evaluate_data: Annotated[
+        str,
+        setting(
+            "pictures that an evaluation compares with; by default those of the run, or, for a "
+            "classifier, their test split"
+        ),
+    ] = ""
     evaluate_with: Annotated[str, setting("feature extractor that an evaluation compares with")] = (
         "timm/tf_efficientnet_lite0.in1k"
     )
@@ -157,6 +164,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             "keep_checkpoints",
             "evaluate_every",
             "evaluate_count",
+            "evaluate_data",
             "evaluate_with",
             "stop_collapsed",
         }
@@ -259,6 +267,8 @@ def describe(kind: Any) -> str:
         items = [describe(item) for item in inside if item is not Ellipsis]
         is_open = origin is list or Ellipsis in inside
         return f"[{', '.join(items + ['...'] * is_open)}]"
+    if origin is dict:
+        return "{key: value, ...}"
     names = {
         int: "integer",
         float: "number",

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from zoo_core.cli import data, interpolate, list_, mix, plugin, sample, show, train
+from zoo_core.cli import data, evaluate, interpolate, list_, mix, plugin, sample, show, train
 from zoo_core.errors import Interrupted, ZooError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command("train")(train.train)
 app.command("sample")(sample.sample)
 app.command("interpolate")(interpolate.interpolate)
 app.command("mix")(mix.mix)
+app.command("evaluate")(evaluate.evaluate)
 app.add_typer(data.app, name="data")
 app.add_typer(plugin.app, name="plugin")
 

@@ -78,7 +78,9 @@ def _settings(spec: Any) -> list[dict[str, Any]]:
     rows = []
     for record in (spec.config, RunConfig):
         for field in msgspec.structs.fields(record):
-            default = spec.run.get(field.name, field.default)
+            makes = field.default_factory  # of a list or a mapping
+            default = field.default if makes is msgspec.NODEFAULT else makes()
+            default = spec.run.get(field.name, default)
             rows.append(
                 {
                     "key": field.name,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from zoo_core.plugins import Plugins
     from zoo_core.runs import RunFolder
     from zoo_core.spec import ModelSpec
+    from zoo_core.upkeep import Evaluation
 
 
 def train(
@@ -76,7 +77,8 @@ def train(
     if before >= resolved.run.images:
         _say_finished(spec, folder, before, "already finished", resolved)
         return
-    seen = _run(spec, resolved, opened, packed, folder, plugins)
+    evaluation = _evaluation(spec, resolved, network, plugins)
+    seen = _run(spec, resolved, opened, packed, folder, evaluation, plugins)
     _say_finished(spec, folder, seen, "finished", resolved)
 
 
@@ -86,6 +88,7 @@ def _run(
     opened: OpenedSource,
     packed: PackedData,
     folder: RunFolder,
+    evaluation: Evaluation | None,
     plugins: Plugins,
 ) -> int:
     """Train with a progress display, and say which observers failed."""
@@ -104,6 +107,7 @@ def _run(
                 licence=opened.licence,
                 trained_on=opened.description,
                 notify=plugins.notify,
+                evaluation=evaluation,
             )
     finally:
         for problem in plugins.problems[known:]:  # observers that failed and were muted
@@ -150,6 +154,39 @@ def _prepare(opened: OpenedSource, network: Generator | Classifier, run: RunConf
     if packed.skipped:
         warn(f"left out {len(packed.skipped)} of {len(packed.skipped) + len(packed)} pictures")
     return packed
+
+
+def _evaluation(
+    spec: ModelSpec, resolved: Resolved, network: Generator | Classifier, plugins: Plugins
+) -> Evaluation | None:
+    """What the run measures now and then, if it is to; None if there is nothing to compare with."""
+    import msgspec
+
+    from zoo_core.data import open_source
+
+    run = msgspec.structs.replace(resolved.run, jitter=0, batch_size=2)
+    if not run.evaluate_every:
+        return None
+    name, resolution = run.evaluate_data or run.data, network.image_shape[2]
+    split = run.split
+    if spec.role == "classifier" and not run.evaluate_data:
+        if not plugins.datasets.claimants(name):
+            warn("own pictures have no held-out split to evaluate on; --set evaluate_data=FOLDER")
+            return None
+        split = "test"
+    opened = open_source(name, resolution, split, plugins, network.source_shape is not None)
+    packed = _prepare(opened, network, run)
+    from zoo_core.evaluation import during_training, of_classifier
+
+    if spec.role == "classifier":
+        return of_classifier(packed)
+    from zoo_core.cli.progress import counting
+    from zoo_core.pretrained import load_features
+    from zoo_core.sides import Reference
+
+    reference = Reference(packed, load_features(run.evaluate_with, plugins=plugins))
+    with counting(f"measuring {opened.name}") as reference.on_progress:
+        return during_training(reference, run.evaluate_count)
 
 
 def _images_seen(weights: Path) -> int:

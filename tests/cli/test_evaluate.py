@@ -1,0 +1,182 @@
+"""`zoo evaluate`, and evaluations and alarms of `zoo train`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+RUN = Path("runs/toy.toys16-tiny")
+FEW = ("--count", "16", "--extractor", "toy-features")
+
+
+@pytest.fixture
+def trained(zoo, monkeypatch, tmp_path):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    assert zoo("train", "toy", "--preset", "tiny").code == 0
+    return zoo
+
+
+@pytest.fixture
+def drawn(trained):
+    """A folder with pictures of the run."""
+    trained("sample", RUN, "--seeds", "0-15", "--each", "--out", "drawn")
+    return "./drawn"
+
+
+def numbers(answer):
+    assert answer.code == 0, answer.err
+    return {record["name"]: record["value"] for record in answer.json["metrics"]}
+
+
+def test_a_run_is_measured_on_the_pictures_it_learned(trained):
+    answer = trained("evaluate", RUN, *FEW, "--json")
+    assert set(numbers(answer)) == {"fd", "diversity", "kd", "precision", "recall"}
+    protocol = answer.json["metrics"][0]["protocol"]
+    assert protocol["data"].startswith("toys, 16 px, ")
+    assert (protocol["split"], protocol["num_real"], protocol["num_fake"]) == ("train", 32, 16)
+    assert answer.json["metrics"][0]["command"].startswith("zoo evaluate runs/toy.toys16-tiny")
+
+
+def test_pictures_on_disk_have_the_numbers_of_the_generator_that_drew_them(trained, drawn):
+    of_run = numbers(trained("evaluate", RUN, *FEW, "--json"))
+    of_files = numbers(trained("evaluate", drawn, "--data", "toys", *FEW, "--json"))
+    assert of_files == pytest.approx(of_run)
+
+
+def test_a_table_names_each_metric_and_the_protocol_once(trained):
+    lines = trained("evaluate", RUN, *FEW, "--metrics", "fd,kd").out.splitlines()
+    assert [line.split()[0] for line in lines[1:4]] == ["fd", "diversity", "kd"]
+    assert "subset_size 16" in lines[3]
+    assert sum(line.startswith("extractor ") for line in lines) == 1
+
+
+def test_what_changed_since_an_earlier_answer_is_shown(trained):
+    before = trained("evaluate", RUN, *FEW, "--metrics", "fd", "--json")
+    Path("before.json").write_text(before.out)
+    trained("train", "toy", "--preset", "tiny", "--images", "32")
+    after = numbers(trained("evaluate", RUN, *FEW, "--metrics", "fd", "--json"))
+    row = trained("evaluate", RUN, *FEW, "--metrics", "fd", "--compare", "before.json").out
+    change = float(row.splitlines()[1].split()[2])
+    assert change == pytest.approx(after["fd"] - numbers(before)["fd"], rel=1e-2)
+
+
+def test_numbers_of_another_protocol_are_not_compared(trained):
+    Path("before.json").write_text(trained("evaluate", RUN, *FEW, "--json").out)
+    other = ("--count", "12", "--extractor", "toy-features")
+    answer = trained("evaluate", RUN, *other, "--compare", "before.json")
+    assert answer.code == 2
+    assert "num_fake 12 and 16" in answer.error
+    assert not answer.out
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"metrics": [{"name": "fd"}]}', "\x00"])
+def test_an_earlier_answer_that_is_none_is_refused(trained, text):
+    Path("before.json").write_text(text)
+    answer = trained("evaluate", RUN, *FEW, "--compare", "before.json")
+    assert answer.code == 2
+    assert "before.json" in answer.error
+
+
+def test_weights_alone_have_to_be_told_what_to_compare_with(trained):
+    Path("alone").mkdir()
+    Path("alone/w.safetensors").write_bytes((RUN / "generator.safetensors").read_bytes())
+    answer = trained("evaluate", "alone/w.safetensors", *FEW)
+    assert answer.code == 2
+    assert "--data" in answer.error
+    assert trained("evaluate", "alone/w.safetensors", "--data", "toys", *FEW).code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--metrics", "fdd"], "no such metric"),
+        (["--metrics", "lpips"], "translated"),
+        (["--extractor", "toy-feature"], "no feature extractor"),
+        (["--data", "toyss"], "no data set"),
+        (["--split", "validation"], "no split"),
+    ],
+)
+def test_a_mistake_is_one_line(trained, arguments, message):
+    answer = trained("evaluate", RUN, *FEW, *arguments)
+    assert answer.code in (2, 3)
+    assert message in answer.error
+    assert not answer.out
+
+
+def picture(path: Path, side: int, level: int) -> None:
+    noise = np.random.default_rng(level).integers(0, 255, (side, side, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+
+
+def test_a_folder_of_mixed_sizes_is_refused(trained):
+    Path("mixed").mkdir()
+    for number, side in enumerate((16, 16, 24)):
+        picture(Path(f"mixed/{number}.png"), side, number)
+    answer = trained("evaluate", "./mixed", "--data", "toys", *FEW)
+    assert answer.code == 2
+    assert "2.png" in answer.error
+
+
+def test_a_single_picture_is_refused(trained):
+    Path("one").mkdir()
+    picture(Path("one/0.png"), 16, 0)
+    answer = trained("evaluate", "./one", "--data", "toys", *FEW)
+    assert answer.code == 2
+    assert "2 or more" in answer.error
+
+
+def test_equal_pictures_are_refused(trained):
+    Path("equal").mkdir()
+    for number in range(8):
+        picture(Path(f"equal/{number}.png"), 16, 0)
+    answer = trained("evaluate", "./equal", "--data", "toys", *FEW)
+    assert answer.code == 2
+    assert "are the same" in answer.error
+
+
+def test_training_logs_evaluations_and_keeps_the_best(trained):
+    settings = ("--set", "evaluate_with=toy-features", "--set", "evaluate_count=8")
+    answer = trained("train", "toy", "--preset", "tiny", "--evaluate-every", "8", *settings,
+                     "--tag", "watched")  # fmt: skip
+    assert answer.code == 0, answer.err
+    lines = map(json.loads, Path("runs/toy.watched/log.jsonl").read_text().splitlines())
+    found = [line for line in lines if "evaluation/fd" in line]
+    assert [line["images"] for line in found] == [8, 16]
+    assert Path("runs/toy.watched/best.safetensors").is_file()
+    assert "8 images: fd " in answer.err
+
+
+def test_a_classifier_is_trained_measured_and_used_as_an_extractor(trained):
+    answer = trained("train", "sorter", "--preset", "tiny", "--evaluate-every", "8")
+    assert answer.code == 0, answer.err
+    run = "runs/sorter.sorted-toys16-tiny"
+    assert Path(run, "classifier.safetensors").is_file()
+    assert "accuracy " in answer.err
+    found = trained("evaluate", run, "--json")
+    assert numbers(found)["accuracy"] >= 0
+    assert found.json["metrics"][0]["protocol"]["split"] == "test"
+    of_toy = trained("evaluate", RUN, "--extractor", f"./{run}", "--count", "16", "--json")
+    assert numbers(of_toy)["fd"] > 0
+
+
+def test_own_pictures_have_no_held_out_split(trained):
+    for name in ("a", "b", "c", "d"):
+        Path("own", name).mkdir(parents=True)
+        for number in range(2):
+            picture(Path("own", name, f"{number}.png"), 16, number)
+    command = ("train", "sorter", "--preset", "tiny", "--data", "own", "--evaluate-every", "8")
+    answer = trained(*command)
+    assert answer.code == 0, answer.err
+    assert "no held-out split" in answer.err
+    told = trained(*command, "--set", "evaluate_data=own", "--tag", "told")
+    assert "accuracy " in told.err
+
+
+def test_a_generator_is_no_feature_extractor(trained):
+    answer = trained("evaluate", RUN, "--extractor", f"./{RUN}")
+    assert answer.code == 5
+    assert "holds a generator" in answer.error

@@ -1,0 +1,287 @@
+"""`zoo evaluate`: how good weights are, or a folder of pictures, with each number's protocol."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from zoo_core.cli.output import (
+    JSON_OPTION,
+    complete_weights,
+    loaded_plugins,
+    print_json,
+    print_table,
+)
+from zoo_core.pictures import Fit
+
+if TYPE_CHECKING:
+    from zoo_core.interfaces import Classifier, Generator
+    from zoo_core.packing import PackedData
+    from zoo_core.plugins import Plugins
+    from zoo_core.sides import Reference
+    from zoo_core.spec import Metric
+
+EXTRACTOR = "timm/tf_efficientnet_lite0.in1k"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command was told; None where it was told nothing."""
+
+    metrics: tuple[str, ...]
+    data: str | None
+    split: str | None
+    count: int
+    seed: int
+    truncation: float
+    extractor: str
+    fit: Fit | None
+    device: str
+
+
+def evaluate(
+    target: str = typer.Argument(
+        help="Registered weights, a .safetensors file, a run folder, or a folder of pictures.",
+        autocompletion=complete_weights,
+    ),
+    data: str = typer.Option(
+        None, "--data", "-d", help="The real pictures [default: those that the run learned]."
+    ),
+    split: str = typer.Option(
+        None, "--split", help="Which part of them [default: train; test for a classifier]."
+    ),
+    metrics: str = typer.Option(
+        "fd,kd,pr", "--metrics", "-m", help="Some of fd,kd,pr,dc,is,ppl,l1,psnr,ssim,lpips."
+    ),
+    count: int = typer.Option(5_000, "--count", min=2, help="Pictures that a generator draws."),
+    seed: int = typer.Option(0, "--seed", min=0, help="Of the first of them."),
+    truncation: float = typer.Option(1.0, "--truncation", help="1: all variety."),
+    extractor: str = typer.Option(EXTRACTOR, "--extractor", help="Whose features are compared."),
+    fit: Fit = typer.Option(None, "--fit", help="How real pictures become square."),
+    earlier: Path = typer.Option(
+        None, "--compare", help="An earlier answer of --json, to show what changed."
+    ),
+    device: str = typer.Option("cpu", "--device", help="cpu, cuda, mps or auto."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Measure pictures against real ones, or a classifier on pictures it has not seen."""
+    plugins = loaded_plugins()
+    names = tuple(name.strip() for name in metrics.split(","))
+    options = Options(names, data, split, count, seed, truncation, extractor, fit, device)
+    before = _read(earlier) if earlier else []
+    from zoo_core.runtime import Runtime
+
+    Runtime.detect(device, "fp32").keep_freed_memory()  # twice as fast
+    if _is_pictures(target):
+        numbers = _of_pictures(Path(target).expanduser(), options, plugins)
+    else:
+        numbers = _of_weights(target, options, plugins)
+    _show(numbers, before, as_json, plugins)
+
+
+def _is_pictures(target: str) -> bool:
+    """Whether it is a folder or a zip of pictures, and not a run."""
+    from zoo_core.runs import WEIGHTS
+    from zoo_core.weights import is_path
+
+    path = Path(target).expanduser()
+    if not is_path(target) or path.suffix == ".safetensors":
+        return False
+    return path.suffix == ".zip" or (
+        path.is_dir() and not any((path / name).exists() for name in (*WEIGHTS, "config.json"))
+    )
+
+
+def _of_weights(target: str, options: Options, plugins: Plugins) -> list[Metric]:
+    """A classifier, or a generator, which is asked for pictures."""
+    from zoo_core.evaluation import check_metrics, evaluate_generator
+    from zoo_core.interfaces import Classifier
+    from zoo_core.pretrained import load_main
+
+    network = load_main(target, device=options.device, plugins=plugins)
+    options = _with_settings_of_the_run(target, options)
+    if isinstance(network, Classifier):
+        return _of_classifier(network, options, plugins)
+    check_metrics(options.metrics, network)
+    reference, described = _reference(options, network, plugins)
+    protocol = _protocol(options, described)
+    with _counting("drawing and measuring") as on_progress:
+        return evaluate_generator(network, reference, protocol, on_progress)
+
+
+def _of_pictures(path: Path, options: Options, plugins: Plugins) -> list[Metric]:
+    """Pictures that somebody has made; they all have to be of one size."""
+    from zoo_core.evaluation import check_metrics, evaluate_pictures
+    from zoo_core.packing import pack
+    from zoo_core.pictures import FileSource
+    from zoo_core.sides import packed_pictures
+
+    check_metrics(options.metrics, None)
+    source = FileSource(path)
+    side = source[0].pixels.shape[0]
+    with _counting(f"reading {path.name}") as on_progress:
+        fake = pack(source, side, 3, "exact", on_progress=on_progress)
+    reference, described = _reference(options, _Square(side), plugins)
+    protocol = replace(_protocol(options, described), seed=options.seed)
+    with _counting("measuring") as on_progress:
+        return evaluate_pictures(packed_pictures(fake), reference, protocol, on_progress)
+
+
+def _of_classifier(network: Classifier, options: Options, plugins: Plugins) -> list[Metric]:
+    from zoo_core.evaluation import classify
+    from zoo_core.spec import Metric
+
+    options = replace(options, split=options.split or "test")
+    held_out, described = _real(options, network, plugins)
+    protocol = {"data": described, "split": options.split, "num_real": len(held_out)}
+    return [
+        Metric(name=name, value=value, protocol=protocol, command=_command())
+        for name, value in classify(network, held_out).items()
+    ]
+
+
+@dataclass(frozen=True)
+class _Square:
+    """All that preparing pictures asks of a network, for pictures that none has made."""
+
+    side: int
+    num_classes: int = 0
+    source_shape: None = None
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return 3, self.side, self.side
+
+
+def _with_settings_of_the_run(target: str, options: Options) -> Options:
+    """What was not said is what a run was trained with."""
+    from zoo_core.runs import RunFolder
+    from zoo_core.weights import is_path, weights_path
+
+    if not is_path(target):
+        return options
+    folder = RunFolder(weights_path(target).parent)
+    if not folder.config.is_file():
+        return options
+    settings = folder.read_config()["run"]
+    return replace(
+        options,
+        data=options.data or settings["data"],
+        fit=options.fit or settings["fit"],
+    )
+
+
+def _real(
+    options: Options, network: Generator | Classifier | _Square, plugins: Plugins
+) -> tuple[PackedData, str]:
+    """The real pictures at the size of the network's, and what a protocol calls them."""
+    from zoo_core.config import RunConfig
+    from zoo_core.data import open_source, prepare
+    from zoo_core.errors import InputError
+
+    if options.data is None:
+        raise InputError("real pictures are needed to compare with", hint="--data NAME_OR_FOLDER")
+    resolution, paired = network.image_shape[2], network.source_shape is not None
+    opened = open_source(options.data, resolution, options.split or "train", plugins, paired)
+    settings = RunConfig(fit=options.fit or "crop", batch_size=2)
+    with _counting(f"preparing {opened.name} at {resolution} px") as on_progress:
+        packed = prepare(opened.source, network, settings, on_progress)
+    return packed, f"{opened.name}, {resolution} px, {packed.fingerprint[:12]}"
+
+
+def _reference(
+    options: Options, network: Generator | _Square, plugins: Plugins
+) -> tuple[Reference, str]:
+    from zoo_core.pretrained import load_features
+    from zoo_core.sides import Reference
+
+    extractor = load_features(options.extractor, device=options.device, plugins=plugins)
+    packed, described = _real(options, network, plugins)
+    reference = Reference(packed, extractor)
+    with _counting(f"measuring {options.data}") as reference.on_progress:
+        assert reference.statistics
+    return reference, described
+
+
+def _protocol(options: Options, described: str) -> Any:
+    from zoo_core.evaluation import Protocol
+
+    return Protocol(
+        data=described,
+        split=options.split or "train",
+        metrics=options.metrics,
+        command=_command(),
+        count=options.count,
+        seed=options.seed,
+        truncation=options.truncation,
+    )
+
+
+def _counting(what: str) -> Any:
+    from zoo_core.cli.progress import counting
+
+    return counting(what)
+
+
+def _command() -> str:
+    return shlex.join(["zoo", *sys.argv[1:]])
+
+
+def _read(path: Path) -> list[Metric]:
+    """What `--json` printed earlier."""
+    import msgspec
+
+    from zoo_core.errors import InputError
+    from zoo_core.spec import Metric
+
+    try:
+        answer = msgspec.json.decode(path.read_bytes())
+        return msgspec.convert(answer["metrics"], list[Metric])
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    except (msgspec.DecodeError, KeyError, TypeError):
+        raise InputError(f"{path} is no answer of `zoo evaluate --json`") from None
+
+
+def _show(
+    numbers: Sequence[Metric], before: Sequence[Metric], as_json: bool, plugins: Plugins
+) -> None:
+    """The numbers, and how they changed; then what they have in common."""
+    import msgspec
+
+    old = {metric.name: metric for metric in before}
+    changes = {m.name: m.difference(old[m.name]) for m in numbers if m.name in old}
+    if as_json:
+        print_json("metrics", [msgspec.to_builtins(metric) for metric in numbers], plugins.problems)
+        return
+    print_table(
+        ("METRIC", "VALUE", "CHANGE", "MEASURED WITH"),
+        [
+            (
+                metric.name,
+                f"{metric.value:.6g}",
+                f"{changes[metric.name]:+.4g}" if metric.name in changes else "-",
+                ", ".join(f"{key} {value}" for key, value in _own(metric, numbers).items()) or "-",
+            )
+            for metric in numbers
+        ],
+    )
+    typer.echo()
+    for key, value in numbers[0].protocol.items():
+        if key not in _own(numbers[0], numbers):
+            typer.echo(f"{key:10} {value}")
+
+
+def _own(metric: Metric, numbers: Sequence[Metric]) -> dict[str, Any]:
+    """What of a protocol is not that of every number."""
+    return {
+        key: value
+        for key, value in metric.protocol.items()
+        if any(other.protocol.get(key) != value for other in numbers)
+    }

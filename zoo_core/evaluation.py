@@ -1,0 +1,242 @@
+"""How good pictures are, or a classifier's answers, by which metrics, and the protocol that makes
+the numbers comparable.
+
+    fd          Frechet distance of features, and `diversity`, how much the pictures vary beside
+                real ones; "fid" on the one network it is called so for
+    kd          kernel distance, unbiased, for few pictures; "kid" there
+    pr, dc      precision and recall; density and coverage
+    is          Inception score of the extractor, which has to be a classifier
+    ppl         perceptual path length of a latent generator
+    l1 psnr ssim lpips    of pairs: a translator's pictures and those they should be
+    accuracy    of a classifier
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from zoo_core.data import gather
+from zoo_core.errors import InputError, nearest
+from zoo_core.interfaces import Classifier, Generator, evaluating
+from zoo_core.metrics import (
+    Statistics,
+    density_coverage,
+    frechet_distance,
+    inception_score,
+    kernel_distance,
+    load_lpips,
+    pair_distances,
+    perceptual_path_length,
+    precision_recall,
+)
+from zoo_core.packing import PackedData
+from zoo_core.runtime import Runtime
+from zoo_core.sides import (
+    BATCH,
+    OnProgress,
+    Pictures,
+    Reference,
+    extract,
+    generated_pictures,
+    packed_pictures,
+    quiet,
+    spread,
+)
+from zoo_core.spec import Metric
+from zoo_core.upkeep import Evaluation
+
+METRICS = ("fd", "kd", "pr", "dc", "is", "ppl", "l1", "psnr", "ssim", "lpips")
+PAIRS = frozenset({"l1", "psnr", "ssim", "lpips"})
+OF_FEATURES = frozenset({"kd", "pr", "dc"})  # which need the features, not their statistics alone
+PPL_PAIRS = 1_000
+EPSILON = 1e-4  # of the perceptual path length
+
+Measured = Iterator[tuple[str, float, dict[str, Any]]]  # name, value, more of the protocol
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How to measure, which every number carries."""
+
+    data: str  # name and fingerprint of the real pictures
+    split: str
+    metrics: Sequence[str]
+    command: str
+    count: int = 5_000  # pictures that a generator draws
+    seed: int = 0  # of the first of them, and of whatever a metric draws
+    truncation: float = 1.0
+
+
+def check_metrics(wanted: Sequence[str], generator: Generator | None) -> None:
+    """Raise InputError for a metric that there is not, or not of such a generator (None: files)."""
+    for name in wanted:
+        if name not in METRICS:
+            near = nearest(name, METRICS)
+            raise InputError("no such metric", given=name, allowed=", ".join(near or METRICS))
+        paired = generator is not None and generator.source_shape is not None
+        if name in PAIRS and not paired:
+            raise InputError(
+                f"{name} compares a translated picture with the one it should be",
+                given="pictures that are not translated",
+                hint="--metrics fd,kd,pr",
+            )
+        if name == "ppl" and (generator is None or paired):
+            raise InputError("ppl walks between the latents of a generator, and there are none")
+
+
+def evaluate_pictures(
+    fake: Pictures, reference: Reference, how: Protocol, on_progress: OnProgress = quiet
+) -> list[Metric]:
+    """Numbers of pictures that are there already."""
+    found = compare(fake, reference, how.metrics, how.seed, on_progress)
+    return _recorded(found, how, reference, len(fake))
+
+
+def evaluate_generator(
+    generator: Generator, reference: Reference, how: Protocol, on_progress: OnProgress = quiet
+) -> list[Metric]:
+    """Numbers of the pictures that a generator draws; a translator draws each of the data once."""
+    paired = generator.source_shape is not None
+    count = min(how.count, len(reference.data)) if paired else how.count
+    fake = generated_pictures(
+        generator, count, reference.data, seed=how.seed, truncation=how.truncation
+    )
+    numbers: list[Metric] = []
+    if "ppl" in how.metrics:
+        labels = None
+        if generator.num_classes:
+            assert reference.data.labels is not None
+            labels = reference.data.labels[spread(reference.data, PPL_PAIRS)].tolist()
+        length = perceptual_path_length(
+            generator,
+            reference.extractor,
+            num_pairs=PPL_PAIRS,
+            epsilon=EPSILON,
+            seed=how.seed,
+            labels=labels,
+        )
+        more = {"pairs": PPL_PAIRS, "epsilon": EPSILON}
+        numbers += _recorded([("ppl", length, more)], how, reference, count)
+    if PAIRS & set(how.metrics):
+        real = packed_pictures(reference.data, count)
+        numbers += _recorded(compare_pairs(fake, real, how.metrics), how, reference, count)
+    if set(how.metrics) - PAIRS - {"ppl"}:
+        numbers += evaluate_pictures(fake, reference, how, on_progress)
+    return numbers
+
+
+def _recorded(found: Measured, how: Protocol, reference: Reference, count: int) -> list[Metric]:
+    """Numbers with all that somebody has to know to measure them again."""
+    distance = reference.extractor.distance
+    names = {"fd": distance, "kd": distance.replace("f", "k")}
+    sides = {
+        "extractor": reference.extractor.fingerprint,
+        "data": how.data,
+        "split": how.split,
+        "num_real": len(reference.data),
+        "num_fake": count,
+        "seed": how.seed,
+    }
+    if how.truncation != 1:
+        sides["truncation"] = how.truncation
+    return [
+        Metric(
+            name=names.get(name, name),
+            value=value,
+            protocol={**sides, **more},
+            command=how.command,
+        )
+        for name, value, more in found
+    ]
+
+
+def compare(
+    fake: Pictures, reference: Reference, wanted: Sequence[str], seed: int, on_progress: OnProgress
+) -> Measured:
+    """The numbers between two sets of pictures, by the metrics `wanted` of them; each with its name
+    and with what its protocol has to say beyond the two sides.
+    """
+    extractor = reference.extractor
+    rows = bool(OF_FEATURES & set(wanted))
+    made = extract(fake, extractor, keep=rows, on_progress=on_progress)
+    if "fd" in wanted:
+        yield "fd", frechet_distance(reference.statistics, made.statistics), {}
+        yield "diversity", diversity(reference.statistics, made.statistics), {}
+    if "kd" in wanted:
+        size = min(1000, len(reference.features), len(fake))
+        drawn = kernel_distance(reference.features, made.rows, subset_size=size, seed=seed)
+        yield "kd", drawn[0], {"subsets": 100, "subset_size": size}
+    if "pr" in wanted:
+        shares = precision_recall(reference.features, made.rows, k=3)
+        yield from ((n, v, {"k": 3}) for n, v in zip(("precision", "recall"), shares, strict=True))
+    if "dc" in wanted:
+        shares = density_coverage(reference.features, made.rows, k=5)
+        yield from ((n, v, {"k": 5}) for n, v in zip(("density", "coverage"), shares, strict=True))
+    if "is" in wanted:
+        device = next(extractor.parameters()).device
+        with torch.no_grad():
+            logits = torch.cat([extractor.logits(batch.to(device)) for batch in fake.batches()])
+        splits = min(10, len(fake))
+        score, _ = inception_score(logits, num_splits=splits, seed=seed)
+        yield "is", score, {"splits": splits}
+
+
+def diversity(real: Statistics, fake: Statistics) -> float:
+    """How much generated pictures vary, in units of how much real ones do: tr C_f / tr C_r."""
+    return float(fake.covariance.trace() / real.covariance.trace())
+
+
+def compare_pairs(fake: Pictures, real: Pictures, wanted: Sequence[str]) -> Measured:
+    """Means over pairs, a translated picture and the one it should be."""
+    lpips = load_lpips() if "lpips" in wanted else None
+    sums: dict[str, float] = {}
+    for made, true in zip(fake.batches(), real.batches(), strict=True):
+        sides = (side.float() / 127.5 - 1 for side in (true, made))
+        for name, values in pair_distances(*sides, lpips=lpips).items():
+            sums[name] = sums.get(name, 0.0) + float(values.sum())
+    yield from ((name, sums[name] / len(fake), {}) for name in sums if name in wanted)
+
+
+@torch.no_grad()
+def classify(classifier: Classifier, data: PackedData) -> dict[str, float]:
+    """Share of the pictures that get their label, and the mean cross entropy."""
+    assert data.labels is not None
+    device = next(classifier.parameters()).device
+    runtime = Runtime(device, torch.float32, torch.channels_last)
+    right, loss = 0, 0.0
+    with evaluating(classifier):
+        for start in range(0, len(data), BATCH):
+            rows = np.arange(start, min(start + BATCH, len(data)))
+            logits = classifier(runtime.place_images(gather(data.images, rows))).float()
+            labels = torch.from_numpy(data.labels[rows]).to(device)
+            right += int((logits.argmax(1) == labels).sum())
+            loss += float(cross_entropy(logits, labels, reduction="sum"))
+    return {"accuracy": right / len(data), "loss": loss / len(data)}
+
+
+def during_training(reference: Reference, count: int) -> Evaluation:
+    """What a run measures of its generator: Frechet distance and diversity of so many pictures."""
+    assert reference.statistics  # of the real pictures: now, not in the middle of the run
+
+    def measure(generator: nn.Module) -> Mapping[str, float]:
+        fake = generated_pictures(generator, count, reference.data)
+        found = compare(fake, reference, ("fd",), seed=0, on_progress=quiet)
+        return {name: value for name, value, _ in found}
+
+    return Evaluation(measure, criterion="fd", lower_is_better=True)
+
+
+def of_classifier(held_out: PackedData) -> Evaluation:
+    """What a run measures of its classifier, on pictures that it does not learn from."""
+    return Evaluation(
+        lambda classifier: classify(classifier, held_out),
+        criterion="accuracy",
+        lower_is_better=False,
+    )
