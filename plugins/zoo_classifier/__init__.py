@@ -1,0 +1,49 @@
+"""Classifiers with any backbone of timm, trained from scratch, for the zoo."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zoo_classifier.config import PRESETS, RUN, ClassifierConfig
+from zoo_core.hookspecs import hookimpl
+from zoo_core.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from zoo_core.interfaces import Classifier, Networks, Phase
+
+ZOO_API = 1
+
+
+@hookimpl
+def zoo_models() -> list[ModelSpec]:
+    """The classifier."""
+    return [CLASSIFIER]
+
+
+def build_classifier(config: ClassifierConfig) -> Classifier:
+    """Random weights."""
+    from zoo_classifier.networks import TimmClassifier
+
+    return TimmClassifier(config)
+
+
+def build_phases(networks: Networks, config: ClassifierConfig) -> list[Phase]:
+    """One: cross entropy."""
+    from zoo_classifier.training import build_phases
+
+    return build_phases(networks, config)
+
+
+CLASSIFIER = ModelSpec(
+    name="classifier",
+    summary="any backbone of timm on labeled pictures; what it learns are features for the rest",
+    task="classifier",
+    paper="He et al. 2019, arXiv:1812.01187; of every backbone, see timm",
+    licence="Apache-2.0",
+    config=ClassifierConfig,
+    presets=PRESETS,
+    run=RUN,
+    build_classifier=build_classifier,
+    build_phases=build_phases,
+    parameters={"classifier": 373_658},
+)

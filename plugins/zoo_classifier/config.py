@@ -1,0 +1,93 @@
+"""The configuration of the classifier and its presets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from zoo_core.config import ModelConfig, setting
+
+
+class ClassifierConfig(ModelConfig, frozen=True, kw_only=True):
+    """Defaults are a small network for two CPU cores; `imagenet` is a published recipe."""
+
+    backbone: Annotated[
+        str, setting("an architecture of timm, such as resnet18, without weights of a tag")
+    ] = "test_resnet"
+    resolution: Annotated[int, setting("pixels a side; any that the backbone takes", ge=8)] = 32
+    channels: Annotated[Literal[1, 3], setting("1 for grey pictures, 3 for RGB")] = 3
+    num_classes: Annotated[int, setting("classes of the pictures", ge=2)] = 10
+    drop_rate: Annotated[
+        float, setting("share of the features that the last layer is not shown", ge=0, lt=1)
+    ] = 0.0
+    drop_path_rate: Annotated[
+        float, setting("share of the deepest residual branches that are left out", ge=0, lt=1)
+    ] = 0.0
+    label_smoothing: Annotated[
+        float, setting("share of a label that is spread over all classes", ge=0, lt=1)
+    ] = 0.1
+    optimizer: Annotated[
+        Literal["adamw", "sgd"], setting("AdamW, or SGD with Nesterov's momentum")
+    ] = "adamw"
+    learning_rate: Annotated[float, setting("at its height", gt=0)] = 3e-3
+    learning_rate_end: Annotated[float, setting("before the warm-up, and in the end", ge=0)] = 3e-5
+    warmup_images: Annotated[int, setting("images until the height", ge=0)] = 1_500
+    schedule_images: Annotated[int, setting("images until the end value", ge=1)] = 18_000
+    weight_decay: Annotated[
+        float, setting("of weights, not of biases and normalizations", ge=0)
+    ] = 0.05
+
+    def __post_init__(self) -> None:
+        architecture, dot, _ = self.backbone.partition(".")
+        if dot:
+            raise ValueError(
+                f"backbone has to be an architecture, {architecture}, not {self.backbone}: "
+                "training starts from random weights"
+            )
+        if self.warmup_images >= self.schedule_images:
+            raise ValueError(
+                f"warmup_images has to be less than schedule_images, {self.schedule_images}, "
+                f"not {self.warmup_images}"
+            )
+
+
+RUN = {
+    "data": "digits",
+    "images": 18_000,
+    "batch_size": 32,
+    "jitter": 4,
+    "ema_half_life": 0,  # the schedule ends near a learning rate of 0, which averages as well
+    "evaluate_every": 3_000,
+}
+
+EPOCH = 1_281_167  # pictures in ImageNet's training split
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "tiny": {
+        "resolution": 16,
+        "jitter": 0,
+        "warmup_images": 8,
+        "schedule_images": 64,
+        "batch_size": 8,
+        "images": 64,
+        "log_every": 8,
+    },
+    # He et al. 2019, sections 2, 3.1, 5.1 and 5.2.
+    "imagenet": {
+        "backbone": "resnet50",
+        "resolution": 224,
+        "num_classes": 1000,
+        "optimizer": "sgd",
+        "learning_rate": 0.1,
+        "learning_rate_end": 0.0,
+        "weight_decay": 1e-4,
+        "warmup_images": 5 * EPOCH,
+        "schedule_images": 120 * EPOCH,
+        "mirror": True,
+        "jitter": 32,
+        "batch_size": 256,
+        "images": 120 * EPOCH,
+        "log_every": 40_960,
+        "checkpoint_every": EPOCH,
+        "evaluate_every": EPOCH,
+    },
+}
