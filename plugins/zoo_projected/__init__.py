@@ -1,0 +1,59 @@
+"""Projected GAN (Sauer et al. 2021) for the zoo."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zoo_core.hookspecs import hookimpl
+from zoo_core.spec import ModelSpec
+from zoo_projected.config import PRESETS, RUN, ProjectedConfig
+
+if TYPE_CHECKING:
+    from zoo_core.interfaces import Discriminator, Generator, Networks, Phase
+
+ZOO_API = 1
+
+
+@hookimpl
+def zoo_models() -> list[ModelSpec]:
+    """Projected GAN."""
+    return [PROJECTED]
+
+
+def build_generator(config: ProjectedConfig) -> Generator:
+    """Random weights."""
+    from zoo_projected.networks import FastGANGenerator, latent_generator
+
+    return FastGANGenerator(config) if config.is_fastgan else latent_generator(config)
+
+
+def build_discriminator(config: ProjectedConfig) -> Discriminator:
+    """Random weights over a pretrained extractor."""
+    from zoo_core import load_features
+    from zoo_projected.networks import ProjectedDiscriminator
+
+    extractor = load_features(config.extractor, input_size=config.extractor_size)
+    return ProjectedDiscriminator(config, extractor)
+
+
+def build_phases(networks: Networks, config: ProjectedConfig) -> list[Phase]:
+    """Discriminator, generator."""
+    from zoo_projected.training import build_phases
+
+    return build_phases(networks, config)
+
+
+PROJECTED = ModelSpec(
+    name="projected",
+    summary="discriminators over the features of a pretrained network: good pictures early",
+    task="unconditional",
+    paper="Sauer, Chitta, Müller and Geiger 2021, arXiv:2111.01007",
+    licence="Apache-2.0",
+    config=ProjectedConfig,
+    presets=PRESETS,
+    run=RUN,
+    build_generator=build_generator,
+    build_discriminator=build_discriminator,
+    build_phases=build_phases,
+    parameters={"generator": 3_024_740, "discriminator": 825_376},
+)

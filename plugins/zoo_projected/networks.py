@@ -1,0 +1,355 @@
+"""Projected GAN: Sauer, Chitta, Müller and Geiger, "Projected GANs converge faster", 2021,
+arXiv:2111.01007, with the generator of Liu, Zhu, Song and Elgammal, "Towards faster and stabilized
+GAN training for high-fidelity few-shot image synthesis", 2021, arXiv:2101.04775 (FastGAN).
+
+A frozen pretrained network turns pictures into feature maps at four scales. Frozen random 1 x 1
+convolutions mix their channels (section 3.2, cross-channel mixing) and add up the scales from deep
+to shallow (cross-scale mixing). A small discriminator judges each scale, patch by patch (eq. 2).
+FastGAN (its section 3.1) grows a picture from 4 x 4 by nearest neighbors, convolution, noise, batch
+normalization and gated linear units, and lets small maps excite the channels of maps 16 times as
+large.
+
+Departures of the discriminators: the maps are the last four (or all, if there are fewer) of any
+extractor. Each mixture is enlarged to the size of the next map, the shallowest to twice its own,
+which where strides double is the paper's doubling. Each discriminator halves its map until it is
+half as large as the one that the deepest starts from: the published 4, 3, 2 and 1 halvings follow
+from EfficientNet-lite0's strides. Where less than 4 x 4 is left, the last kernel is as large as
+that. Mixing comes before enlarging, which is linear too: the same function at a quarter of the
+work. Kernels are 1 x 1 as in the public code; the paper has 3 x 3 between scales. The public code
+conditions the discriminators on classes; how a generator is told them here is ours.
+
+Departures of FastGAN: its own discriminator, hence its reconstruction and its second, small picture
+are left out; widths are a setting; pictures from 8 pixels a side; the first convolution of an
+excitation narrows to the channels of the large map; noise inputs of a trained generator are fixed.
+`fastgan-lite` has one convolution a size, `fastgan` two. Weights start as torch's do, and
+convolutions with spectral normalization have no biases.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, conv2d, normalize
+
+from zoo_core import load_plugins
+from zoo_core.config import ModelConfig, fields, resolve
+from zoo_core.errors import ConfigError, nearest
+from zoo_core.features import resize_linear
+from zoo_core.interfaces import Discriminator, FeatureExtractor, Generator
+from zoo_core.layers import full_precision, pixel_norm
+from zoo_core.noise import SeededNoise
+from zoo_core.spec import ModelSpec
+from zoo_projected.config import ProjectedConfig
+
+SLOPE = 0.2  # of leaky ReLU
+NUM_SCALES = 4  # feature maps that are judged
+EXCITED = (64, 128, 256, 512)  # sizes whose channels are excited, by maps of a 16th of the size
+
+
+class SpectralConv2d(nn.Conv2d):
+    """A convolution without bias, its weight divided by its largest singular value (Miyato et al.
+    2018, section 2.1). Each forward pass of training is a step of the iteration that finds it, in
+    float32.
+    """
+
+    left: Tensor  # [out], the singular vector, of any length
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+    ):
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, bias=False)
+        self.register_buffer("left", torch.randn(out_channels))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Convolution, without activation."""
+        return conv2d(features, self._normalized(), None, self.stride, self.padding)
+
+    def _normalized(self) -> Tensor:
+        with full_precision(self.weight.device):
+            rows = self.weight.flatten(1)
+            left = normalize(self.left, dim=0)  # an average of unit vectors is shorter
+            if self.training:
+                with torch.no_grad():  # power iteration
+                    left = normalize(rows @ normalize(left @ rows, dim=0), dim=0)
+                    self.left.copy_(left)
+            return self.weight / torch.linalg.vector_norm(left @ rows)
+
+
+class Noise(nn.Module):
+    """Adds noise of a learned strength to maps [N, C, S, S], the same to all channels."""
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.strength = nn.Parameter(torch.zeros([]))
+        self.register_buffer("noise", torch.randn(size, size))  # in evaluation mode
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[N, C, S, S], as its input."""
+        noise = self.noise
+        if self.training:
+            noise = torch.randn(len(features), 1, *noise.shape, device=noise.device)
+        return features + (noise * self.strength).to(features.dtype)
+
+
+class GatedLinear(nn.Module):
+    """Gated linear units (Dauphin et al. 2017): half of the channels, times the sigmoid of the
+    others. The gradient of torch's own is three times as slow in channels-last order on a CPU.
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[N, 2 C, H, W] to [N, C, H, W]."""
+        values, gates = features.chunk(2, dim=1)
+        return values * gates.sigmoid()
+
+
+class UpBlock(nn.Sequential):
+    """[N, in, S / 2, S / 2] to [N, out, S, S]: nearest neighbors, then `depth` times convolution,
+    noise, batch normalization, gated linear units.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, size: int, depth: int):
+        layers: list[nn.Module] = [nn.Upsample(scale_factor=2, mode="nearest")]
+        for before in [in_channels, *[out_channels] * (depth - 1)]:
+            layers += [SpectralConv2d(before, 2 * out_channels, 3, padding=1), Noise(size)]
+            layers += [nn.BatchNorm2d(2 * out_channels), GatedLinear()]
+        super().__init__(*layers)
+
+
+class Excitation(nn.Module):
+    """Skip-layer excitation (FastGAN, eq. 1): maps [N, low, s, s] of a small size to a factor for
+    each channel of a large one, [N, high, 1, 1] in 0..1.
+    """
+
+    def __init__(self, low_channels: int, high_channels: int):
+        super().__init__()
+        self.main = nn.Sequential(
+            SpectralConv2d(low_channels, high_channels, 4),
+            nn.LeakyReLU(SLOPE),
+            SpectralConv2d(high_channels, high_channels, 1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, low: Tensor) -> Tensor:
+        """Factors of maps whose size is a multiple of 4."""
+        return self.main(avg_pool2d(low, low.shape[2] // 4))
+
+
+class FastGANGenerator(Generator):
+    """Latents [N, latent_size] to pictures [N, C, R, R] in -1..1."""
+
+    def __init__(self, config: ProjectedConfig):
+        super().__init__()
+        self.image_shape = (config.channels, config.resolution, config.resolution)
+        self.num_classes = config.num_classes
+        self.config = config
+        sizes = [4 << doublings for doublings in range(config.resolution.bit_length() - 2)]
+        widths = {size: config.width(size) for size in sizes}
+        depth = 2 if config.generator == "fastgan" else 1
+        start = 2 * widths[4]
+        classes = config.num_classes
+        self.embedding = nn.Embedding(classes, config.latent_size) if classes else None
+        self.start = nn.Sequential(  # a transposed 4 x 4 convolution of one pixel is linear
+            SpectralConv2d((2 if classes else 1) * config.latent_size, start * 16, 1),
+            nn.Flatten(),
+            nn.Unflatten(1, (start, 4, 4)),
+            nn.BatchNorm2d(start),
+            GatedLinear(),
+        )
+        self.blocks = nn.ModuleList(
+            UpBlock(widths[before], widths[size], size, depth) for before, size in pairwise(sizes)
+        )
+        self.excitations = nn.ModuleDict(
+            {str(s): Excitation(widths[s // 16], widths[s]) for s in EXCITED if s in widths}
+        )
+        self.to_rgb = SpectralConv2d(widths[config.resolution], config.channels, 3, padding=1)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Pictures of what `latents` returns."""
+        maps = {4: self.start(latents[:, :, None, None])}
+        for block in self.blocks:
+            features = block(maps[max(maps)])
+            size = features.shape[2]
+            if str(size) in self.excitations:
+                features = features * self.excitations[str(size)](maps[size // 16])
+            maps[size] = features
+        return torch.tanh(self.to_rgb(features))
+
+    def latents(
+        self, noise: SeededNoise, labels: Tensor | None = None, truncation: float = 1.0
+    ) -> Tensor:
+        """z [N, latent_size] with a mean square of 1, times `truncation`, a row of `noise` each;
+        behind it the embedding of its class, normalized likewise.
+        """
+        z = noise.normal("latents", (self.config.latent_size,)).to(self.to_rgb.weight.device)
+        z = pixel_norm(z) * truncation
+        if self.embedding is None:
+            return z
+        return torch.cat([z, pixel_norm(self.embedding(labels))], dim=1)
+
+    def generate(
+        self,
+        noise: SeededNoise,
+        *,
+        labels: Tensor | None = None,
+        source: Tensor | None = None,
+        truncation: float = 1.0,
+    ) -> Tensor:
+        """Pictures [N, C, R, R]; `truncation` scales z towards 0, the middle of all."""
+        return self(self.latents(noise, labels, truncation))
+
+
+class RandomProjection(nn.Module):
+    """Feature maps, shallow to deep, to mixtures of them in as many sizes; random, never trained
+    (section 3.2). Where strides double, each comes out twice as large.
+    """
+
+    def __init__(self, channels: Sequence[int], width: int):
+        super().__init__()
+        widths = [width << scale for scale in range(len(channels))]
+        self.widths = [widths[0], *widths[:-1]]  # of what comes out
+        self.cross_channel = nn.ModuleList(
+            nn.Conv2d(given, mixed, 1) for given, mixed in zip(channels, widths, strict=True)
+        )
+        self.cross_scale = nn.ModuleList(
+            nn.Conv2d(mixed, out, 1) for mixed, out in zip(widths, self.widths, strict=True)
+        )
+        self.requires_grad_(False)
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """A map [N, widths[i], ...] for each of `maps`, in their order."""
+        height, width = maps[0].shape[2:]
+        sizes = [(2 * height, 2 * width), *(larger.shape[2:] for larger in maps[:-1])]
+        projected: list[Tensor] = []
+        for scale in reversed(range(len(maps))):
+            mixed = self.cross_channel[scale](maps[scale])
+            if projected:
+                mixed = mixed + projected[-1]
+            mixed = self.cross_scale[scale](mixed)
+            projected.append(
+                resize_linear(mixed, sizes[scale], mode="bilinear", align_corners=True)
+            )
+        return projected[::-1]
+
+
+class ScaleDiscriminator(nn.Module):
+    """Maps [N, in, S, S] to logits [N, L], one for every patch that a last kernel of 4 x 4 sees
+    after `num_halvings`.
+    """
+
+    def __init__(self, in_channels: int, size: int, num_halvings: int, config: ProjectedConfig):
+        super().__init__()
+        end = config.discriminator_width
+        widths = [end >> min(left, 3) for left in reversed(range(num_halvings))]
+        layers: list[nn.Module] = []
+        for before, width in pairwise([in_channels, *widths]):
+            layers += [SpectralConv2d(before, width, 4, stride=2, padding=1)]
+            layers += [nn.BatchNorm2d(width), nn.LeakyReLU(SLOPE, inplace=True)]
+        outputs = config.class_size if config.num_classes else 1
+        kernel_size = min(4, size >> num_halvings)
+        self.main = nn.Sequential(*layers, SpectralConv2d(end, outputs, kernel_size))
+        self.direction = (  # projection (Miyato and Koyama 2018)
+            nn.Sequential(
+                nn.Embedding(config.num_classes, config.embedding_size),
+                nn.Linear(config.embedding_size, config.class_size),
+            )
+            if config.num_classes
+            else None
+        )
+
+    def forward(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Logits of maps of the classes `labels` [N], if there are classes."""
+        judged = self.main(features).flatten(2).float()  # [N, 1 or class_size, L]
+        if self.direction is None:
+            return judged.squeeze(1)
+        direction = self.direction(labels).float()[:, :, None]
+        return (judged * direction).sum(1) / math.sqrt(direction.shape[1])
+
+
+class ProjectedDiscriminator(Discriminator):
+    """Pictures [N, C, H, W] to the logits [N, L] of all scales, those of the shallowest first."""
+
+    def __init__(self, config: ProjectedConfig, extractor: FeatureExtractor):
+        super().__init__()
+        self.extractor = extractor
+        sizes = projected_sizes(extractor)
+        if not sizes or sizes[-1] < 2:
+            raise ConfigError(
+                f"{config.extractor} has no feature maps that are large enough to be judged",
+                given=f"extractor_size {config.extractor_size}",
+                hint="another extractor, or a larger extractor_size",
+            )
+        channels = extractor.channels[-NUM_SCALES:]
+        self.projection = RandomProjection(channels, config.projection_width)
+        self.scales = nn.ModuleList(
+            ScaleDiscriminator(width, size, num_halvings(size, sizes[-1]), config)
+            for width, size in zip(self.projection.widths, sizes, strict=True)
+        )
+
+    def forward(
+        self, images: Tensor, *, labels: Tensor | None = None, source: Tensor | None = None
+    ) -> Tensor:
+        """Logits [N, L]: the larger, the more real is a patch at a scale."""
+        maps = self.extractor.feature_maps(images)[-NUM_SCALES:]
+        scales = zip(self.scales, self.projection(maps), strict=True)
+        return torch.cat([scale(projected, labels) for scale, projected in scales], dim=1)
+
+
+@torch.no_grad()
+def projected_sizes(extractor: FeatureExtractor) -> list[int]:
+    """Sides of what the projection makes of an extractor's maps, shallow to deep; measured."""
+    maps = extractor.feature_maps(torch.zeros(1, 3, 32, 32))[-NUM_SCALES:]
+    sizes = [features.shape[2] for features in maps]
+    return [2 * sizes[0], *sizes[:-1]] if sizes else []
+
+
+def num_halvings(size: int, deepest: int) -> int:
+    """How often a map of that size is halved, to be half as large as the deepest one is."""
+    return min(1 + round(math.log2(size / deepest)), size.bit_length() - 1)
+
+
+def latent_generator(config: ProjectedConfig) -> Generator:
+    """The generator of another model, of our sizes, with `generator_settings` of its own.
+
+    One that would grow is grown from the start. Raises UnknownNameError for a model that is not
+    installed, and ConfigError for one without latents or with settings that do not fit.
+    """
+    spec = load_plugins().models.get(config.generator)
+    if spec.build_generator is None or isinstance(config, spec.config):
+        raise ConfigError(f"{config.generator} has no generator of its own")
+    generator = spec.build_generator(generator_config(spec, config))
+    if generator.source_shape is not None:
+        raise ConfigError(f"{config.generator} makes pictures of pictures, not of latents")
+    picture = (config.channels, config.resolution, config.resolution)
+    for name, needed in (("image_shape", picture), ("num_classes", config.num_classes)):
+        if (found := getattr(generator, name)) != needed:
+            what = f"the generator of {config.generator} does not fit: its {name} is {found}"
+            raise ConfigError(what, allowed=str(needed))
+    if isinstance(images_seen := getattr(generator, "images_seen", None), Tensor):
+        images_seen.fill_(torch.iinfo(images_seen.dtype).max)  # ProGAN and StyleGAN grow by it
+    return generator
+
+
+def generator_config(spec: ModelSpec, config: ProjectedConfig) -> ModelConfig:
+    """The configuration of another model: `generator_settings`, and what both models have."""
+    keys = fields(spec.config)
+    ours = {"resolution", "channels", "num_classes"} & keys.keys()
+    for key in config.generator_settings:
+        if key not in keys or key in ours:
+            near = nearest(key, keys.keys() - ours)
+            raise ConfigError(
+                f"unusable key {key!r} in generator_settings of {config.generator}",
+                allowed=f"nearest: {', '.join(near)}" if near else "",
+                hint=f"zoo show {config.generator}",
+            )
+    shared = {key: getattr(config, key) for key in ours}
+    layers = (("generator_settings", config.generator_settings), ("this model", shared))
+    return resolve(spec.name, spec.config, *layers).config
