@@ -33,7 +33,8 @@ def code_blocks(text: str) -> list[str]:
 def test_the_readme_names_every_command_and_no_other():
     named = set(
         re.findall(
-            r"\bzoo (list|show|train|sample|interpolate|mix|(?:data|plugin) [a-z]+)\b", README
+            r"\bzoo (list|show|train|sample|interpolate|mix|evaluate|(?:data|plugin) [a-z]+)\b",
+            README,
         )
     )
     assert named | {"data show"} == commands()
@@ -71,11 +72,12 @@ def test_exit_codes_in_the_readme_are_those_of_the_errors():
 
 
 def test_python_in_the_readme_runs():
-    (block,) = code_blocks(README)
     names: dict = {}
-    exec(block, names)
+    for block in code_blocks(README):
+        exec(block, names)
     assert tuple(names["images"].shape) == (16, 3, 32, 32)
     assert -1 <= float(names["images"].min()) <= float(names["images"].max()) <= 1
+    assert tuple(names["features"].shape) == (16, 1280)
 
 
 def test_the_plugin_in_the_guide_works(monkeypatch):

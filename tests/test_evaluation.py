@@ -128,6 +128,13 @@ def test_features_are_measured_once(reference, monkeypatch):
     assert torch.equal(first, again.features)
 
 
+def test_features_are_measured_with_the_statistics_if_both_are_wanted(reference, monkeypatch):
+    reference.keep = True
+    assert reference.statistics.num_pictures == 32
+    monkeypatch.setattr(reference.extractor, "forward", None)
+    assert len(reference.features) == 32
+
+
 def test_another_extractor_or_other_data_are_measured_anew(tmp_path, reference, data):
     assert reference.statistics.num_pictures == 32
     other = toys.FEATURES.build(8)

@@ -105,3 +105,15 @@ def test_the_non_saturating_generator_learns_where_minimax_does_not():
         slopes[name] = abs(fake.grad.item())
     assert slopes["non-saturating"] > 0.99
     assert slopes["minimax"] < 1e-6
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_signs_of_paired_losses_have_a_name_of_their_own(name):
+    real, fake = torch.tensor([3.0, 2.0, -1.0, 4.0]), torch.tensor([1.0, 5.0, 2.0, 9.0])
+    terms = LOSSES[name].discriminator_terms(real, fake)
+    if LOSSES[name].paired:
+        assert terms["pair_signs"] == -0.5  # one of four pairs the right way round
+        assert "real_signs" not in terms
+    else:
+        assert terms["real_signs"] == 0.5
+        assert "pair_signs" not in terms

@@ -167,7 +167,7 @@ def step(training: Training, batch: Batch, settings: RunConfig, runtime: Runtime
         if number % phase.every == 0:
             terms = run_phase(phase, batch, progress, runtime)
             training.note(phase.name, terms)
-            signs = terms.get("real_signs", signs)
+            signs = terms.get("real_signs", terms.get("pair_signs", signs))
     training.images += len(batch)
     if training.augment is not None:
         training.augment.observe(signs, training.images, len(batch))

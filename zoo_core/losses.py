@@ -37,15 +37,15 @@ class AdversarialLoss:
 
         The last, the mean sign of the logits of real pictures, says how far a discriminator knows
         its training pictures by heart (r_t of Karras et al. 2020a, eq. 1): 0 is none, 1 all.
-        Adaptive augmentation follows it. Of paired losses, which see differences only, it is the
-        sign of the difference.
+        Adaptive augmentation follows it. Paired losses see differences only: theirs is called
+        `pair_signs`, and a high one says no more than that pairs are told apart.
         """
-        sure = real - fake if self.paired else real
+        signs = {"pair_signs": real - fake} if self.paired else {"real_signs": real}
         return {
             "loss": self.discriminator(real, fake),
             "real_logits": real.mean(),
             "fake_logits": fake.mean(),
-            "real_signs": sure.detach().sign().mean(),
+            **{name: logits.detach().sign().mean() for name, logits in signs.items()},
         }
 
 

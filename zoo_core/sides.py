@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -143,38 +143,40 @@ class Reference:
 
     data: PackedData
     extractor: FeatureExtractor
+    keep: bool = False  # the features will be wanted too, not their statistics alone
     on_progress: OnProgress = quiet
     cache: Path | None = None  # None: the cache folder of this user
-    _rows: Tensor | None = field(default=None, init=False)
 
-    @cached_property
-    def pictures(self) -> Pictures:
-        """All of the data."""
-        return packed_pictures(self.data)
-
-    @cached_property
+    @property
     def statistics(self) -> Statistics:
         """Of all features."""
-        found = self._read("statistics")
-        if found is not None and len(self.data) > self.extractor.width:
-            return Statistics.from_tensors(found)
-        features = self._extract(keep=False)
-        self._write("statistics", features.statistics.tensors())
-        return features.statistics
+        return self._measured.statistics
 
     @property
     def features(self) -> Tensor:
         """One row a picture: float32 [N, D]."""
-        if self._rows is None:
-            found = self._read("features")
-            self._rows = found["features"] if found else self._extract(keep=True).rows
-            if not found:
-                self._write("features", {"features": self._rows})
-        assert self._rows is not None
-        return self._rows
+        if self._measured.rows is None:
+            self.keep = True
+            del self._measured  # cached
+        assert self._measured.rows is not None
+        return self._measured.rows
 
-    def _extract(self, keep: bool) -> Features:
-        return extract(self.pictures, self.extractor, keep=keep, on_progress=self.on_progress)
+    @cached_property
+    def _measured(self) -> Features:
+        few = len(self.data) <= self.extractor.width
+        statistics, rows = self._read("statistics"), None
+        if self.keep or few:
+            rows = (self._read("features") or {}).get("features")
+        if rows is not None and (few or statistics is None):
+            return Features(Statistics.of(rows), rows)
+        if statistics is not None and (rows is not None or not self.keep) and not few:
+            return Features(Statistics.from_tensors(statistics), rows)
+        pictures, progress = packed_pictures(self.data), self.on_progress
+        found = extract(pictures, self.extractor, keep=self.keep, on_progress=progress)
+        self._write("statistics", found.statistics.tensors())
+        if found.rows is not None:
+            self._write("features", {"features": found.rows})
+        return found
 
     def _path(self, what: str) -> Path:
         key = f"{what}:{self.data.fingerprint}:{self.extractor.fingerprint}"

@@ -198,12 +198,13 @@ def _real(
 def _reference(
     options: Options, network: Generator | _Square, plugins: Plugins
 ) -> tuple[Reference, str]:
+    from zoo_core.evaluation import OF_FEATURES
     from zoo_core.pretrained import load_features
     from zoo_core.sides import Reference
 
     extractor = load_features(options.extractor, device=options.device, plugins=plugins)
     packed, described = _real(options, network, plugins)
-    reference = Reference(packed, extractor)
+    reference = Reference(packed, extractor, keep=bool(OF_FEATURES & set(options.metrics)))
     with _counting(f"measuring {options.data}") as reference.on_progress:
         assert reference.statistics
     return reference, described
