@@ -66,6 +66,11 @@ OTHER = {
     "sample_every": 1,
     "checkpoint_every": 1,
     "keep_checkpoints": 9,
+    "evaluate_every": 9,
+    "evaluate_count": 9,
+    "evaluate_data": "other",
+    "evaluate_with": "other",
+    "stop_collapsed": True,
 }
 
 

@@ -47,7 +47,9 @@ def zoo(monkeypatch, tmp_path, capsys):
     def run(*arguments: object) -> Answer:
         monkeypatch.setattr(sys, "argv", ["zoo", *map(str, arguments)])
         logging.getLogger("zoo").handlers.clear()
-        for name in [name for name in sys.modules if name.startswith(("bad_", "zoo_toy"))]:
+        for name in [
+            name for name in sys.modules if name.startswith(("bad_", "zoo_toy", "zoo_sorter"))
+        ]:
             del sys.modules[name]  # as in a process of its own
         capsys.readouterr()
         code: Any = 0

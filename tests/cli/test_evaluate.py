@@ -16,6 +16,7 @@ FEW = ("--count", "16", "--extractor", "toy-features")
 @pytest.fixture
 def trained(zoo, monkeypatch, tmp_path):
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("ZOO_PLUGINS", "toy,sorter")
     assert zoo("train", "toy", "--preset", "tiny").code == 0
     return zoo
 

@@ -9,14 +9,9 @@ ZOO_API = 1
 
 @hookimpl
 def zoo_models():
-    return [toys.TOY, toys.SORTER]
+    return [toys.TOY]
 
 
 @hookimpl
 def zoo_datasets():
-    return [toys.TOYS, toys.SORTED_TOYS]
-
-
-@hookimpl
-def zoo_feature_extractors():
-    return [toys.FEATURES]
+    return [toys.TOYS]

@@ -1,0 +1,141 @@
+"""Does the Frechet distance grow as pictures get worse, and fall as a generator learns?
+
+    python benchmarks/distance.py degrade critters openmoji [--count 1000] [--plot docs/fd.png]
+    python benchmarks/distance.py run RUN [RUN ...] [--plot docs/fd-run.png]
+
+`degrade` compares one half of a data set at 64 px with the other half: as it is, blurred, with
+noise, and with more and more of its modes left out (clusters of its features). `run` reads the
+evaluations of runs that were trained with `--evaluate-every`. It is said whether each curve only
+rises, or only falls; the plot needs matplotlib.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo_core import load_features
+from zoo_core.data import open_source
+from zoo_core.metrics import Statistics, frechet_distance
+from zoo_core.packing import pack
+from zoo_core.plugins import load_plugins
+from zoo_core.runs import RunFolder
+from zoo_core.runtime import Runtime
+
+EXTRACTOR = "timm/tf_efficientnet_lite0.in1k"
+SIDE = 64
+BLUR = (0.0, 0.5, 1.0, 2.0, 4.0)  # standard deviation in pixels
+NOISE = (0.0, 4.0, 8.0, 16.0, 32.0)  # standard deviation of 0..255
+CLUSTERS = 8
+DROPPED = (0, 1, 2, 4, 6)  # of the clusters
+
+Curves = dict[str, list[tuple[float, float]]]  # by name: strength (or images seen) and distance
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("what", choices=("degrade", "run"))
+    parser.add_argument("names", nargs="+", help="data sets, or run folders")
+    parser.add_argument("--count", type=int, default=1000, help="pictures on either side [1000]")
+    parser.add_argument("--plot", type=Path, help="draw the curves into this file")
+    arguments = parser.parse_args()
+    curves: Curves = {}
+    for name in arguments.names:
+        found = degraded(name, arguments.count) if arguments.what == "degrade" else learned(name)
+        for curve, points in found:
+            curves[f"{name}, {curve}"] = points
+            show(f"{name}, {curve}", points, rising=arguments.what == "degrade")
+    if arguments.plot:
+        draw(curves, arguments.plot, arguments.what)
+
+
+def degraded(name: str, count: int) -> Iterator[tuple[str, list[tuple[float, float]]]]:
+    """Distances of worse and worse pictures from the other half of the data."""
+    Runtime.detect("cpu", "fp32").keep_freed_memory()
+    extractor = load_features(EXTRACTOR)
+    data = pack(open_source(name, SIDE, "train", load_plugins()).source, SIDE, 3)
+    count = min(count, len(data) // 2)
+    pictures = torch.from_numpy(np.array(data.images[: 2 * count])).permute(0, 3, 1, 2).float()
+    halves = pictures[::2], pictures[1::2]
+
+    def features(images: Tensor) -> Tensor:
+        rounded = images.round().clamp(0, 255).byte()
+        with torch.no_grad():
+            return torch.cat([extractor(part) for part in rounded.split(64)])
+
+    real, other = features(halves[0]), features(halves[1])
+    reference = Statistics.of(real)
+
+    def curve(
+        strengths: Sequence[float], worse: Callable[[float], Tensor]
+    ) -> list[tuple[float, float]]:
+        return [(s, frechet_distance(reference, Statistics.of(worse(s)))) for s in strengths]
+
+    yield "blur", curve(BLUR, lambda sigma: features(blurred(halves[1], sigma)))
+    noise = torch.randn(halves[1].shape, generator=torch.Generator().manual_seed(0))
+    yield "noise", curve(NOISE, lambda std: features(halves[1] + std * noise))
+    modes = clusters(other)
+    yield "modes left out", curve(DROPPED, lambda dropped: other[modes >= dropped])
+
+
+def blurred(images: Tensor, sigma: float) -> Tensor:
+    from torchvision.transforms.functional import gaussian_blur
+
+    return (
+        images if sigma == 0 else gaussian_blur(images, [2 * int(3 * sigma) + 1] * 2, [sigma] * 2)
+    )
+
+
+def clusters(features: Tensor) -> Tensor:
+    """A cluster for each row, the largest first."""
+    from sklearn.cluster import KMeans
+
+    found = torch.from_numpy(KMeans(CLUSTERS, random_state=0).fit_predict(features.numpy())).long()
+    order = found.bincount(minlength=CLUSTERS).argsort(descending=True)
+    return order.argsort()[found]
+
+
+def learned(name: str) -> Iterator[tuple[str, list[tuple[float, float]]]]:
+    """The distances that a run has logged."""
+    lines = RunFolder(Path(name)).read_log()
+    yield (
+        "FD",
+        [(line["images"], line["evaluation/fd"]) for line in lines if "evaluation/fd" in line],
+    )
+
+
+def show(name: str, points: list[tuple[float, float]], rising: bool) -> None:
+    values = [value for _, value in points]
+    monotone = all(b > a if rising else b < a for a, b in pairwise(values))
+    word = "rises" if rising else "falls"
+    print(f"{name:32} {'only ' + word if monotone else 'does NOT only ' + word[:-1]}")
+    print("  " + json.dumps([[x, round(y, 3)] for x, y in points]))
+
+
+def draw(curves: Curves, path: Path, what: str) -> None:
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, len(curves), figsize=(3.2 * len(curves), 2.8), squeeze=False)
+    for axis, (name, points) in zip(axes[0], curves.items(), strict=True):
+        axis.plot(*zip(*points, strict=True), marker="o", color="#355c9a")
+        axis.set_title(name, fontsize=9)
+        axis.set_xlabel("strength" if what == "degrade" else "images seen", fontsize=8)
+        axis.set_ylabel("FD on lite0 features", fontsize=8)
+        axis.set_ylim(bottom=0)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
