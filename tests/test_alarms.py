@@ -1,5 +1,8 @@
 """When a log raises an alarm, and when it does not."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from zoo_core.alarms import LINES, PATIENCE, Alarms
@@ -98,3 +101,21 @@ def test_every_alarm_says_what_to_try():
     found = [alarm for each in lines for alarm in alarms.observe(each)]
     assert {alarm.name for alarm in found} == {"logits", "overfit", "diversity", "distance"}
     assert all(alarm.what and alarm.hint and "\n" not in alarm.what for alarm in found)
+
+
+def of_a_run(name):
+    path = Path(__file__).parent / "logs" / f"{name}.jsonl"
+    return [json.loads(text) for text in path.read_text().splitlines()]
+
+
+def test_the_paper_s_dcgan_on_flat_pictures_raises_the_alarm_of_drifting_logits():
+    """`zoo train dcgan --preset paper64 --data critters`, which collapses within 13,000 images."""
+    lines = of_a_run("dcgan-paper64")
+    found = names(lines)
+    assert next(line["images"] for line, each in zip(lines, found, strict=True) if each) <= 10_000
+    assert {name for each in found for name in each} == {"logits"}
+
+
+def test_a_run_that_went_well_raises_none():
+    """`zoo train stylegan2`, whose weights are published."""
+    assert raised(of_a_run("stylegan2")) == []
