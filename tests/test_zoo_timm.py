@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import skimage.data
@@ -20,7 +21,8 @@ from zoo_core.errors import (
     UnknownNameError,
     WeightsError,
 )
-from zoo_core.plugins import Plugins
+from zoo_core.metrics import Statistics, frechet_distance
+from zoo_core.plugins import Plugins, load_plugins
 from zoo_core.pretrained import load_features
 from zoo_timm import backbones, packaged
 from zoo_timm.backbones import TimmBackbone, load
@@ -473,3 +475,43 @@ def test_networks_of_many_kinds_stay_what_they_are(name):
 def test_the_readme_names_every_packaged_network():
     text = (Path(zoo_timm.__file__).parent / "README.md").read_text()
     assert all(name in text for name in packaged.PACKAGED)
+
+
+# What its features are for.
+
+
+@pytest.fixture(scope="module")
+def critters():
+    """Two halves of 32 drawn monsters, float [16, 3, 64, 64] in 0..255."""
+    source = load_plugins().datasets.get("critters").open(64, "train")
+    pictures = torch.from_numpy(np.stack([source[i].pixels for i in range(32)]))
+    return pictures.permute(0, 3, 1, 2).float().split(16)
+
+
+def blurred(images, sigma):
+    from torchvision.transforms.functional import gaussian_blur
+
+    return gaussian_blur(images, [2 * int(3 * sigma) + 1] * 2, [sigma] * 2) if sigma else images
+
+
+def noisy(images, deviation):
+    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
+    return images + deviation * noise
+
+
+@pytest.mark.parametrize(
+    ("worse", "strengths"),
+    [(blurred, (0.0, 1.0, 3.0)), (noisy, (0.0, 10.0, 30.0))],
+    ids=["blur", "noise"],
+)
+def test_the_distance_grows_as_pictures_get_worse(lite0, critters, worse, strengths):
+    def statistics(images):
+        with torch.no_grad():
+            return Statistics.of(lite0(images.round().clamp(0, 255).byte()))
+
+    real, other = critters
+    distances = [
+        frechet_distance(statistics(real), statistics(worse(other, strength)))
+        for strength in strengths
+    ]
+    assert distances == sorted(set(distances))

@@ -53,6 +53,13 @@ def test_showing_what_is_not_there_is_one_line(zoo, name: str, code: int):
     assert answer.error
 
 
+def test_a_measured_number_is_shown_with_its_protocol_in_a_line(zoo):
+    lines = zoo("show", "dcgan.critters32").out.splitlines()
+    (line,) = [line for line in lines if line.startswith("metrics.fd ")]
+    assert "(extractor timm/" in line
+    assert "num_fake 5000" in line
+
+
 def test_data_sets_are_listed(zoo):
     assert "toys  unconditional  CC0-1.0  bars" in zoo("data", "list").out
     assert zoo("data", "list", "--json").json["datasets"][0]["name"] == "toys"

@@ -125,6 +125,10 @@ def _flat(record: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]
     for key, value in record.items():
         if isinstance(value, dict) and any(isinstance(inner, dict) for inner in value.values()):
             yield from _flat(value, f"{prefix}{key}.")
+        elif key == "metrics" and value:
+            for metric in value:
+                protocol = ", ".join(f"{k} {v}" for k, v in metric["protocol"].items())
+                yield f"{prefix}{key}.{metric['name']}", f"{metric['value']:g} ({protocol})"
         elif isinstance(value, dict):
             yield f"{prefix}{key}", ", ".join(f"{k}={_text(v)}" for k, v in value.items()) or "-"
         else:
