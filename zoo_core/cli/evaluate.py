@@ -5,9 +5,8 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
@@ -30,8 +29,7 @@ if TYPE_CHECKING:
 EXTRACTOR = "timm/tf_efficientnet_lite0.in1k"
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     """What the command was told; None where it was told nothing."""
 
     metrics: tuple[str, ...]
@@ -128,7 +126,7 @@ def _of_pictures(path: Path, options: Options, plugins: Plugins) -> list[Metric]
     with _counting(f"reading {path.name}") as on_progress:
         fake = pack(source, side, 3, "exact", on_progress=on_progress)
     reference, described = _reference(options, _Square(side), plugins)
-    protocol = replace(_protocol(options, described), seed=options.seed)
+    protocol = _protocol(options, described)
     with _counting("measuring") as on_progress:
         return evaluate_pictures(packed_pictures(fake), reference, protocol, on_progress)
 
@@ -137,7 +135,7 @@ def _of_classifier(network: Classifier, options: Options, plugins: Plugins) -> l
     from zoo_core.evaluation import classify
     from zoo_core.spec import Metric
 
-    options = replace(options, split=options.split or "test")
+    options = options._replace(split=options.split or "test")
     held_out, described = _real(options, network, plugins)
     protocol = {"data": described, "split": options.split, "num_real": len(held_out)}
     return [
@@ -146,8 +144,7 @@ def _of_classifier(network: Classifier, options: Options, plugins: Plugins) -> l
     ]
 
 
-@dataclass(frozen=True)
-class _Square:
+class _Square(NamedTuple):
     """All that preparing pictures asks of a network, for pictures that none has made."""
 
     side: int
@@ -170,8 +167,7 @@ def _with_settings_of_the_run(target: str, options: Options) -> Options:
     if not folder.config.is_file():
         return options
     settings = folder.read_config()["run"]
-    return replace(
-        options,
+    return options._replace(
         data=options.data or settings["data"],
         fit=options.fit or settings["fit"],
     )
