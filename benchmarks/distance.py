@@ -125,8 +125,11 @@ def draw(curves: Curves, path: Path, what: str) -> None:
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, len(curves), figsize=(3.2 * len(curves), 2.8), squeeze=False)
-    for axis, (name, points) in zip(axes[0], curves.items(), strict=True):
+    columns = min(3, len(curves))
+    rows = -(-len(curves) // columns)
+    size = (3.2 * columns, 2.6 * rows)
+    figure, axes = pyplot.subplots(rows, columns, figsize=size, squeeze=False)
+    for axis, (name, points) in zip(axes.flat, curves.items(), strict=False):
         axis.plot(*zip(*points, strict=True), marker="o", color="#355c9a")
         axis.set_title(name, fontsize=9)
         axis.set_xlabel("strength" if what == "degrade" else "images seen", fontsize=8)
