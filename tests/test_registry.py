@@ -255,6 +255,7 @@ def test_resident_weights_belong_to_an_installed_model(published: WeightsEntry):
     assert load_plugins().models.claimants(published.model)
     assert published.command.startswith(f"zoo train {published.model}")
     assert all(metric.protocol and metric.command for metric in published.metrics)
+    assert {metric.name for metric in published.metrics} >= {"fd", "kd", "precision", "recall"}
 
 
 @pytest.mark.parametrize("published", RESIDENT, ids=lambda entry: entry.name)
