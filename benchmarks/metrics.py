@@ -100,14 +100,14 @@ def compare(sides: Mapping[str, Side], own: str, rounds: int) -> dict[str, float
             started = time.perf_counter()
             values[name] = side()
             seconds[name].append(time.perf_counter() - started)
-    print(f"{'':16}{'seconds':>9}{'times as long':>24}{'value':>14}{'apart':>10}")
+    print(f"{'':16}{'seconds':>9}{'times as long':>26}{'value':>14}{'apart':>10}")
     ratios = {}
     for name, spent in seconds.items():
         times = [theirs / ours for theirs, ours in zip(spent, seconds[own], strict=True)]
         ratios[name] = statistics.median(times)
         spread = f"{ratios[name]:.2f} ({min(times):.2f} .. {max(times):.2f})"
         apart = abs(values[name] / values[own] - 1)
-        row = f"{statistics.median(spent):9.2f}{spread:>24}{values[name]:14.6f}{apart:10.1e}"
+        row = f"{statistics.median(spent):9.2f}{spread:>26}{values[name]:14.6f}{apart:10.1e}"
         print(f"{name:16}{row}")
     print()
     return {name: ratio for name, ratio in ratios.items() if name in ("sqrtm", *OTHERS)}
