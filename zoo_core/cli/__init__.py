@@ -14,7 +14,7 @@ from zoo_core.errors import Interrupted, ZooError
 
 app = typer.Typer(
     name="zoo",
-    help="A zoo of generative image models: list, train, sample.",
+    help="A zoo of generative image models: list, train, measure, sample.",
     no_args_is_help=True,
     rich_markup_mode=None,  # rich would double the time of --help
     pretty_exceptions_enable=False,
@@ -46,7 +46,7 @@ def options(
         False, "--version", help="Print the version.", is_eager=True, callback=_print_version
     ),
 ) -> None:
-    """A zoo of generative image models: list, train, sample."""
+    """A zoo of generative image models: list, train, measure, sample."""
 
 
 def main() -> None:
