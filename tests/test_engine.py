@@ -36,6 +36,7 @@ from zoo_core.weights import about, read_header
 
 RUNTIME = Runtime(torch.device("cpu"), torch.float32, torch.channels_last)
 TESTS = Path(__file__).parent
+GENERATOR_ALONE = msgspec.structs.replace(toys.TOY, build_discriminator=None)
 
 
 def run(place: Path, name: str = "run", spec=toys.TOY, data=None, notify=None, **settings):
@@ -162,6 +163,12 @@ def test_another_configuration_in_the_same_folder_is_refused(tmp_path: Path):
     run(tmp_path)
     with pytest.raises(InputError, match="width: 4 there, 8 here"):
         run(tmp_path, width=8)
+
+
+def test_a_run_whose_networks_cannot_be_built_leaves_the_folder_to_another(tmp_path: Path):
+    with pytest.raises(ConfigError, match="no discriminator"):
+        run(tmp_path, spec=GENERATOR_ALONE, augment="diffaugment")
+    assert run(tmp_path, width=8).weights("generator").is_file()
 
 
 def test_other_pictures_in_the_same_run_are_refused(tmp_path: Path):
@@ -487,9 +494,8 @@ def test_pairs_are_augmented_alike(tmp_path: Path):
 
 
 def test_without_a_discriminator_there_is_nothing_to_augment():
-    spec = msgspec.structs.replace(toys.TOY, build_discriminator=None)
     with pytest.raises(ConfigError, match="no discriminator"):
-        build(spec, toys.resolved(augment="diffaugment"), RUNTIME)
+        build(GENERATOR_ALONE, toys.resolved(augment="diffaugment"), RUNTIME)
 
 
 def test_adaptive_augmentation_needs_a_phase_that_reports_how_sure_the_discriminator_is(

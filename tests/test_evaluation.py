@@ -274,6 +274,12 @@ def test_a_run_measures_distance_and_diversity(reference):
     assert evaluation.lower_is_better
 
 
+def test_a_generator_that_draws_one_picture_only_does_not_end_a_run(reference):
+    collapsed = generator()
+    collapsed.sample = lambda seeds, **rest: torch.zeros(len(seeds), 3, 16, 16)
+    assert during_training(reference, count=16).measure(collapsed) == {"diversity": 0.0}
+
+
 def test_a_classifier_is_measured_by_its_answers(tmp_path):
     data = toys.packed(tmp_path, count=16, classes=4)
     network = toys.Sorter(toys.SorterConfig())

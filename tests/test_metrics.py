@@ -48,8 +48,8 @@ def features(count: int, width: int = WIDTH, *, seed: int = 0, mean=0.0, scale=1
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (features(1), "no set of pictures to compare; given: 1"),
-        (features(0), "no set of pictures to compare; given: 0"),
+        (features(1), "too few pictures to compare; given: 1"),
+        (features(0), "too few pictures to compare; given: 0"),
         (features(1).expand(7, -1), "all 7 pictures are the same"),
         (features(1).expand(7, -1) + 1e-8 * features(7), "all 7 pictures are the same"),
         (torch.zeros(7, WIDTH), "all 7 pictures are the same"),

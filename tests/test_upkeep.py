@@ -86,6 +86,13 @@ def test_the_best_of_before_counts_after_a_resume(tmp_path):
     assert best(run(tmp_path, images=32, measure=scripted(2.0, 3.0))) == 16
 
 
+def test_weights_whose_pictures_cannot_be_measured_are_not_the_best(tmp_path):
+    found = [{"diversity": 0.0}, {"fd": 4.0}, {"fd": 3.0}]
+    folder = run(tmp_path, images=24, measure=lambda network: found.pop(0))
+    assert best(folder) == 24
+    assert [line["alarm"] for line in folder.read_log() if "alarm" in line] == ["diversity"]
+
+
 def test_observers_hear_the_numbers(tmp_path):
     heard = []
 

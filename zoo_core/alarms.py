@@ -52,10 +52,10 @@ class Alarms:
 
     def observe(self, line: Mapping[str, float]) -> list[Alarm]:
         """The alarms that begin with this line: `images` and the terms, as they were logged."""
+        self._diversity = line.get("evaluation/diversity", self._diversity)
         if "evaluation/fd" in line:
             self._distances.append(line["evaluation/fd"])
-            self._diversity = line.get("evaluation/diversity", self._diversity)
-        elif "discriminator/real_logits" in line:
+        if "discriminator/real_logits" in line:
             self._lines.append(line)
         before, found = self.active, {alarm.name: alarm for alarm in self._sounding()}
         self.active = found

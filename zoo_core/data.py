@@ -101,7 +101,7 @@ def prepare(
 def check_enough(count: int, batch_size: int) -> None:
     """Raise DataError unless there are two pictures, and a full batch of different ones."""
     if count < 2:
-        raise DataError("training needs at least two pictures", given=count)
+        raise DataError("at least two pictures are needed", given=count)
     if count < batch_size:
         raise DataError(
             f"{count} pictures are fewer than one batch of {batch_size}",

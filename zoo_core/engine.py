@@ -76,6 +76,7 @@ def train(
     runtime.choose_repeatable_kernels()
     runtime.keep_freed_memory()
     with folder.locked(), stop_signals() as stop_requested:
+        training = build(spec, resolved, runtime)  # where that fails, there is no run yet
         folder.start(resolved)
         run = Run(
             resolved=resolved,
@@ -95,7 +96,6 @@ def train(
             stop_requested=stop_requested,
             evaluation=evaluation,
         )
-        training = build(spec, resolved, runtime)
         restored = restore(training, run)
         notify("zoo_run_started", run=run.info, images=training.images)
         with _told_how_it_ends(training, run):

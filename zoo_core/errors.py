@@ -8,7 +8,8 @@
     ├── InputError                  2   a command, a configuration or a file is not usable
     │   ├── ConfigError             2   an unknown key, a value of the wrong type
     │   └── DataError               2   pictures that are missing, unreadable or do not fit
-    │       └── PictureError        2   one picture that cannot be used
+    │       ├── PictureError        2   one picture that cannot be used
+    │       └── ConstantError       2   pictures that are all the same
     ├── UnknownNameError            3   no model, tag, preset or data set has that name
     ├── AmbiguousNameError          3   several have it
     ├── PluginError                 4   a plugin is broken, and it matters now
@@ -83,6 +84,10 @@ class PictureError(DataError):
     def __init__(self, name: str, reason: str):
         self.name, self.reason = name, reason
         super().__init__(f"{name}: {reason}")
+
+
+class ConstantError(DataError):
+    """Pictures that are all the same to an extractor: there is no distribution to compare."""
 
 
 class UnknownNameError(ZooError):

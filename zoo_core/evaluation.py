@@ -23,7 +23,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from zoo_core.data import gather
-from zoo_core.errors import InputError, nearest
+from zoo_core.errors import ConstantError, InputError, nearest
 from zoo_core.interfaces import Classifier, Generator, evaluating
 from zoo_core.metrics import (
     Statistics,
@@ -227,7 +227,10 @@ def during_training(reference: Reference, count: int) -> Evaluation:
 
     def measure(generator: nn.Module) -> Mapping[str, float]:
         fake = generated_pictures(generator, count, reference.data)
-        found = compare(fake, reference, ("fd",), seed=0, on_progress=quiet)
+        try:
+            found = list(compare(fake, reference, ("fd",), seed=0, on_progress=quiet))
+        except ConstantError:  # no number, but no reason to end a run either
+            return {"diversity": 0.0}
         return {name: value for name, value, _ in found}
 
     return Evaluation(measure, criterion="fd", lower_is_better=True)

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo_core.errors import DataError, InputError, OfflineError, PictureError
+from zoo_core.errors import ConstantError, DataError, InputError, OfflineError, PictureError
 
 
 def not_installed(error: ImportError) -> OfflineError:
@@ -238,9 +238,9 @@ def check_set(num_pictures: int, mean: Tensor, variance: Tensor) -> None:
     same. `mean` is that of their features [D], `variance` the sum over features, float64.
     """
     if num_pictures < 2:
-        raise DataError("no set of pictures to compare", given=num_pictures, allowed="2 or more")
+        raise DataError("too few pictures to compare", given=num_pictures, allowed="2 or more")
     if variance <= mean.square().sum() * ROUNDING**2:
-        raise DataError(
+        raise ConstantError(
             f"all {num_pictures} pictures are the same to the extractor: the covariance of their "
             "features is 0, and no distribution is left to compare",
             hint="look at the pictures; a collapsed generator draws only one",

@@ -137,7 +137,9 @@ def evaluate(training: Training, run: Run, wanted: Evaluation) -> None:
     numbers = dict(wanted.measure(training.averaged))
     _write(training, run, {f"evaluation/{name}": value for name, value in numbers.items()})
     run.notify("zoo_evaluation", run=run.info, images=training.images, numbers=numbers)
-    value, best = numbers[wanted.criterion], training.best
+    value, best = numbers.get(wanted.criterion), training.best
+    if value is None:
+        return
     if best is None or (value < best["value"] if wanted.lower_is_better else value > best["value"]):
         training.best = {"images": training.images, "value": value}
         _save_averaged(training, run, run.folder.best)
