@@ -182,9 +182,12 @@ def _evaluation(
         return of_classifier(packed)
     from zoo_core.cli.progress import counting
     from zoo_core.pretrained import load_features
+    from zoo_core.runtime import Runtime
     from zoo_core.sides import Reference
 
-    reference = Reference(packed, load_features(run.evaluate_with, plugins=plugins))
+    Runtime.detect(run.device).keep_freed_memory()  # twice as fast
+    extractor = load_features(run.evaluate_with, device=run.device, plugins=plugins)
+    reference = Reference(packed, extractor)
     with counting(f"measuring {opened.name}") as reference.on_progress:
         return during_training(reference, run.evaluate_count)
 
