@@ -76,12 +76,19 @@ def test_contract(check, tmp_path):
     check(Case.of("projected", tmp_path))
 
 
+def halvings_of(judge) -> list[int]:
+    return [
+        sum(isinstance(layer, nn.Conv2d) and layer.stride == (2, 2) for layer in scale.main)
+        for scale in judge.scales
+    ]
+
+
 @pytest.mark.parametrize(("extractor_size", "patches"), [(256, 25), (224, 16), (512, 169)])
 def test_every_scale_of_the_paper_judges_as_many_patches(extractor_size: int, patches: int):
     """5 x 5 logits at 256 pixels, 4 x 4 at 224, after 4, 3, 2 and 1 halvings, on all scales."""
     judge = discriminator_of(config_of(extractor_size=extractor_size))
     logits = judge(torch.rand(2, 3, 64, 64))
-    assert [len(scale.main) // 3 for scale in judge.scales] == [4, 3, 2, 1]
+    assert halvings_of(judge) == [4, 3, 2, 1]
     assert logits.shape == (2, 4 * patches)
 
 
@@ -96,6 +103,14 @@ def test_widths_of_the_published_discriminators():
     assert widths == [
         [64, 64, 128, 256, 512], [64, 128, 256, 512], [128, 256, 512], [256, 512],
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("norm", "others_matter"), [("none", False), ("batch", True)])
+def test_without_batch_normalization_a_picture_is_judged_alone(norm, others_matter):
+    judge = discriminator_of(config_of(discriminator_norm=norm))
+    pictures = torch.rand(4, 3, 64, 64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(judge(pictures)[0].sum(), pictures)
+    assert bool(gradient[1:].any()) is others_matter
 
 
 @pytest.mark.parametrize("size", [32, 48, 100, 160])
@@ -119,7 +134,7 @@ def test_extractors_with_other_strides_are_judged(size, strides, halvings: list[
     config = config_of(extractor_size=size, discriminator_width=8)
     judge = discriminator_of(config, channels=(5,) * len(strides), strides=strides)
     assert judge(torch.rand(2, 3, 64, 64)).isfinite().all()
-    assert [len(scale.main) // 3 for scale in judge.scales] == halvings
+    assert halvings_of(judge) == halvings
 
 
 @pytest.mark.parametrize("strides", [(), (32, 64)])

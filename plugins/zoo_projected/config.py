@@ -39,13 +39,16 @@ class ProjectedConfig(ModelConfig, frozen=True, kw_only=True):
     discriminator_width: Annotated[
         int, setting("feature maps at the end of every discriminator", ge=8)
     ] = 128
+    discriminator_norm: Annotated[
+        Literal["batch", "none"], setting("normalization in the discriminators")
+    ] = "none"
     embedding_size: Annotated[
         int, setting("length of a class's embedding in the discriminators", ge=1)
     ] = 128
     class_size: Annotated[
         int, setting("length of what is compared with the embedding of a class", ge=1)
     ] = 64
-    learning_rate: Annotated[float, setting("of both networks", gt=0)] = 2e-4
+    learning_rate: Annotated[float, setting("of both networks", gt=0)] = 1e-3
     beta1: Annotated[float, setting("of Adam", ge=0, lt=1)] = 0.0
     beta2: Annotated[float, setting("of Adam", ge=0, lt=1)] = 0.99
 
@@ -99,6 +102,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "extractor_size": 256,
         "projection_width": 64,
         "discriminator_width": 512,
+        "discriminator_norm": "batch",
+        "learning_rate": 2e-4,
         "batch_size": 64,
         "images": 10_000_000,
         "ema_half_life": 20_000,

@@ -16,7 +16,9 @@ half as large as the one that the deepest starts from: the published 4, 3, 2 and
 from EfficientNet-lite0's strides. Where less than 4 x 4 is left, the last kernel is as large as
 that. Mixing comes before enlarging, which is linear too: the same function at a quarter of the
 work. Kernels are 1 x 1 as in the public code; the paper has 3 x 3 between scales. The public code
-conditions the discriminators on classes; how a generator is told them here is ours.
+conditions the discriminators on classes; how a generator is told them here is ours. Batch
+normalization in the discriminators is a setting: real and fake pictures are normalized apart, which
+hides what all pictures of a small batch share, such as one color.
 
 Departures of FastGAN: its own discriminator, hence its reconstruction and its second, small picture
 are left out; widths are a setting; pictures from 8 pixels a side; the first convolution of an
@@ -252,7 +254,9 @@ class ScaleDiscriminator(nn.Module):
         layers: list[nn.Module] = []
         for before, width in pairwise([in_channels, *widths]):
             layers += [SpectralConv2d(before, width, 4, stride=2, padding=1)]
-            layers += [nn.BatchNorm2d(width), nn.LeakyReLU(SLOPE, inplace=True)]
+            if config.discriminator_norm == "batch":
+                layers += [nn.BatchNorm2d(width)]
+            layers += [nn.LeakyReLU(SLOPE, inplace=True)]
         outputs = config.class_size if config.num_classes else 1
         kernel_size = min(4, size >> num_halvings)
         self.main = nn.Sequential(*layers, SpectralConv2d(end, outputs, kernel_size))
