@@ -50,8 +50,9 @@ def main() -> None:
     for name in arguments.names:
         found = degraded(name, arguments.count) if arguments.what == "degrade" else learned(name)
         for curve, points in found:
-            curves[f"{name}, {curve}"] = points
-            show(f"{name}, {curve}", points, rising=arguments.what == "degrade")
+            title = f"{Path(name).name}, {curve}"
+            curves[title] = points
+            show(title, points, rising=arguments.what == "degrade")
     if arguments.plot:
         draw(curves, arguments.plot, arguments.what)
 
@@ -130,11 +131,14 @@ def draw(curves: Curves, path: Path, what: str) -> None:
     size = (3.2 * columns, 2.6 * rows)
     figure, axes = pyplot.subplots(rows, columns, figsize=size, squeeze=False)
     for axis, (name, points) in zip(axes.flat, curves.items(), strict=False):
-        axis.plot(*zip(*points, strict=True), marker="o", color="#355c9a")
+        axis.plot(*zip(*points, strict=True), marker="o", markersize=4, color="#355c9a")
+        axis.margins(x=0.08)
+        axis.xaxis.set_major_formatter("{x:,g}")
+        axis.locator_params(axis="x", nbins=4)
         axis.set_title(name, fontsize=9)
         axis.set_xlabel("strength" if what == "degrade" else "images seen", fontsize=8)
         axis.set_ylabel("FD on lite0 features", fontsize=8)
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, 1.1 * max(distance for _, distance in points))
         axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
