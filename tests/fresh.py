@@ -48,7 +48,9 @@ class FreshEnvironment:
         self.cwd.mkdir()
         place = "import sysconfig; print(sysconfig.get_path('purelib'))"
         self.site = Path(self.run("python", "-c", place).stdout.strip())
-        (self.site / "sitecustomize.py").write_text(NO_NETWORK)
+        (self.site / "no_network.py").write_text(NO_NETWORK)
+        # Not sitecustomize.py: Debian's Python has one of its own, which would come first.
+        (self.site / "no_network.pth").write_text("import no_network\n")
 
     def borrow(self) -> None:
         """Let this environment import what the running one has installed, but not its checkout:
