@@ -1,7 +1,7 @@
 """Does the Frechet distance grow as pictures get worse, and fall as a generator learns?
 
-    python benchmarks/distance.py degrade critters openmoji [--count 1000] [--plot docs/fd.png]
-    python benchmarks/distance.py run RUN [RUN ...] [--plot docs/fd-run.png]
+    python benchmarks/distance.py degrade critters openmoji [--count 1000] [--plot FILE]
+    python benchmarks/distance.py run RUN [RUN ...] [--plot FILE]
 
 `degrade` compares one half of a data set at 64 px with the other half: as it is, blurred, with
 noise, and with more and more of its modes left out (clusters of its features). `run` reads the

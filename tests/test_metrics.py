@@ -14,6 +14,7 @@ from torch import nn
 from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
+from toys import WIDTH, features
 
 import zoo_core
 from zoo_core import metrics
@@ -30,17 +31,6 @@ from zoo_core.metrics import (
     precision_recall,
 )
 from zoo_core.noise import SeededNoise
-
-WIDTH = 12
-
-
-def features(count: int, width: int = WIDTH, *, seed: int = 0, mean=0.0, scale=1.0):
-    """Correlated float64 features [count, width], of standard deviations from 0.1 to 2."""
-    generator = torch.Generator().manual_seed(1000 * seed + count)
-    rows = torch.randn(count, width, generator=generator, dtype=torch.float64)
-    mixing = torch.eye(width).double() + 0.3 * torch.ones(width, width).double().tril(-1) / width
-    return rows @ mixing * torch.linspace(0.1, 2, width).double() * scale + mean
-
 
 # What every metric refuses
 

@@ -15,19 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load, save
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+from toys import WIDTH, features
 
 from zoo_core.errors import InputError, PictureError
 from zoo_core.metrics import Moments, Statistics, frechet_distance
-
-WIDTH = 12
-
-
-def features(count: int, width: int = WIDTH, *, seed: int = 0, mean=0.0, scale=1.0):
-    """Correlated float64 features [count, width], of standard deviations from 0.1 to 2."""
-    generator = torch.Generator().manual_seed(1000 * seed + count)
-    rows = torch.randn(count, width, generator=generator, dtype=torch.float64)
-    mixing = torch.eye(width).double() + 0.3 * torch.ones(width, width).double().tril(-1) / width
-    return rows @ mixing * torch.linspace(0.1, 2, width).double() * scale + mean
 
 
 def moments(rows, batch_size: int = 7) -> Moments:

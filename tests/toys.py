@@ -37,6 +37,7 @@ from zoo_core.regularizers import squared_gradient
 from zoo_core.spec import DatasetSpec, FeatureExtractorSpec, ModelSpec
 
 LATENT = 8
+WIDTH = 12  # of features that no network has made
 
 
 class ToyConfig(ModelConfig, frozen=True, kw_only=True):
@@ -373,3 +374,11 @@ def packed(
     """`count` different pictures of 16 pixels a side, packed below `tmp_path`."""
     source = ToyPictures(count, classes=classes, paired=paired)
     return pack(source, 16, channels, cache=tmp_path / "cache")
+
+
+def features(count: int, width: int = WIDTH, *, seed: int = 0, mean=0.0, scale=1.0) -> Tensor:
+    """Correlated float64 features [count, width], of standard deviations from 0.1 to 2."""
+    generator = torch.Generator().manual_seed(1000 * seed + count)
+    rows = torch.randn(count, width, generator=generator, dtype=torch.float64)
+    mixing = torch.eye(width).double() + 0.3 * torch.ones(width, width).double().tril(-1) / width
+    return rows @ mixing * torch.linspace(0.1, 2, width).double() * scale + mean

@@ -18,6 +18,7 @@ import msgspec
 
 from zoo_core.errors import ConfigError, nearest
 
+EXTRACTOR = "timm/tf_efficientnet_lite0.in1k"  # whose features are compared by default
 MAX_FILE_BYTES = 1 << 20  # a configuration file larger than this is not one
 MAX_FILE_DEPTH = 50  # nor is one nested deeper
 
@@ -140,7 +141,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         ),
     ] = ""
     evaluate_with: Annotated[str, setting("feature extractor that an evaluation compares with")] = (
-        "timm/tf_efficientnet_lite0.in1k"
+        EXTRACTOR
     )
     stop_collapsed: Annotated[
         bool, setting("stop when an alarm says that the run will not recover")

@@ -55,6 +55,7 @@ from zoo_core.upkeep import Evaluation
 METRICS = ("fd", "kd", "pr", "dc", "is", "ppl", "l1", "psnr", "ssim", "lpips")
 PAIRS = frozenset({"l1", "psnr", "ssim", "lpips"})
 OF_FEATURES = frozenset({"kd", "pr", "dc"})  # which need the features, not their statistics alone
+APART = PAIRS | {"ppl"}  # which are not between two sets of pictures
 PPL_PAIRS = 1_000
 EPSILON = 1e-4  # of the perceptual path length
 
@@ -127,7 +128,7 @@ def evaluate_generator(
     if PAIRS & set(how.metrics):
         real = packed_pictures(reference.data, count)
         numbers += _recorded(compare_pairs(fake, real, how.metrics), how, reference, count)
-    if set(how.metrics) - PAIRS - {"ppl"}:
+    if set(how.metrics) - APART:
         numbers += evaluate_pictures(fake, reference, how, on_progress)
     return numbers
 

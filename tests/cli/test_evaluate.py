@@ -48,6 +48,14 @@ def test_pictures_on_disk_have_the_numbers_of_the_generator_that_drew_them(train
     assert of_files == pytest.approx(of_run)
 
 
+def test_real_pictures_are_measured_only_where_they_are_compared(trained, tmp_path):
+    measured = tmp_path / "cache" / "features"
+    assert trained("evaluate", RUN, *FEW, "--metrics", "ppl").code == 0
+    assert not measured.exists()
+    assert trained("evaluate", RUN, *FEW, "--metrics", "fd").code == 0
+    assert measured.exists()
+
+
 def test_a_table_names_each_metric_and_the_protocol_once(trained):
     lines = trained("evaluate", RUN, *FEW, "--metrics", "fd,kd").out.splitlines()
     assert [line.split()[0] for line in lines[1:4]] == ["fd", "diversity", "kd"]

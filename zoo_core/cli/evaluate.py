@@ -17,6 +17,7 @@ from zoo_core.cli.output import (
     print_json,
     print_table,
 )
+from zoo_core.config import EXTRACTOR
 from zoo_core.pictures import Fit
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from zoo_core.plugins import Plugins
     from zoo_core.sides import Reference
     from zoo_core.spec import Metric
-
-EXTRACTOR = "timm/tf_efficientnet_lite0.in1k"
 
 
 class Options(NamedTuple):
@@ -194,15 +193,16 @@ def _real(
 def _reference(
     options: Options, network: Generator | _Square, plugins: Plugins
 ) -> tuple[Reference, str]:
-    from zoo_core.evaluation import OF_FEATURES
+    from zoo_core.evaluation import APART, OF_FEATURES
     from zoo_core.pretrained import load_features
     from zoo_core.sides import Reference
 
     extractor = load_features(options.extractor, device=options.device, plugins=plugins)
     packed, described = _real(options, network, plugins)
     reference = Reference(packed, extractor, keep=bool(OF_FEATURES & set(options.metrics)))
-    with _counting(f"measuring {options.data}") as reference.on_progress:
-        assert reference.statistics
+    if set(options.metrics) - APART:
+        with _counting(f"measuring {options.data}") as reference.on_progress:
+            assert reference.statistics
     return reference, described
 
 
