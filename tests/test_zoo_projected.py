@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ from zoo_projected.networks import (
     RandomProjection,
     SpectralConv2d,
 )
-from zoo_projected.training import build_phases
+from zoo_projected.training import build_phases, relative_slope
 
 
 class Pools(FeatureExtractor):
@@ -86,7 +87,7 @@ def halvings_of(judge) -> list[int]:
 @pytest.mark.parametrize(("extractor_size", "patches"), [(256, 25), (224, 16), (512, 169)])
 def test_every_scale_of_the_paper_judges_as_many_patches(extractor_size: int, patches: int):
     """5 x 5 logits at 256 pixels, 4 x 4 at 224, after 4, 3, 2 and 1 halvings, on all scales."""
-    judge = discriminator_of(config_of(extractor_size=extractor_size))
+    judge = discriminator_of(config_of(extractor_size=extractor_size, last_kernel=4))
     logits = judge(torch.rand(2, 3, 64, 64))
     assert halvings_of(judge) == [4, 3, 2, 1]
     assert logits.shape == (2, 4 * patches)
@@ -113,11 +114,14 @@ def test_without_batch_normalization_a_picture_is_judged_alone(norm, others_matt
     assert bool(gradient[1:].any()) is others_matter
 
 
-@pytest.mark.parametrize("size", [32, 48, 100, 160])
-def test_small_pictures_leave_a_logit_a_scale(size: int):
-    config = config_of(extractor_size=size)
+@pytest.mark.parametrize(
+    ("size", "last_kernel", "patches"),
+    [(32, 4, 1), (96, 4, 1), (96, 2, 4), (96, 1, 9), (160, 4, 4), (160, 1, 25)],
+)
+def test_a_smaller_last_kernel_leaves_more_patches(size: int, last_kernel: int, patches: int):
+    config = config_of(extractor_size=size, last_kernel=last_kernel)
     logits = discriminator_of(config)(torch.rand(2, 3, 64, 64))
-    assert logits.shape[1] >= 4
+    assert logits.shape == (2, 4 * patches)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +193,7 @@ def test_no_step_moves_a_projection():
 
 
 def test_the_loss_is_the_mean_of_the_scales():
-    config = config_of(extractor_size=224)
+    config = config_of(extractor_size=224, penalty=0)
     networks, batch = networks_of(config), batch_of(config)
     discriminator, _ = build_phases(networks, config)
     seen: list[Tensor] = []
@@ -198,6 +202,34 @@ def test_the_loss_is_the_mean_of_the_scales():
     real, fake = (logits.chunk(4, dim=1) for logits in seen)
     hinges = [relu(1 - r).mean() + relu(1 + f).mean() for r, f in zip(real, fake, strict=True)]
     torch.testing.assert_close(loss.detach(), torch.stack(hinges).mean())
+
+
+def test_the_penalty_measures_slopes_in_units_of_the_maps():
+    """Of a mean logit sum(weight * map) the gradient is the weight."""
+    maps = [torch.randn(3, 2, size, size).requires_grad_() for size in (4, 2)]
+    weights = [torch.randn(2, size, size) for size in (4, 2)]
+    logits = sum((map_ * weight).sum((1, 2, 3)) for map_, weight in zip(maps, weights, strict=True))
+    expected = sum(
+        weight.square().sum() * map_.square().mean()
+        for map_, weight in zip(maps, weights, strict=True)
+    )
+    torch.testing.assert_close(relative_slope(logits[:, None].expand(3, 5), maps), expected)
+
+
+def test_real_and_fake_pictures_are_penalized_alike_by_half_of_gamma():
+    networks = networks_of(config_of())
+    for _, network in networks.named():
+        network.eval()  # the same noise, the same singular vectors
+    progress = Progress(0, SeededNoise(0, range(4)))
+    fake = networks.generator.generate(progress.noise).detach()
+    batch = replace(batch_of(config_of()), images=fake)
+    without, penalized = (
+        build_phases(networks, config_of(penalty=gamma))[0].loss(batch, progress)
+        for gamma in (0, 6)
+    )
+    assert "r1" not in without and penalized["r1"] == penalized["r2"] > 0
+    expected = without["loss"] + 6 * penalized["r1"]
+    torch.testing.assert_close(penalized["loss"], expected)
 
 
 def test_both_networks_judge_the_same_fakes_once_made():

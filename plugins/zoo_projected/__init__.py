@@ -55,5 +55,5 @@ PROJECTED = ModelSpec(
     build_generator=build_generator,
     build_discriminator=build_discriminator,
     build_phases=build_phases,
-    parameters={"generator": 3_024_740, "discriminator": 823_808},
+    parameters={"generator": 3_431_272, "discriminator": 819_712},
 )

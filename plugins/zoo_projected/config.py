@@ -19,7 +19,7 @@ class ProjectedConfig(ModelConfig, frozen=True, kw_only=True):
     ] = 0
     generator: Annotated[
         str, setting("fastgan, fastgan-lite of half the depth, or a model whose generator it is")
-    ] = "fastgan-lite"
+    ] = "fastgan"
     generator_settings: Annotated[
         dict[str, Any], setting("keys of that model's own configuration")
     ] = {}
@@ -42,12 +42,18 @@ class ProjectedConfig(ModelConfig, frozen=True, kw_only=True):
     discriminator_norm: Annotated[
         Literal["batch", "none"], setting("normalization in the discriminators")
     ] = "none"
+    last_kernel: Annotated[
+        int, setting("pixels a side of their last convolution; fewer leave more patches", ge=1)
+    ] = 1
     embedding_size: Annotated[
         int, setting("length of a class's embedding in the discriminators", ge=1)
     ] = 128
     class_size: Annotated[
         int, setting("length of what is compared with the embedding of a class", ge=1)
     ] = 64
+    penalty: Annotated[
+        float, setting("weight gamma of R1 and R2 on the projected maps; 0 switches both off", ge=0)
+    ] = 80.0
     learning_rate: Annotated[float, setting("of both networks", gt=0)] = 1e-3
     beta1: Annotated[float, setting("of Adam", ge=0, lt=1)] = 0.0
     beta2: Annotated[float, setting("of Adam", ge=0, lt=1)] = 0.99
@@ -81,6 +87,7 @@ RUN = {
     "ema_half_life": 10_000,
     "ema_rampup": 0.05,
     "augment": "diffaugment",
+    "diffaugment": ["translation", "cutout"],
 }
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -97,12 +104,14 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Sauer et al. 2021, section 4 and appendix, with the sizes of the public code.
     "paper256": {
         "resolution": 256,
-        "generator": "fastgan",
         "generator_width": 128,
         "extractor_size": 256,
         "projection_width": 64,
         "discriminator_width": 512,
         "discriminator_norm": "batch",
+        "last_kernel": 4,
+        "penalty": 0.0,
+        "diffaugment": ["color", "translation", "cutout"],
         "learning_rate": 2e-4,
         "batch_size": 64,
         "images": 10_000_000,

@@ -13,12 +13,13 @@ Departures of the discriminators: the maps are the last four (or all, if there a
 extractor. Each mixture is enlarged to the size of the next map, the shallowest to twice its own,
 which where strides double is the paper's doubling. Each discriminator halves its map until it is
 half as large as the one that the deepest starts from: the published 4, 3, 2 and 1 halvings follow
-from EfficientNet-lite0's strides. Where less than 4 x 4 is left, the last kernel is as large as
-that. Mixing comes before enlarging, which is linear too: the same function at a quarter of the
-work. Kernels are 1 x 1 as in the public code; the paper has 3 x 3 between scales. The public code
-conditions the discriminators on classes; how a generator is told them here is ours. Batch
-normalization in the discriminators is a setting: real and fake pictures are normalized apart, which
-hides what all pictures of a small batch share, such as one color.
+from EfficientNet-lite0's strides. The last kernel, 4 x 4 in the paper, is a setting, because it
+leaves small pictures a single patch; it is never larger than what it sees. Mixing comes before
+enlarging, which is linear too: the same function at a quarter of the work. Kernels are 1 x 1 as in
+the public code; the paper has 3 x 3 between scales. The public code conditions the discriminators
+on classes; how a generator is told them here is ours. Batch normalization in the discriminators is
+a setting: real and fake pictures are normalized apart, which hides what all pictures of a small
+batch share, such as one color.
 
 Departures of FastGAN: its own discriminator, hence its reconstruction and its second, small picture
 are left out; widths are a setting; pictures from 8 pixels a side; the first convolution of an
@@ -243,8 +244,8 @@ class RandomProjection(nn.Module):
 
 
 class ScaleDiscriminator(nn.Module):
-    """Maps [N, in, S, S] to logits [N, L], one for every patch that a last kernel of 4 x 4 sees
-    after `num_halvings`.
+    """Maps [N, in, S, S] to logits [N, L], one for every patch that the last kernel sees after
+    `num_halvings`.
     """
 
     def __init__(self, in_channels: int, size: int, num_halvings: int, config: ProjectedConfig):
@@ -258,7 +259,7 @@ class ScaleDiscriminator(nn.Module):
                 layers += [nn.BatchNorm2d(width)]
             layers += [nn.LeakyReLU(SLOPE, inplace=True)]
         outputs = config.class_size if config.num_classes else 1
-        kernel_size = min(4, size >> num_halvings)
+        kernel_size = min(config.last_kernel, size >> num_halvings)
         self.main = nn.Sequential(*layers, SpectralConv2d(end, outputs, kernel_size))
         self.direction = (  # projection (Miyato and Koyama 2018)
             nn.Sequential(
@@ -299,11 +300,23 @@ class ProjectedDiscriminator(Discriminator):
         )
 
     def forward(
-        self, images: Tensor, *, labels: Tensor | None = None, source: Tensor | None = None
+        self,
+        images: Tensor,
+        *,
+        labels: Tensor | None = None,
+        source: Tensor | None = None,
+        judged: list[Tensor] | None = None,
     ) -> Tensor:
-        """Logits [N, L]: the larger, the more real is a patch at a scale."""
-        maps = self.extractor.feature_maps(images)[-NUM_SCALES:]
-        scales = zip(self.scales, self.projection(maps), strict=True)
+        """Logits [N, L]: the larger, the more real is a patch at a scale.
+
+        `judged` is given the projected maps as leaves that require gradients, for a penalty on
+        slopes; the logits have no gradients by the images then.
+        """
+        maps = self.projection(self.extractor.feature_maps(images)[-NUM_SCALES:])
+        if judged is not None:
+            maps = [projected.detach().requires_grad_() for projected in maps]
+            judged += maps
+        scales = zip(self.scales, maps, strict=True)
         return torch.cat([scale(projected, labels) for scale, projected in scales], dim=1)
 
 
