@@ -45,7 +45,7 @@ def build_phases(networks: Networks, config: ProjectedConfig) -> list[Phase]:
 
 PROJECTED = ModelSpec(
     name="projected",
-    summary="discriminators over the features of a pretrained network: sharp outlines early",
+    summary="discriminators over the features of a pretrained network: good pictures early",
     task="unconditional",
     paper="Sauer, Chitta, Müller and Geiger 2021, arXiv:2111.01007",
     licence="Apache-2.0",
