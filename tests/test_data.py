@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -374,16 +376,44 @@ def test_what_a_model_cannot_learn_is_refused_before_a_picture_is_read(tmp_path:
     assert source.opened == 0
 
 
-@pytest.mark.parametrize("error", [ConnectionResetError(104, "reset"), EOFError()])
-def test_a_loader_process_that_hangs_up_is_named(tmp_path: Path, monkeypatch, error: Exception):
-    class Hanging:
-        def __init__(self, *arguments, **keywords):
-            pass
+@pytest.fixture
+def hang_up(monkeypatch) -> Callable[[Exception], None]:
+    """Loader processes from here on raise an error in place of a batch."""
 
-        def __iter__(self):
+    def hang_up(error: Exception) -> None:
+        def loader(*arguments, **keywords):
             raise error
+            yield
 
-    monkeypatch.setattr(torch.utils.data, "DataLoader", Hanging)
+        monkeypatch.setattr(torch.utils.data, "DataLoader", loader)
+
+    return hang_up
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"), [(ConnectionError("reset by peer"), "reset by peer"), (EOFError(), "EOF")]
+)
+def test_a_loader_process_that_hangs_up_is_named(
+    tmp_path: Path, monkeypatch, hang_up, error: Exception, reason: str
+):
+    monkeypatch.setattr("zoo_core.data.LAST_WORD", 0)
+    hang_up(error)
     data = pack(Numbered(8), 4, 3, cache=tmp_path)
-    with pytest.raises(RunError, match="a loader process is gone"):
+    with pytest.raises(RunError, match=f"a loader process is gone: {reason}"):
         take(data, settings(workers=1), 0, 1)
+
+
+def test_what_a_signal_says_of_a_loader_process_is_waited_for(tmp_path: Path, monkeypatch, hang_up):
+    def strike(*arguments) -> None:
+        raise RuntimeError("DataLoader worker is killed by signal")
+
+    before = signal.signal(signal.SIGALRM, strike)
+    hang_up(EOFError())
+    data = pack(Numbered(8), 4, 3, cache=tmp_path)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(RuntimeError, match="killed by signal"):
+            take(data, settings(workers=1), 0, 1)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

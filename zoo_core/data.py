@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from zoo_core.pairs import PairedFileSource
 from zoo_core.pictures import FileSource, Fit, PictureSource, fit
 from zoo_core.plugins import Plugins
 from zoo_core.runtime import Runtime
+
+LAST_WORD = 5.0  # seconds that torch has to say how a loader process ended
 
 
 @dataclass(frozen=True)
@@ -180,7 +183,8 @@ def _loaded(order: Order, positions: range, workers: int) -> Iterator[_Raw]:
     try:
         yield from loader
     except (ConnectionError, EOFError) as error:
-        what = f"a loader process is gone: {error or type(error).__name__}"
+        time.sleep(LAST_WORD)  # ended by torch's error, which later would strike anywhere
+        what = f"a loader process is gone: {str(error) or type(error).__name__}"
         raise RunError(what, hint="--set workers=0") from None
 
 
