@@ -58,10 +58,10 @@ def test_every_option_in_the_readme_exists():
 
 def test_ci_runs_the_command_of_the_readme():
     install = "pip install -c constraints.txt -e '.[demo,test]'"
-    assert f"    {install} && pytest" in README
+    assert f"    {install} && pytest -n auto" in README
     script = (ROOT / ".ci" / "run").read_text()
     assert install.removeprefix("pip install ") in script
-    assert script.rstrip().endswith("pytest")
+    assert script.rstrip().endswith("pytest -n auto")
 
 
 def test_exit_codes_in_the_readme_are_those_of_the_errors():
