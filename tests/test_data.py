@@ -340,6 +340,8 @@ def test_reversed_pairs_change_places(tmp_path: Path):
     )
     assert data.images[0, 0, 0].tolist() == [100, 100, 100]
     assert data.source[0, 0, 0].tolist() == [0, 0, 0]
+    straight = prepare(Corners(), Learner(6, source_channels=3), settings(), cache=tmp_path)
+    assert data.fingerprint != straight.fingerprint
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -364,6 +366,8 @@ def test_what_a_translator_starts_from_is_the_source_of_a_pair_or_the_picture_it
     start = begin_with(Corners(), learner, "crop", [2])
     assert start.shape == (1, 3, 6, 6)
     assert start[0, :, 0, 0].tolist() == pytest.approx([100 / 127.5 - 1] * 2 + [102 / 127.5 - 1])
+    picture = begin_with(Corners(), learner, "crop", [2], reverse_pairs=True)
+    assert picture[0, :, 0, 0].tolist() == pytest.approx([-1, -1, 2 / 127.5 - 1])
     single = begin_with(Numbered(3), Learner(4, source_channels=1), "crop", [0])
     assert single.shape == (1, 1, 4, 4)
     assert float(single.max()) == -1

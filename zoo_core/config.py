@@ -41,6 +41,7 @@ def check_power_of_two(name: str, value: int, least: int) -> None:
         raise ValueError(f"{name} has to be a power of two from {least}, not {value}")
 
 
+BadPictures = Literal["refuse", "skip"]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Config = TypeVar("Config", bound=msgspec.Struct)
 
@@ -60,7 +61,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         ),
     ] = "crop"
     bad_pictures: Annotated[
-        Literal["refuse", "skip"], setting("what to do with pictures that cannot be read")
+        BadPictures, setting("what to do with pictures that cannot be read")
     ] = "refuse"
     mirror: Annotated[bool, setting("show every picture also mirrored left to right")] = False
     jitter: Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -97,7 +98,8 @@ def prepare(
         source_channels,
     )
     if run.reverse_pairs and packed.source is not None:
-        return replace(packed, images=packed.source, source=packed.images)
+        name = hashlib.sha256(f"reversed:{packed.fingerprint}".encode()).hexdigest()[:24]
+        return replace(packed, images=packed.source, source=packed.images, fingerprint=name)
     return packed
 
 
@@ -138,6 +140,7 @@ def begin_with(
     generator: Generator,
     how: Fit,  # a picture becomes square
     rows: Iterable[int],
+    reverse_pairs: bool = False,  # the picture of a pair is taken, not its source
 ) -> Tensor:
     """What a translator's `sample` takes as `source`: float32 [N, C, H, W] in [-1, 1].
 
@@ -148,7 +151,8 @@ def begin_with(
     fitted = []
     for row in rows:
         picture = source[row]
-        pixels = picture.pixels if picture.source is None else picture.source
+        whole = reverse_pairs or picture.source is None
+        pixels = picture.pixels if whole else picture.source
         fitted.append(fit(pixels, resolution, channels, how, picture.name))
     return torch.from_numpy(np.stack(fitted)).float().div_(127.5).sub_(1)
 

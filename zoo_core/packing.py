@@ -187,5 +187,6 @@ def _refusal(bad: Sequence[BadPicture], count: int) -> DataError:
     more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
     return DataError(
         f"{len(bad)} of {count} pictures cannot be used: {named}{more}",
-        hint="zoo data check PATH to see all, --set bad_pictures=skip to train without them",
+        hint="zoo data check PATH to see all; to leave them out, --set bad_pictures=skip when "
+        "training, --bad-pictures skip when evaluating",
     )

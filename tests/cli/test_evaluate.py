@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,52 @@ def test_a_folder_of_mixed_sizes_is_refused(trained):
     answer = trained("evaluate", "./mixed", "--data", "toys", *FEW)
     assert answer.code == 2
     assert "2.png" in answer.error
+
+
+def test_pictures_that_cannot_be_used_are_left_out_on_both_sides_if_asked_for(trained):
+    for folder, side in (("real", 16), ("fake", 16)):
+        Path(folder).mkdir()
+        Path(folder, "0.png").write_text("no picture")
+        for number in range(1, 9):
+            picture(Path(folder, f"{number}.png"), side, number)
+    command = ("evaluate", "./fake", "--data", "./real", "--metrics", "fd", *FEW, "--json")
+    refused = trained(*command)
+    assert refused.code == 2
+    assert "0.png" in refused.error
+    assert "--bad-pictures skip" in refused.error
+    answer = trained(*command, "--bad-pictures", "skip")
+    assert numbers(answer)["fd"] == pytest.approx(0, abs=1e-6)
+    assert answer.json["metrics"][0]["protocol"]["num_fake"] == 8
+    assert answer.err.count("left out 1 of 9 pictures") == 2
+
+
+def test_a_run_that_left_pictures_out_is_measured_on_those_it_learned(trained, photos):
+    (photos / "bad.png").write_text("no picture")
+    tiny = ("train", "toy", "--preset", "tiny", "--run-dir", "runs/own", "--data", photos)
+    assert trained(*tiny, "--set", "bad_pictures=skip").code == 0
+    answer = trained("evaluate", "runs/own", "--metrics", "fd", *FEW, "--json")
+    assert answer.code == 0, answer.err
+    assert answer.json["metrics"][0]["protocol"]["num_real"] == 8
+
+
+def test_a_run_of_reversed_pairs_is_measured_in_its_own_direction(trained):
+    for side, first in (("A", 0), ("B", 10)):
+        Path("pairs", side).mkdir(parents=True)
+        for number in range(4):
+            picture(Path("pairs", side, f"{number}.png"), 16, first + number)
+    reversed_ = ("--set", "paired=true", "--set", "reverse_pairs=true", "--data", "pairs")
+    assert trained("train", "toy", "--preset", "tiny", *reversed_, "--run-dir", "own").code == 0
+    shutil.copy("own/generator.safetensors", "alone.safetensors")
+
+    def measured(weights: str, *arguments: str) -> tuple[float, str]:
+        command = ("evaluate", weights, "--data", "pairs", "--metrics", "l1", *FEW, *arguments)
+        answer = trained(*command, "--json")
+        return numbers(answer)["l1"], answer.json["metrics"][0]["protocol"]["data"]
+
+    of_run = measured("./own")
+    assert of_run == measured("alone.safetensors", "--reverse-pairs")
+    assert of_run[0] != measured("alone.safetensors")[0]
+    assert of_run[1] != measured("alone.safetensors")[1]
 
 
 def test_a_single_picture_is_refused(trained):

@@ -138,6 +138,16 @@ def test_files_of_translated_pictures_are_called_after_their_sources(translator)
     assert sorted(p.name for p in Path("each").iterdir()) == [f"p{n}.png" for n in range(4)]
 
 
+def test_a_source_becomes_square_as_in_the_run(translator):
+    Image.new("RGB", (32, 16), (60, 0, 0)).save("wide.png")
+    again = ("--set", "paired=true", "--data", "pairs", "--run-dir", "runs/pad", "--set", "fit=pad")
+    assert translator("train", "toy", "--preset", "tiny", *again).code == 0
+    translator("sample", "runs/pad", "--source", "wide.png", "--out", "padded.png")
+    assert tuple(pixels(Path("padded.png"))[0, 0]) == (255, 255, 255)
+    translator("sample", "runs/translator", "--source", "wide.png", "--out", "cut.png")
+    assert tuple(pixels(Path("cut.png"))[0, 0]) == (60, 0, 0)
+
+
 def test_one_picture_file_is_a_source(translator):
     answer = translator(
         "sample", "runs/translator", "--source", "pairs/A/p2.png", "--out", "one.png"

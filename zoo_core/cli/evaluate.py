@@ -16,8 +16,10 @@ from zoo_core.cli.output import (
     loaded_plugins,
     print_json,
     print_table,
+    settings_of_run,
+    warn_left_out,
 )
-from zoo_core.config import EXTRACTOR
+from zoo_core.config import EXTRACTOR, BadPictures
 from zoo_core.pictures import Fit
 
 if TYPE_CHECKING:
@@ -34,12 +36,17 @@ class Options(NamedTuple):
     metrics: tuple[str, ...]
     data: str | None
     split: str | None
+    extractor: str
+    device: str
     count: int
     seed: int
     truncation: float
-    extractor: str
     fit: Fit | None
-    device: str
+    bad_pictures: BadPictures | None
+    reverse_pairs: bool | None
+
+
+OF_A_RUN = ("data", "fit", "bad_pictures", "reverse_pairs")  # a run knows how it read them
 
 
 def evaluate(
@@ -60,7 +67,17 @@ def evaluate(
     seed: int = typer.Option(0, "--seed", min=0, help="Of the first of them."),
     truncation: float = typer.Option(1.0, "--truncation", help="1: all variety."),
     extractor: str = typer.Option(EXTRACTOR, "--extractor", help="Whose features are compared."),
-    fit: Fit = typer.Option(None, "--fit", help="How real pictures become square."),
+    fit: Fit = typer.Option(
+        None, "--fit", help="How real pictures become square [default: as in the run, or crop]."
+    ),
+    bad_pictures: BadPictures = typer.Option(
+        None,
+        "--bad-pictures",
+        help="What to do with those that cannot be used [default: as in the run, or refuse].",
+    ),
+    reverse_pairs: bool = typer.Option(
+        None, "--reverse-pairs", help="Swap the sides of pairs [default: as in the run]."
+    ),
     earlier: Path = typer.Option(
         None, "--compare", help="An earlier answer of --json, to show what changed."
     ),
@@ -70,7 +87,9 @@ def evaluate(
     """Measure pictures against real ones, or a classifier on pictures it has not seen."""
     plugins = loaded_plugins()
     names = tuple(name.strip() for name in metrics.split(","))
-    options = Options(names, data, split, count, seed, truncation, extractor, fit, device)
+    reading = {"fit": fit, "bad_pictures": bad_pictures, "reverse_pairs": reverse_pairs}
+    drawing = {"count": count, "seed": seed, "truncation": truncation}
+    options = Options(names, data, split, extractor, device, **drawing, **reading)
     before = _read(earlier) if earlier else []
     from zoo_core.runtime import Runtime
 
@@ -116,14 +135,17 @@ def _of_pictures(path: Path, options: Options, plugins: Plugins) -> list[Metric]
     """Pictures that somebody has made; they all have to be of one size."""
     from zoo_core.evaluation import check_metrics, evaluate_pictures
     from zoo_core.packing import pack
-    from zoo_core.pictures import FileSource
+    from zoo_core.pictures import BadPicture, FileSource, check
     from zoo_core.sides import packed_pictures
 
     check_metrics(options.metrics, None)
     source = FileSource(path)
-    side = source[0].pixels.shape[0]
+    readable = (item for item in check(source) if not isinstance(item, BadPicture))
+    side = next((picture.pixels.shape[0] for picture in readable), 1)
     with _counting(f"reading {path.name}") as on_progress:
-        fake = pack(source, side, 3, "exact", on_progress=on_progress)
+        skip = options.bad_pictures == "skip"
+        fake = pack(source, side, 3, "exact", skip, on_progress)
+    warn_left_out(fake)
     reference, described = _reference(options, _Square(side), plugins)
     protocol = _protocol(options, described)
     with _counting("measuring") as on_progress:
@@ -157,19 +179,9 @@ class _Square(NamedTuple):
 
 def _with_settings_of_the_run(target: str, options: Options) -> Options:
     """What was not said is what a run was trained with."""
-    from zoo_core.runs import RunFolder
-    from zoo_core.weights import is_path, weights_path
-
-    if not is_path(target):
-        return options
-    folder = RunFolder(weights_path(target).parent)
-    if not folder.config.is_file():
-        return options
-    settings = folder.read_config()["run"]
-    return options._replace(
-        data=options.data or settings["data"],
-        fit=options.fit or settings["fit"],
-    )
+    settings = settings_of_run(target)
+    unsaid = [name for name in OF_A_RUN if getattr(options, name) is None]
+    return options._replace(**{name: settings[name] for name in unsaid if name in settings})
 
 
 def _real(
@@ -184,9 +196,15 @@ def _real(
         raise InputError("real pictures are needed to compare with", hint="--data NAME_OR_FOLDER")
     resolution, paired = network.image_shape[2], network.source_shape is not None
     opened = open_source(options.data, resolution, options.split or "train", plugins, paired)
-    settings = RunConfig(fit=options.fit or "crop", batch_size=2)
+    settings = RunConfig(
+        fit=options.fit or "crop",
+        bad_pictures=options.bad_pictures or "refuse",
+        reverse_pairs=bool(options.reverse_pairs),
+        batch_size=2,
+    )
     with _counting(f"preparing {opened.name} at {resolution} px") as on_progress:
         packed = prepare(opened.source, network, settings, on_progress)
+    warn_left_out(packed)
     return packed, f"{opened.name}, {resolution} px, {packed.fingerprint[:12]}"
 
 

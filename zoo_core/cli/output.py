@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from zoo_core.catalogue import Problem
+    from zoo_core.packing import PackedData
     from zoo_core.plugins import Plugins
 
 SCHEMA = 1  # of every --json answer; fields are added, never renamed
@@ -55,6 +56,14 @@ def warn_problems(plugins: Plugins) -> None:
         warn(str(problem))
 
 
+def warn_left_out(packed: PackedData) -> None:
+    """Which pictures could not be used, if any."""
+    for name, reason in packed.skipped[:5]:
+        warn(f"left out {name}: {reason}")
+    if packed.skipped:
+        warn(f"left out {len(packed.skipped)} of {len(packed.skipped) + len(packed)} pictures")
+
+
 def loaded_plugins() -> Plugins:
     """Every installed plugin; what is wrong with any of them is said on stderr."""
     from zoo_core.plugins import load_plugins
@@ -62,6 +71,17 @@ def loaded_plugins() -> Plugins:
     plugins = load_plugins()
     warn_problems(plugins)
     return plugins
+
+
+def settings_of_run(name: str) -> dict[str, Any]:
+    """What the run was told whose weights are meant; nothing for weights that lie elsewhere."""
+    from zoo_core.runs import RunFolder
+    from zoo_core.weights import is_path, weights_path
+
+    if not is_path(name):
+        return {}
+    folder = RunFolder(weights_path(name).parent)
+    return folder.read_config()["run"] if folder.config.is_file() else {}
 
 
 def complete_model(incomplete: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import typer
 
-from zoo_core.cli.output import complete_weights, loaded_plugins
+from zoo_core.cli.output import complete_weights, loaded_plugins, settings_of_run
 from zoo_core.pictures import SUFFIXES, Fit
 
 if TYPE_CHECKING:
@@ -41,7 +41,12 @@ def sample(
     source: str = typer.Option(
         None, "--source", help="What to translate: a picture, a folder, a zip or a data set."
     ),
-    fit: Fit = typer.Option("crop", "--fit", help="How a source becomes square."),
+    fit: Fit = typer.Option(
+        None, "--fit", help="How a source becomes square [default: as in the run, or crop]."
+    ),
+    reverse_pairs: bool = typer.Option(
+        None, "--reverse-pairs", help="Of pairs, translate the picture [default: as in the run]."
+    ),
     out: Path = typer.Option(None, "--out", "-o", help="File of the grid, or folder for --each."),
     each: bool = typer.Option(False, "--each", help="One file a picture instead of one grid."),
     columns: int = typer.Option(
@@ -63,6 +68,9 @@ def sample(
 
     generator = load(name, device=device, plugins=plugins)
     starts = _open(source, generator, plugins)
+    settings = settings_of_run(name)
+    how = fit or settings.get("fit", "crop")
+    reverse = settings.get("reverse_pairs", False) if reverse_pairs is None else reverse_pairs
     numbers = _seeds(numbers, starts)
     target = out or default_target(name, stem(source or seeds or "0-15"), "" if each else ".png")
     (target if each else target.parent).mkdir(parents=True, exist_ok=True)
@@ -71,7 +79,7 @@ def sample(
         some = numbers[first : first + CHUNK]
         rows = range(first, first + len(some))
         labels = None if label is None else [label] * len(some)
-        begin = None if starts is None else begin_with(starts, generator, fit, rows)
+        begin = None if starts is None else begin_with(starts, generator, how, rows, reverse)
         made = to_uint8(generator.sample(some, labels=labels, source=begin, truncation=truncation))
         if each:
             names = map("{:06d}".format, some)

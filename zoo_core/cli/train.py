@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from zoo_core.cli.output import complete_model, loaded_plugins, note, warn
+from zoo_core.cli.output import complete_model, loaded_plugins, note, warn, warn_left_out
 
 if TYPE_CHECKING:
     from zoo_core.config import Resolved, RunConfig
@@ -149,10 +149,7 @@ def _prepare(opened: OpenedSource, network: Generator | Classifier, run: RunConf
     resolution = network.image_shape[2]
     with counting(f"preparing {opened.name} at {resolution} px") as on_progress:
         packed = prepare(opened.source, network, run, on_progress)
-    for name, reason in packed.skipped[:5]:
-        warn(f"left out {name}: {reason}")
-    if packed.skipped:
-        warn(f"left out {len(packed.skipped)} of {len(packed.skipped) + len(packed)} pictures")
+    warn_left_out(packed)
     return packed
 
 
