@@ -111,9 +111,13 @@ class DiscriminatorEnd(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """The spread of the minibatch, then three layers, the last of them linear."""
         if self.stddev_group:
-            features = minibatch_stddev(features, self.stddev_group)
+            features = self.with_spread(features)
         features = activate(self.conv(features)).flatten(1)
         return self.judge(activate(self.dense(features)))
+
+    def with_spread(self, features: Tensor) -> Tensor:
+        """[N, W + 1, 4, 4]."""
+        return minibatch_stddev(features, self.stddev_group)
 
 
 class GrowingDiscriminator(nn.Module):

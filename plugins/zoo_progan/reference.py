@@ -4,8 +4,9 @@ against its tensors, which are all that is known of it:
 - it scales a layer's bias like its weight, so that ours is theirs times the scale;
 - its generator ends with a tanh, which the paper's does not;
 - its alpha is the weight of the lower resolution, which is 1 less ours;
-- its discriminator may have no minibatch standard deviation. Where the shape of a weight says that
-  it has, ours is used, in groups of 4; no tensor has told yet whether theirs is the same.
+- labels, one-hot, are more latents of its generator; its discriminator has a logit more for each;
+- its discriminator may have no minibatch standard deviation; where the shape of a weight says that
+  it has, groups are of neighbors, and deviations of G pictures are divided by G - 1.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo_core.layers import pixel_norm
-from zoo_progan.networks import GrowingDiscriminator, GrowingGenerator
+from zoo_core.layers import EqualizedLinear, pixel_norm
+from zoo_progan.networks import HE, DiscriminatorEnd, GrowingDiscriminator, GrowingGenerator
 
 GENERATOR = {"stages.0.project": "formatLayer", "stages.0.conv": "groupScale0.0"}
 DISCRIMINATOR = {
@@ -25,7 +26,7 @@ DISCRIMINATOR = {
     "stages.0.dense": "groupScaleZero.1",
     "stages.0.judge": "decisionLayer",
 }
-ALPHAS = tuple(tenth / 10 for tenth in range(11))  # for a file that does not list its own
+ALPHAS = tuple(part / 20 for part in range(21))  # for a file that does not list its own
 
 
 def network_from_reference(about: Mapping[str, Any], state: Mapping[str, Tensor]) -> nn.Module:
@@ -50,15 +51,15 @@ def network_from_reference(about: Mapping[str, Any], state: Mapping[str, Tensor]
 def replay(
     about: Mapping[str, Any], network: nn.Module, inputs: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Pictures of latents `z`, or logits of `images`, for every alpha of theirs."""
+    """Pictures of latents `z` and `labels`, or logits of `images`, for every alpha of theirs."""
     last = len(about["scales"])
+    latents = [inputs[name] for name in ("z", "labels") if name in inputs]
     outputs = {}
     for old in about.get("alphas", ALPHAS):
         alpha = 1 - old if last else 1.0  # the first stage is not faded in
         if about["network"] == "generator":
-            outputs[f"images_alpha{old}"] = torch.tanh(
-                network(pixel_norm(inputs["z"]), last, alpha)
-            )
+            images = network(pixel_norm(torch.cat(latents, 1)), last, alpha)
+            outputs[f"images_alpha{old}"] = torch.tanh(images)
         else:
             outputs[f"logits_alpha{old}"] = network(inputs["images"], last, alpha)
     return outputs
@@ -81,6 +82,27 @@ def build(about: Mapping[str, Any], shapes: Mapping[str, torch.Size]) -> nn.Modu
     """Our network of their sizes, with random weights; `shapes` has those of all weights."""
     widths = [about["depth_scale0"], *about["scales"]]
     if about["network"] == "generator":
-        return GrowingGenerator(about["dim_latent"], widths, channels=shapes["to_rgb.0"][0])
-    stddev_group = 4 if shapes["stages.0.conv"][1] > widths[0] else 0
-    return GrowingDiscriminator(widths, shapes["from_rgb.0"][1], stddev_group)
+        latent_size, channels = shapes["stages.0.project"][1], shapes["to_rgb.0"][0]
+        return GrowingGenerator(latent_size, widths, channels)
+    network = GrowingDiscriminator(widths, shapes["from_rgb.0"][1], stddev_group=0)
+    has_spread = shapes["stages.0.conv"][1] > widths[0]
+    network.stages[0] = End(widths[0], 4 * has_spread, shapes["stages.0.judge"][0])
+    return network
+
+
+class End(DiscriminatorEnd):
+    """Features [N, W, 4, 4] to logits [N, num_logits]."""
+
+    def __init__(self, width: int, stddev_group: int, num_logits: int):
+        super().__init__(width, stddev_group)
+        self.judge = EqualizedLinear(width, num_logits, gain=HE)
+
+    def with_spread(self, features: Tensor) -> Tensor:
+        """[N, W + 1, 4, 4]; a group is all pictures where they cannot be grouped."""
+        count = len(features)
+        group = count if count % self.stddev_group else self.stddev_group
+        if group == 1:
+            return torch.cat([features, torch.zeros_like(features[:, :1])], 1)
+        deviations = (features.unflatten(0, (-1, group)).var(1) + 1e-8).sqrt()
+        spread = deviations.mean((1, 2, 3)).repeat_interleave(group)
+        return torch.cat([features, spread[:, None, None, None].expand(-1, 1, 4, 4)], 1)
