@@ -21,7 +21,7 @@ def literal(images: torch.Tensor, taps: torch.Tensor, up: int, down: int) -> tor
     total = size - up if up > 1 else size - down
     if up == down == 1:
         total = size - 1
-    before = (total + up) // 2 if up > 1 else total - total // 2
+    before = (size + up - 1) // 2 if up > 1 else total - total // 2
     rows, columns = wide.shape[2] // down, wide.shape[3] // down
     out = torch.zeros(count, channels, rows, columns, dtype=torch.float64)
     for y in range(rows):

@@ -13,7 +13,7 @@ from zoo_core.errors import ConfigError
 from zoo_core.interfaces import Batch, Networks, Progress
 from zoo_core.latents import mix_styles
 from zoo_core.noise import SeededNoise
-from zoo_core.resample import fir
+from zoo_core.resample import downsample2d, fir, upsample2d
 from zoo_core.testing import CHECKS, Case
 from zoo_stylegan2.config import PRESETS, RUN, StyleGAN2Config
 from zoo_stylegan2.networks import (
@@ -120,6 +120,15 @@ def test_to_rgb_is_twice_differentiable():
     )
     assert gradcheck(layer, inputs)
     assert gradgradcheck(layer, inputs)
+
+
+@pytest.mark.parametrize("num_taps", [2, 3, 4, 5, 6])
+def test_resampling_convolutions_of_a_single_one_resample(num_taps: int):
+    images, taps = torch.randn(1, 1, 6, 6), torch.rand(num_taps)
+    weight = torch.zeros(1, 1, 3, 3)
+    weight[0, 0, 1, 1] = 1
+    torch.testing.assert_close(upsampling_conv(images, weight, taps), upsample2d(images, taps))
+    torch.testing.assert_close(downsampling_conv(images, weight, taps), downsample2d(images, taps))
 
 
 @pytest.mark.parametrize("convolve", [upsampling_conv, downsampling_conv])

@@ -26,7 +26,7 @@ def fir(taps: Sequence[float] = BINOMIAL) -> Tensor:
 
 def upsample2d(images: Tensor, taps: Tensor) -> Tensor:
     """[N, C, H, W] to [N, C, 2 H, 2 W]: zeros between the pixels, then the filter, with gain 4."""
-    before, after = _both_sides(len(taps) - 2)
+    after, before = _both_sides(len(taps) - 2)  # what is cut off, not padded
     kernel, channels = _depthwise(images, taps * 2), images.shape[1]
     if before == after:
         return conv_transpose2d(images, kernel, padding=before, stride=2, groups=channels)

@@ -347,7 +347,7 @@ def upsampling_conv(features: Tensor, weight: Tensor, taps: Tensor) -> Tensor:
     true convolution (the kernel is turned, unlike a correlation), then the filter with gain 4.
     """
     features = conv_transpose2d(features, weight.transpose(0, 1), stride=2)  # 2 H + 1
-    return filter2d(features, taps * 2, padding=2)
+    return filter2d(features, taps * 2, padding=len(taps) - 2)
 
 
 def downsampling_conv(
@@ -356,7 +356,8 @@ def downsampling_conv(
     """[N, in, H, W] to [N, out, H / 2, W / 2] by weight [out, in, 3, 3]: the filter, then every
     second pixel of the convolution.
     """
-    return conv2d(filter2d(features, taps, padding=4), weight, bias, stride=2)  # of H + 1
+    features = filter2d(features, taps, padding=len(taps))  # H + 1
+    return conv2d(features, weight, bias, stride=2)
 
 
 def demodulation(weight: Tensor, styles: Tensor) -> Tensor:
