@@ -70,7 +70,7 @@ def test_the_published_sizes_to_the_unit():
 
 
 @pytest.mark.parametrize("generator", ["unet", "resnet6", "resnet9"])
-@pytest.mark.parametrize("norm", ["batch", "instance"])
+@pytest.mark.parametrize("norm", ["batch", "instance", "none"])
 @pytest.mark.parametrize("resolution", [32, 64, 128])
 def test_every_generator_norm_and_power_of_two_builds_and_runs(generator, norm, resolution):
     config = small(
@@ -275,6 +275,22 @@ def test_a_tensor_without_a_place_is_refused():
     del state["model.11.bias"]
     with pytest.raises(ValueError, match=r"nothing for our \['main\.11\.bias'\]"):
         network_from_reference(about, state)
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance", "none"])
+def test_the_normalization_of_a_reference_is_that_of_its_tensors(norm: str):
+    network = PatchGAN(small(norm=norm)).eval()
+    state = {key.replace("main", "model"): value for key, value in network.state_dict().items()}
+    if norm == "instance":  # as old files have them
+        state["model.3.running_mean"] = torch.zeros(8)
+    source, images = pictures(small(), 2), pictures(small(), 2)
+    loaded = network_from_reference({"network": "patchgan"}, state)
+    assert torch.equal(loaded(images, source=source), network(images, source=source))
+
+
+def test_references_of_another_padding_are_refused():
+    with pytest.raises(ValueError, match="replicate"):
+        network_from_reference({"network": "resnet", "padding_type": "replicate"}, {})
 
 
 def test_the_published_recipes_train_as_long_as_their_learning_rate_lasts():

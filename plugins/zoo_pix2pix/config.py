@@ -23,7 +23,8 @@ class Pix2PixConfig(ModelConfig, frozen=True, kw_only=True):
         int, setting("halvings of the size: 3 judges patches of 70 x 70, 0 single pixels", ge=0)
     ] = 3
     norm: Annotated[
-        Literal["batch", "instance"], setting("statistics of the batch, or of each picture")
+        Literal["batch", "instance", "none"],
+        setting("statistics of the batch, of each picture, or no normalization"),
     ] = "batch"
     dropout: Annotated[bool, setting("drop half of some features in the generator")] = True
     inference: Annotated[

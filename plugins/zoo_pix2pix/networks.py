@@ -275,8 +275,9 @@ class PatchGAN(Discriminator):
 
 def normalization(config: Pix2PixConfig, width: int) -> nn.Module:
     """The layer that normalizes `width` feature maps."""
-    own = config.inference == "paper"
-    return BatchNorm(width, own) if config.norm == "batch" else InstanceNorm()
+    if config.norm == "batch":
+        return BatchNorm(width, own=config.inference == "paper")
+    return InstanceNorm() if config.norm == "instance" else nn.Identity()
 
 
 def initialize(module: nn.Module) -> None:

@@ -16,8 +16,11 @@ from zoo_pix2pix.networks import PatchGAN, Pix2PixGenerator
 def network_from_reference(about: dict[str, Any], state: dict[str, Tensor]) -> nn.Module:
     """Our network of the sizes that the shapes in `state` say, filled with it, in evaluation mode.
 
-    Raises ValueError when a key is left over on either side.
+    Raises ValueError when a key is left over on either side, and for another padding than ours.
     """
+    if about.get("padding_type", "reflect") != "reflect":
+        raise ValueError(f"our ResNets pad by reflection, not {about['padding_type']!r}")
+    state = _without_old_statistics(state)
     network, names = {"unet": _unet, "resnet": _resnet}.get(about["network"], _patchgan)(state)
     if "net.5.weight" in state:  # a PixelGAN of theirs may end without a bias
         state = {"net.5.bias": torch.zeros(1), **state}
@@ -76,7 +79,7 @@ def _unet(state: dict[str, Tensor]) -> tuple[nn.Module, Names]:
         source_channels=first.shape[1],
         channels=last.shape[1],
         generator_width=first.shape[0],
-        norm=_norm(state),
+        norm=_norm(state, "model.model.1.model.1"),
         dropout=False,  # it has no tensors
     )
     return Pix2PixGenerator(config), names
@@ -98,7 +101,7 @@ def _resnet(state: dict[str, Tensor]) -> tuple[nn.Module, Names]:
         source_channels=state["model.1.weight"].shape[1],
         channels=state[f"model.{after + 7}.weight"].shape[0],
         generator_width=state["model.1.weight"].shape[0],
-        norm=_norm(state),
+        norm=_norm(state, "model.1"),
         dropout=False,  # it has no tensors
     )
     return Pix2PixGenerator(config), names
@@ -115,12 +118,24 @@ def _patchgan(state: dict[str, Tensor]) -> tuple[nn.Module, Names]:
         channels=first.shape[1] - first.shape[1] // 2,
         discriminator_width=first.shape[0],
         discriminator_layers=0 if theirs == "net" else num_convolutions - 2,
-        norm=_norm(state),
+        norm=_norm(state, f"{theirs}.2"),
     )
     network = PatchGAN(config)
     return network, {f"{theirs}.{i}": f"main.{i}" for i in range(len(network.main))}
 
 
-def _norm(state: dict[str, Tensor]) -> str:
-    """Instance normalization has no tensors."""
-    return "batch" if any(key.endswith("running_mean") for key in state) else "instance"
+def _norm(state: dict[str, Tensor], hidden: str) -> str:
+    """Only batch normalization has tensors; without any, a `hidden` convolution has no bias."""
+    if any(key.endswith("running_mean") for key in state):
+        return "batch"
+    return "instance" if f"{hidden}.bias" in state else "none"
+
+
+def _without_old_statistics(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Instance normalizations of old files kept running statistics, which nothing reads."""
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    return {
+        key: tensor
+        for key, tensor in state.items()
+        if not key.endswith(statistics) or f"{key.rpartition('.')[0]}.weight" in state
+    }
