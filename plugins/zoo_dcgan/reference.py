@@ -15,15 +15,15 @@ from zoo_dcgan.networks import DCGANDiscriminator, DCGANGenerator
 
 
 def network_from_reference(about: Mapping[str, Any], state: Mapping[str, Tensor]) -> nn.Module:
-    """Our network of the sizes that `about` names, with the weights of a public `state` dict.
+    """Our network of the sizes that the weights of a public `state` dict have, with these weights.
 
-    Resolution and normalization follow from the weights. Raises ValueError for a network that is
-    not ours, and RuntimeError, naming the keys, when any is missing or left over.
+    Raises ValueError for a network that is not ours, and RuntimeError, naming the keys, when any is
+    missing or left over.
     """
     build = {"generator": _generator, "discriminator": _discriminator}.get(about["network"])
     if build is None:
         raise ValueError(f"no network of DCGAN: {about['network']!r}")
-    return build(about, dict(state))
+    return build(dict(state))
 
 
 def replay(
@@ -45,30 +45,31 @@ def replay(
     return found
 
 
-def _generator(about: Mapping[str, Any], state: dict[str, Tensor]) -> nn.Module:
+def _generator(state: dict[str, Tensor]) -> nn.Module:
     # Ours starts with a linear layer, theirs with a transposed convolution of a 1 x 1 picture:
     # the same numbers, in another order. Ours unflattens after it, so the rest is one further on.
     first = state.pop("main.0.weight")  # [latents, W, 4, 4]
+    last = state[f"main.{max(map(_number, state))}.weight"]
     renamed = {f"main.{_number(key) + 1}.{_rest(key)}": value for key, value in state.items()}
     renamed["main.0.weight"] = first.flatten(1).t()
     config = DCGANConfig(
         resolution=_resolution(state, ends_in_4x4=False),
-        channels=about["nc"],
-        latent_size=about["nz"],
-        generator_width=about["ngf"],
+        channels=last.shape[1],
+        latent_size=first.shape[0],
+        generator_width=last.shape[0],
         max_width=first.shape[1],
     )
     return _loaded(DCGANGenerator(config), renamed)
 
 
-def _discriminator(about: Mapping[str, Any], state: dict[str, Tensor]) -> nn.Module:
-    last = max(map(_number, state))
+def _discriminator(state: dict[str, Tensor]) -> nn.Module:
+    first, last = (state[f"main.{end}.weight"] for end in (0, max(map(_number, state))))
     config = DCGANConfig(
         resolution=_resolution(state, ends_in_4x4=True),
-        channels=about["nc"],
-        discriminator_width=about["ndf"],
+        channels=first.shape[1],
+        discriminator_width=first.shape[0],
         discriminator_norm="batch",
-        max_width=state[f"main.{last}.weight"].shape[1],
+        max_width=last.shape[1],
     )
     return _loaded(DCGANDiscriminator(config), state)
 

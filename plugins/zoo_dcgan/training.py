@@ -1,5 +1,6 @@
 """How DCGAN is trained: one discriminator step, a lazy penalty, one generator step, on the same
-fake pictures.
+fake pictures. The penalty is an addition to the paper; Adam is not corrected for its being lazy, as
+Karras et al. 2020 (section 3.1) do.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 same fake pictures.
 
 This is algorithm 1 of the paper with k = 1, but for two departures: the generator's step reuses the
-latents of the discriminator's, and Adam moves both instead of gradient descent with momentum.
+latents of the discriminator's, and Adam moves both instead of gradient descent with momentum. The
+lazy penalty is an addition; Adam is not corrected for it, as Karras et al. 2020 do.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """How ProGAN is trained: at the resolution that the images seen have led to, one discriminator
-step, a penalty, one generator step, on the same fake pictures.
+step, a penalty, one generator step, on the same fake pictures. A penalty every few steps is an
+addition to the paper; Adam is not corrected for it, as Karras et al. 2020 (section 3.1) do.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ def _config(about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> R3GANCon
         resolution=2 << len(widths),
         channels=channels,
         num_classes=about["condition_dim"] or 0,
-        latent_size=about["noise_dim"],
+        latent_size=about.get("noise_dim", 1),  # which a discriminator has not
         embedding_size=about["condition_embedding"] or 1,
         projection_size=about["condition_embedding"] or 1,
         widths=widths,

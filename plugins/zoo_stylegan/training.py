@@ -3,8 +3,9 @@ pictures, at the resolution that both networks have been grown to. The loss is t
 one with R1, which the paper has for FFHQ (section 2 and appendix C).
 
 Departures: the discriminator's step and the generator's share their latents; R1 can be a step of
-its own, every few steps (Karras et al. 2020, section 3.1); the learning rate stays the same at
-every resolution, where the paper raises it, and so does the batch size, which the paper reduces.
+its own, every few steps (Karras et al. 2020, section 3.1), for which Adam is not corrected; the
+learning rate stays the same at every resolution, where the paper raises it, and so does the batch
+size, which the paper reduces.
 """
 
 from __future__ import annotations

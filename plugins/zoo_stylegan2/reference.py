@@ -23,6 +23,8 @@ from zoo_stylegan2.networks import (
     upsampling_conv,
 )
 
+WHOLE_BATCH = 1 << 30  # a group that no batch can be divided by
+TRUNCATIONS = tuple(tenth / 10 for tenth in range(11))
 QUANTILES = tuple(percent / 100 for percent in range(5, 100, 5))
 NORMAL = {"scale", "aniso", "xfrac", "brightness", "contrast", "saturation"}  # how they are drawn
 RENAMED = (  # what of a key's path is called otherwise here
@@ -48,7 +50,7 @@ def network_from_reference(about: Mapping[str, Any], state: Mapping[str, Tensor]
     if kind == "resample":
         return nn.Module()
     if kind == "augment":
-        return ADA(1.0, target=None)
+        return ADA(1.0, target=None, cutout=1.0)
     if kind not in ("generator", "discriminator"):
         raise ValueError(f"no network of StyleGAN2: {kind!r}")
     config = StyleGAN2Config(
@@ -61,7 +63,7 @@ def network_from_reference(about: Mapping[str, Any], state: Mapping[str, Tensor]
         channel_base=about["channel_base"],
         channel_max=about["channel_max"],
         discriminator=about.get("architecture", "resnet"),
-        group_size=about.get("mbstd_group_size", 4),
+        group_size=about.get("mbstd_group_size", 4) or WHOLE_BATCH,
     )
     network = (StyleGAN2Generator if kind == "generator" else StyleGAN2Discriminator)(config)
     network.load_state_dict(_renamed(state, config.resolution, kind))
@@ -114,21 +116,23 @@ def _replay_generator(
         w = network.average_w.lerp(w, truncation)
         return w[:, None].repeat(1, network.num_styles, 1)
 
-    ws, truncated = styles(1.0).detach().requires_grad_(), styles(0.7)
+    ws = styles(1.0).detach().requires_grad_()
     images = network.synthesize(ws)
     silent = copy.deepcopy(network)
     for name, parameter in silent.named_parameters():
         if name.endswith("noise_strength"):
             nn.init.zeros_(parameter)
     (gradient,) = torch.autograd.grad((images * inputs["pl_noise"]).sum(), ws)
-    return {
+    outputs = {
         "ws": ws,
-        "ws_psi0.7": truncated,
         "images": images,
-        "images_psi0.7": network.synthesize(truncated),
         "images_no_noise": silent.synthesize(ws),
         "grad_ws": gradient,
     }
+    for truncation in TRUNCATIONS:
+        outputs[f"ws_psi{truncation}"] = truncated = styles(truncation)
+        outputs[f"images_psi{truncation}"] = network.synthesize(truncated)
+    return outputs
 
 
 def _replay_discriminator(
@@ -160,6 +164,7 @@ def _replay_augment(network: ADA, inputs: Mapping[str, Tensor]) -> dict[str, Ten
     for group in ("blit", "geom", "color"):
         names[group] = [each.name for each in operations if each.group == group]
     names["bgc"] = [each.name for each in operations]
+    names["cutout"] = ["cutout"]
     return {
         f"{name}@{quantile:g}": network.augment(
             inputs["images"], _draws(happening, quantile, len(inputs["images"]))
