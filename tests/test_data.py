@@ -363,12 +363,12 @@ def test_a_folder_is_read_as_pairs_only_for_a_model_that_takes_pairs(tmp_path: P
 
 def test_what_a_translator_starts_from_is_the_source_of_a_pair_or_the_picture_itself():
     learner = Learner(6, source_channels=3)
-    start = begin_with(Corners(), learner, "crop", [2])
+    start = begin_with([Corners()[2]], learner, "crop")
     assert start.shape == (1, 3, 6, 6)
     assert start[0, :, 0, 0].tolist() == pytest.approx([100 / 127.5 - 1] * 2 + [102 / 127.5 - 1])
-    picture = begin_with(Corners(), learner, "crop", [2], reverse_pairs=True)
+    picture = begin_with([Corners()[2]], learner, "crop", reverse_pairs=True)
     assert picture[0, :, 0, 0].tolist() == pytest.approx([-1, -1, 2 / 127.5 - 1])
-    single = begin_with(Numbered(3), Learner(4, source_channels=1), "crop", [0])
+    single = begin_with([Numbered(3)[0]], Learner(4, source_channels=1), "crop")
     assert single.shape == (1, 1, 4, 4)
     assert float(single.max()) == -1
 

@@ -20,7 +20,7 @@ from zoo_core.interfaces import Batch, Classifier, Generator
 from zoo_core.noise import SeededNoise, permutation
 from zoo_core.packing import PackedData, pack
 from zoo_core.pairs import PairedFileSource
-from zoo_core.pictures import FileSource, Fit, PictureSource, fit
+from zoo_core.pictures import FileSource, Fit, Picture, PictureSource, fit
 from zoo_core.plugins import Plugins
 from zoo_core.runtime import Runtime
 
@@ -136,10 +136,9 @@ def check_fits(network: Generator | Classifier, classes: Sequence[str], paired: 
 
 
 def begin_with(
-    source: PictureSource,  # pictures to translate, or pairs, of which the source is taken
+    pictures: Iterable[Picture],  # to translate, or pairs, of which the source is taken
     generator: Generator,
     how: Fit,  # a picture becomes square
-    rows: Iterable[int],
     reverse_pairs: bool = False,  # the picture of a pair is taken, not its source
 ) -> Tensor:
     """What a translator's `sample` takes as `source`: float32 [N, C, H, W] in [-1, 1].
@@ -149,8 +148,7 @@ def begin_with(
     assert generator.source_shape is not None
     channels, resolution, _ = generator.source_shape
     fitted = []
-    for row in rows:
-        picture = source[row]
+    for picture in pictures:
         whole = reverse_pairs or picture.source is None
         pixels = picture.pixels if whole else picture.source
         fitted.append(fit(pixels, resolution, channels, how, picture.name))

@@ -138,6 +138,13 @@ def test_files_of_translated_pictures_are_called_after_their_sources(translator)
     assert sorted(p.name for p in Path("each").iterdir()) == [f"p{n}.png" for n in range(4)]
 
 
+def test_sources_of_one_name_and_two_kinds_get_a_file_each(translator):
+    Image.open("pairs/A/p2.png").save("pairs/A/p2.jpg")
+    translator("sample", "runs/translator", "--source", "pairs/A", "--each", "--out", "each")
+    assert {"p2.png", "p2_png.png"} <= {path.name for path in Path("each").iterdir()}
+    assert len(list(Path("each").iterdir())) == 5
+
+
 def test_a_source_becomes_square_as_in_the_run(translator):
     Image.new("RGB", (32, 16), (60, 0, 0)).save("wide.png")
     again = ("--set", "paired=true", "--data", "pairs", "--run-dir", "runs/pad", "--set", "fit=pad")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -74,18 +75,19 @@ def sample(
     numbers = _seeds(numbers, starts)
     target = out or default_target(name, stem(source or seeds or "0-15"), "" if each else ".png")
     (target if each else target.parent).mkdir(parents=True, exist_ok=True)
-    sheet = []
+    sheet: list[Pictures] = []
+    taken: set[str] = set()
     for first in range(0, len(numbers), CHUNK):
         some = numbers[first : first + CHUNK]
-        rows = range(first, first + len(some))
         labels = None if label is None else [label] * len(some)
-        begin = None if starts is None else begin_with(starts, generator, how, rows, reverse)
+        names, begin = [f"{seed:06d}" for seed in some], None
+        if starts is not None:
+            begun = [starts[row] for row in range(first, first + len(some))]
+            names = [picture.name for picture in begun]
+            begin = begin_with(begun, generator, how, reverse)
         made = to_uint8(generator.sample(some, labels=labels, source=begin, truncation=truncation))
         if each:
-            names = map("{:06d}".format, some)
-            if starts is not None:
-                names = (stem(starts[row].name) for row in rows)
-            for file, picture in zip(names, made, strict=True):
+            for file, picture in zip(file_names(names, taken), made, strict=True):
                 save_png(target / f"{file}.png", picture.transpose(1, 2, 0))
         else:
             sheet.append(made if begin is None else _side_by_side(to_uint8(begin), made))
@@ -150,6 +152,16 @@ def stem(text: str) -> str:
     path = Path(text)
     short = path.with_suffix("") if path.suffix.lower() in SUFFIXES else path
     return re.sub(r"[^\w.-]+", "_", str(short)).strip("_.") or "pictures"
+
+
+def file_names(names: Iterable[str], taken: set[str]) -> Iterator[str]:
+    """What files of pictures are called, without suffix: `cat`, or `cat_jpg` if that is taken."""
+    for name in names:
+        short = stem(name)
+        if short in taken:
+            short = stem(name.replace(".", "_"))
+        taken.add(short)
+        yield short
 
 
 def parse_seeds(text: str) -> list[int]:
