@@ -121,6 +121,12 @@ def test_statistics_are_measured_once(reference, monkeypatch):
     assert torch.equal(first.covariance, again.covariance)
 
 
+def test_a_cache_that_cannot_be_written_is_done_without(reference):
+    reference.cache.mkdir(exist_ok=True)
+    (reference.cache / "features").write_text("in the way")
+    assert len(reference.statistics.mean) == reference.extractor.width
+
+
 def test_features_are_measured_once(reference, monkeypatch):
     first = reference.features
     monkeypatch.setattr(reference.extractor, "forward", None)

@@ -256,7 +256,7 @@ class Plain(Generator):
 
     def generate(self, noise, *, labels=None, source=None, truncation=1.0):
         assert not self.training
-        pictures = self.weight * noise.normal("latents", (1, 2, 2))
+        pictures = self.weight * noise.normal("latents", (1, 2, 2)) * truncation
         return pictures if labels is None else pictures * (1 + labels[:, None, None, None])
 
 
@@ -269,7 +269,7 @@ class Styled(StyleGenerator):
 
     def styles(self, noise, *, labels=None, truncation=1.0):
         assert not self.training
-        return noise.uniform("latents", (4, 1))
+        return noise.uniform("latents", (4, 1)) * truncation
 
     def synthesize(self, styles):
         return self.weight * styles.reshape(-1, 1, 2, 2)
@@ -308,6 +308,16 @@ def test_the_path_length_of_styles_is_along_a_straight_line_in_w():
     expected = trimmed_mean((0.5 * (last - first)).square().sum(1))
     result = perceptual_path_length(Styled(), Pixels(), num_pairs=50, seed=3, epsilon=1e-2)
     assert result == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("generator", [Plain(), Styled()], ids=["latents", "styles"])
+def test_the_path_between_truncated_pictures_is_shorter(generator):
+    def length(truncation: float) -> float:
+        return perceptual_path_length(
+            generator, Pixels(), num_pairs=20, epsilon=1e-2, truncation=truncation
+        )
+
+    assert length(0.5) == pytest.approx(length(1.0) / 4, rel=1e-3)
 
 
 def test_the_path_length_does_not_depend_on_the_batch_nor_on_torchs_generator(monkeypatch):

@@ -11,7 +11,7 @@ from toys import TOY
 
 from zoo_core.alarms import Alarm, Alarms
 from zoo_core.engine import train
-from zoo_core.errors import CollapseError
+from zoo_core.errors import CollapseError, InputError
 from zoo_core.runs import RunFolder
 from zoo_core.upkeep import Evaluation
 from zoo_core.weights import about, read_header
@@ -28,7 +28,7 @@ def scripted(*values):
     return lambda network: {"fd": left.pop(0)}
 
 
-def run(place: Path, name="run", measure=measure, lower=True, notify=None, **settings):
+def run(place: Path, name="run", measure=measure, lower=True, notify=None, protocol="", **settings):
     folder = RunFolder(place / name)
     train(
         TOY,
@@ -38,7 +38,7 @@ def run(place: Path, name="run", measure=measure, lower=True, notify=None, **set
         licence="CC0-1.0",
         trained_on="toys",
         notify=notify or (lambda hook, **arguments: None),
-        evaluation=Evaluation(measure, "fd", lower),
+        evaluation=Evaluation(measure, "fd", lower, protocol),
     )
     return folder
 
@@ -84,6 +84,21 @@ def test_a_resumed_run_has_the_evaluations_and_the_best_of_an_uninterrupted_one(
 def test_the_best_of_before_counts_after_a_resume(tmp_path):
     run(tmp_path, images=16, measure=scripted(9.0, 1.0))
     assert best(run(tmp_path, images=32, measure=scripted(2.0, 3.0))) == 16
+
+
+def test_numbers_of_another_protocol_are_not_compared(tmp_path):
+    run(tmp_path, images=16, measure=scripted(0.9, 1.0), protocol="one")
+    folder = run(tmp_path, images=48, measure=scripted(70.0, 50.0, 60.0, 55.0), protocol="other")
+    assert best(folder) == 32
+    assert not [line for line in folder.read_log() if "alarm" in line]
+
+
+def test_a_run_does_not_go_on_under_another_extractor(tmp_path, monkeypatch):
+    monkeypatch.setattr("zoo_core.upkeep._extractors", lambda training: ["one"])
+    run(tmp_path, images=16)
+    monkeypatch.setattr("zoo_core.upkeep._extractors", lambda training: ["other"])
+    with pytest.raises(InputError, match=r"extractor has changed.*given: other.*one"):
+        run(tmp_path, images=32)
 
 
 def test_weights_whose_pictures_cannot_be_measured_are_not_the_best(tmp_path):

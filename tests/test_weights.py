@@ -100,6 +100,7 @@ MALFORMED = {
     "tensor name with terminal codes": crafted({"\x1b[31mred": tensor()}),
     "unknown dtype of 1 MB with terminal codes": crafted({"a": tensor("\x1b[31m" * 200_000)}),
     "unknown field of 1 MB with terminal codes": crafted({"a": tensor(**{"\x1b" * 1_000_000: 1})}),
+    "unknown field that is no text": crafted({"a": tensor(**{"\ud800": 1})}),
     "duplicate of 1 MB": crafted(pair("a" * 1_000_000, 1, 2)),
     "zip file": b"PK\x03\x04" + bytes(60),
     "pickle, protocol 2": b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.",

@@ -169,8 +169,9 @@ def test_mixing_before_enlarging_is_mixing_after_it():
 
 
 def test_random_projections_are_saved_and_the_extractor_is_not():
-    state = discriminator_of(config_of()).state_dict()
-    assert {key.split(".")[0] for key in state} == {"projection", "scales"}
+    judge = discriminator_of(config_of())
+    assert {key.split(".")[0] for key in judge.state_dict()} == {"projection", "scales"}
+    assert judge.extractor in list(judge.modules())  # so that a run knows its fingerprint
 
 
 def test_only_the_scales_are_trained():

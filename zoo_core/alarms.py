@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import msgspec
 
@@ -41,18 +42,22 @@ class Alarms:
 
     def __init__(self) -> None:
         self.active: dict[str, Alarm] = {}
-        self._lines: deque[Mapping[str, float]] = deque(maxlen=LINES)
+        self._lines: deque[Mapping[str, Any]] = deque(maxlen=LINES)
         self._distances: list[float] = []
         self._diversity: float | None = None
+        self._protocol: str | None = None  # of the distances
 
     @property
     def collapsed(self) -> list[Alarm]:
         """The active ones that a run does not come back from."""
         return [alarm for name, alarm in self.active.items() if name in COLLAPSED]
 
-    def observe(self, line: Mapping[str, float]) -> list[Alarm]:
+    def observe(self, line: Mapping[str, Any]) -> list[Alarm]:
         """The alarms that begin with this line: `images` and the terms, as they were logged."""
         self._diversity = line.get("evaluation/diversity", self._diversity)
+        if line.get("evaluation/protocol", self._protocol) != self._protocol:
+            self._protocol = line["evaluation/protocol"]
+            self._distances.clear()
         if "evaluation/fd" in line:
             self._distances.append(line["evaluation/fd"])
         if "discriminator/real_logits" in line:

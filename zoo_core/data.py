@@ -35,6 +35,7 @@ class OpenedSource:
     source: PictureSource
     licence: str
     description: str
+    split: str  # "all" of own pictures
 
 
 def open_source(
@@ -62,12 +63,13 @@ def open_source(
                 f"data set {name!r} has no split {split!r}", allowed=", ".join(spec.splits)
             )
         described = f"{spec.name}, {split} split: {spec.source}"
-        return OpenedSource(spec.name, spec.open(resolution, split), spec.licence, described)
+        source = spec.open(resolution, split)
+        return OpenedSource(spec.name, source, spec.licence, described, split)
     if not looks_like_path and "/" not in name and not path.exists():
         plugins.datasets.get(name)  # raises, naming the nearest
-    source = PairedFileSource(path) if paired else FileSource(path)
+    own = PairedFileSource(path) if paired else FileSource(path)
     slug = re.sub(r"[^a-z0-9]+", "-", path.resolve().stem.lower()).strip("-") or "pictures"
-    return OpenedSource(slug, source, "LicenseRef-own-pictures", f"{len(source)} own pictures")
+    return OpenedSource(slug, own, "LicenseRef-own-pictures", f"{len(own)} own pictures", "all")
 
 
 def prepare(

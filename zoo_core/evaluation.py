@@ -122,6 +122,7 @@ def evaluate_generator(
             epsilon=EPSILON,
             seed=how.seed,
             labels=labels,
+            truncation=how.truncation,
         )
         more = {"pairs": PPL_PAIRS, "epsilon": EPSILON}
         numbers += _recorded([("ppl", length, more)], how, reference, count)
@@ -234,7 +235,8 @@ def during_training(reference: Reference, count: int) -> Evaluation:
             return {"diversity": 0.0}
         return {name: value for name, value, _ in found}
 
-    return Evaluation(measure, criterion="fd", lower_is_better=True)
+    protocol = f"{reference.extractor.fingerprint}, {reference.data.fingerprint[:12]}, {count}"
+    return Evaluation(measure, criterion="fd", lower_is_better=True, protocol=protocol)
 
 
 def of_classifier(held_out: PackedData) -> Evaluation:
@@ -243,4 +245,5 @@ def of_classifier(held_out: PackedData) -> Evaluation:
         lambda classifier: classify(classifier, held_out),
         criterion="accuracy",
         lower_is_better=False,
+        protocol=held_out.fingerprint[:12],
     )

@@ -190,6 +190,7 @@ def perceptual_path_length(
     epsilon: float = 1e-4,  # share of the way between two pictures
     seed: int = 0,
     labels: Sequence[int] | Tensor | None = None,  # of each pair, for a class-conditional generator
+    truncation: float = 1.0,
 ) -> float:
     """How far, in squared distance of features, pictures move along the way from one latent to
     another, by `epsilon` squared: eqs. 2 and 3 of Karras et al. 2019, without the 1 % of distances
@@ -213,7 +214,7 @@ def perceptual_path_length(
             allowed="2 pairs or more, epsilon in 0..1",
         )
     mean, _, _ = torchmetrics.functional.image.perceptual_path_length(
-        _Way(generator, seed, generator.checked_labels(labels, num_pairs)),
+        _Way(generator, seed, generator.checked_labels(labels, num_pairs), truncation),
         num_pairs,
         batch_size=sample_batch(generator.image_shape),
         epsilon=float(epsilon),
@@ -228,9 +229,10 @@ class _Way(nn.Module):
     one latent of the row to the other, so that it walks along the way by its own interpolation.
     """
 
-    def __init__(self, generator: Generator, seed: int, labels: Tensor | None):
+    def __init__(self, generator: Generator, seed: int, labels: Tensor | None, truncation: float):
         super().__init__()
         self.generator, self.seed, self.labels = generator, seed, labels
+        self.truncation = truncation
         self.ends = count()  # torchmetrics asks for the starts first, then for the ends
 
     def sample(self, num_samples: int) -> Tensor:
@@ -243,7 +245,7 @@ class _Way(nn.Module):
         rows, shares = latents[:, 0].long().cpu(), latents[:, 1].float()
         start, goal = (SeededNoise(self.seed, (2 * rows + end).tolist()) for end in (0, 1))
         labels = None if self.labels is None else self.labels[rows]
-        pictures = _between(self.generator, start, goal, shares, labels)
+        pictures = _between(self.generator, start, goal, shares, labels, self.truncation)
         return (pictures.double() + 1) * 127.5
 
 
@@ -253,12 +255,16 @@ def _between(
     goal: SeededNoise,
     shares: Tensor,
     labels: Tensor | None,
+    truncation: float,
 ) -> Tensor:
     if not isinstance(generator, StyleGenerator):
-        return generator.draw(start.toward(goal, shares.cpu()), labels=labels)
+        noise = start.toward(goal, shares.cpu())
+        return generator.draw(noise, labels=labels, truncation=truncation)
     labels = None if labels is None else labels.to(shares.device)
     with evaluating(generator):
-        first, last = (generator.styles(noise, labels=labels) for noise in (start, goal))
+        first, last = (
+            generator.styles(noise, labels=labels, truncation=truncation) for noise in (start, goal)
+        )
     return generator.draw_styles(first.lerp(last, shares[:, None, None]))
 
 

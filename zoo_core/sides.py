@@ -5,6 +5,7 @@ Generated pictures are rounded to 8 bits, as the files are that they would be sa
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from zoo_core.checkpoint import Tensors, read_tensors, write_tensors
 from zoo_core.data import gather, to_uint8
-from zoo_core.errors import WeightsError
+from zoo_core.errors import CheckpointError, WeightsError
 from zoo_core.hub import cache_folder
 from zoo_core.interfaces import FeatureExtractor, Generator
 from zoo_core.metrics import Moments, Statistics
@@ -192,6 +193,7 @@ class Reference:
 
     def _write(self, what: str, tensors: Tensors) -> None:
         path = self._path(what)
-        path.parent.mkdir(parents=True, exist_ok=True)
         about = {"extractor": self.extractor.fingerprint, "data": self.data.fingerprint}
-        write_tensors(path, tensors, about)
+        with contextlib.suppress(OSError, CheckpointError):  # read-only: it only saves time
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_tensors(path, tensors, about)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,7 +33,7 @@ class Training:
     images: int = 0
     # Sum and count of every loss term since the last line of the log.
     terms: dict[str, tuple[Tensor | float, int]] = field(default_factory=dict)
-    best: dict[str, float] | None = None  # images and value of the best evaluation so far
+    best: dict[str, Any] | None = None  # images, value and protocol of the best evaluation so far
     alarms: Alarms = field(default_factory=Alarms)
 
     @property

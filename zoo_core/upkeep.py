@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -24,6 +26,7 @@ from zoo_core.checkpoint import (
 from zoo_core.config import Resolved
 from zoo_core.data import gather, to_uint8
 from zoo_core.errors import CheckpointError, InputError
+from zoo_core.interfaces import FeatureExtractor
 from zoo_core.packing import PackedData
 from zoo_core.pictures import save_grid
 from zoo_core.runs import RunFolder
@@ -45,6 +48,7 @@ class Evaluation:
     measure: Callable[[nn.Module], Mapping[str, float]]  # numbers by name
     criterion: str  # the one by which the best network is kept
     lower_is_better: bool
+    protocol: str = ""  # numbers of another one are not compared with these
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,7 @@ def save(training: Training, run: Run) -> None:
         "terms": {name: [float(total), count] for name, (total, count) in training.terms.items()},
         "best": training.best,
         "data": run.data.fingerprint,
+        "extractors": _extractors(training),
         "zoo_version": version("zoo-core"),
         "torch_version": torch.__version__,
     }
@@ -99,6 +104,13 @@ def restore(training: Training, run: Run) -> bool:
             f"the pictures have changed since the run in {run.folder.path} began",
             hint="--run-dir NEW_FOLDER, or put the pictures back",
         )
+    if state.get("extractors", _extractors(training)) != _extractors(training):
+        raise InputError(
+            f"the feature extractor has changed since the run in {run.folder.path} began",
+            given=", ".join(_extractors(training)),
+            allowed=", ".join(state["extractors"]),
+            hint="--run-dir NEW_FOLDER, or put the extractor back",
+        )
     own = training.tensors()
     if own.keys() != weights.keys() or any(own[key].shape != weights[key].shape for key in own):
         raise CheckpointError(
@@ -121,6 +133,13 @@ def restore(training: Training, run: Run) -> bool:
     return True
 
 
+def _extractors(training: Training) -> list[str]:
+    """Fingerprints of what the networks look through; it is no part of a checkpoint."""
+    networks = (training.networks.generator, training.networks.discriminator)
+    parts = chain.from_iterable(network.modules() for network in networks if network is not None)
+    return [part.fingerprint for part in parts if isinstance(part, FeatureExtractor)]
+
+
 def log(training: Training, run: Run, clock: Clock) -> dict[str, float]:
     """Write the mean of every term since the last line and, in another file, how long it took."""
     means = {name: float(total) / count for name, (total, count) in training.terms.items()}
@@ -135,14 +154,18 @@ def evaluate(training: Training, run: Run, wanted: Evaluation) -> None:
     so far.
     """
     numbers = dict(wanted.measure(training.averaged))
-    _write(training, run, {f"evaluation/{name}": value for name, value in numbers.items()})
+    line = {f"evaluation/{name}": value for name, value in numbers.items()}
+    _write(training, run, line | {"evaluation/protocol": wanted.protocol})
     run.notify("zoo_evaluation", run=run.info, images=training.images, numbers=numbers)
     value, best = numbers.get(wanted.criterion), training.best
     if value is None:
         return
-    if best is None or (value < best["value"] if wanted.lower_is_better else value > best["value"]):
-        training.best = {"images": training.images, "value": value}
-        _save_averaged(training, run, run.folder.best)
+    if best is not None and best.get("protocol") == wanted.protocol:
+        improvement = best["value"] - value if wanted.lower_is_better else value - best["value"]
+        if improvement <= 0:
+            return
+    training.best = {"images": training.images, "value": value, "protocol": wanted.protocol}
+    _save_averaged(training, run, run.folder.best)
 
 
 def draw_samples(training: Training, run: Run) -> None:
@@ -164,7 +187,7 @@ def draw_samples(training: Training, run: Run) -> None:
     run.notify("zoo_samples", run=run.info, images=training.images, pictures=pictures)
 
 
-def _write(training: Training, run: Run, numbers: Mapping[str, float]) -> None:
+def _write(training: Training, run: Run, numbers: Mapping[str, Any]) -> None:
     """A line of the log; one more for every alarm that it raises."""
     line = {"images": training.images, **numbers}
     run.folder.append(run.folder.log, line)

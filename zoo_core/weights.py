@@ -150,7 +150,7 @@ def parse_header(data: bytes, size: int, name: str) -> Header:
             tensors=msgspec.convert(entries, dict[str, TensorInfo]),
             metadata=msgspec.convert(metadata, dict[str, str]),
         )
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:
         raise WeightsError(f"{name} has a malformed header: {_shown(error)}") from None
     _check_layout(header, size - 8 - length, name)
     return header

@@ -157,6 +157,26 @@ def test_a_run_that_left_pictures_out_is_measured_on_those_it_learned(trained, p
     assert answer.json["metrics"][0]["protocol"]["num_real"] == 8
 
 
+def test_the_split_is_that_of_the_run_and_own_pictures_have_none(trained, photos):
+    split = ("--data", "sorted-toys", "--set", "split=test", "--run-dir", "runs/split")
+    assert trained("train", "toy", "--preset", "tiny", *split).code == 0
+    answer = trained("evaluate", "runs/split", "--metrics", "fd", *FEW, "--json")
+    assert answer.json["metrics"][0]["protocol"]["split"] == "test"
+    own = trained("evaluate", RUN, "--data", photos, "--metrics", "fd", *FEW, "--json")
+    assert own.json["metrics"][0]["protocol"]["split"] == "all"
+
+
+def test_a_classifier_says_that_own_pictures_are_not_held_out(trained):
+    for name in "abcd":
+        Path("own", name).mkdir(parents=True)
+        for number in range(2):
+            picture(Path("own", name, f"{number}.png"), 16, number)
+    trained("train", "sorter", "--preset", "tiny", "--data", "own", "--run-dir", "runs/own")
+    answer = trained("evaluate", "runs/own", "--json")
+    assert answer.json["metrics"][0]["protocol"]["split"] == "all"
+    assert "no held-out split" in answer.err
+
+
 def test_a_run_of_reversed_pairs_is_measured_in_its_own_direction(trained):
     for side, first in (("A", 0), ("B", 10)):
         Path("pairs", side).mkdir(parents=True)

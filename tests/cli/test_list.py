@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,20 @@ def test_a_weights_file_is_shown(zoo):
     zoo("train", "toy", "--preset", "tiny")
     shown = zoo("show", "runs/toy.toys16-tiny", "--json").json["records"][0]
     assert (shown["model"], shown["images"], shown["licence"]) == ("toy", 16, "CC0-1.0")
+
+
+def test_what_a_weights_file_says_obeys_no_terminal(zoo):
+    from safetensors.torch import load_file, save_file
+
+    from zoo_core.weights import read_header
+
+    zoo("train", "toy", "--preset", "tiny")
+    path = Path("runs/toy.toys16-tiny/generator.safetensors")
+    record = json.loads(read_header(path).metadata["zoo"]) | {"licence": "MIT\x1b[31m\nimages  9"}
+    save_file(load_file(path), "forged.safetensors", {"zoo": json.dumps(record)})
+    shown = zoo("show", "forged.safetensors").out
+    assert "\x1b" not in shown
+    assert len([line for line in shown.splitlines() if line.startswith("images")]) == 1
 
 
 @pytest.mark.parametrize(("name", "code"), [("tob", 3), ("toy.none", 3), ("./none.safetensors", 2)])

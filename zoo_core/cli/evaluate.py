@@ -17,12 +17,14 @@ from zoo_core.cli.output import (
     print_json,
     print_table,
     settings_of_run,
+    warn,
     warn_left_out,
 )
 from zoo_core.config import EXTRACTOR, BadPictures
 from zoo_core.pictures import Fit
 
 if TYPE_CHECKING:
+    from zoo_core.evaluation import Protocol
     from zoo_core.interfaces import Classifier, Generator
     from zoo_core.packing import PackedData
     from zoo_core.plugins import Plugins
@@ -46,7 +48,7 @@ class Options(NamedTuple):
     reverse_pairs: bool | None
 
 
-OF_A_RUN = ("data", "fit", "bad_pictures", "reverse_pairs")  # a run knows how it read them
+OF_A_RUN = ("data", "split", "fit", "bad_pictures", "reverse_pairs")  # a run knows how it read them
 
 
 def evaluate(
@@ -58,7 +60,9 @@ def evaluate(
         None, "--data", "-d", help="The real pictures [default: those that the run learned]."
     ),
     split: str = typer.Option(
-        None, "--split", help="Which part of them [default: train; test for a classifier]."
+        None,
+        "--split",
+        help="Which part [default: that of the run, train; test for a classifier].",
     ),
     metrics: str = typer.Option(
         "fd,kd,pr", "--metrics", "-m", help="Some of fd,kd,pr,dc,is,ppl,l1,psnr,ssim,lpips."
@@ -121,12 +125,12 @@ def _of_weights(target: str, options: Options, plugins: Plugins) -> list[Metric]
     from zoo_core.pretrained import load_main
 
     network = load_main(target, device=options.device, plugins=plugins)
-    options = _with_settings_of_the_run(target, options)
     if isinstance(network, Classifier):
-        return _of_classifier(network, options, plugins)
+        held_out = options._replace(split=options.split or "test")
+        return _of_classifier(network, _with_settings_of_the_run(target, held_out), plugins)
+    options = _with_settings_of_the_run(target, options)
     check_metrics(options.metrics, network)
-    reference, described = _reference(options, network, plugins)
-    protocol = _protocol(options, described)
+    reference, protocol = _reference(options, network, plugins)
     with _counting("drawing and measuring") as on_progress:
         return evaluate_generator(network, reference, protocol, on_progress)
 
@@ -146,8 +150,7 @@ def _of_pictures(path: Path, options: Options, plugins: Plugins) -> list[Metric]
         skip = options.bad_pictures == "skip"
         fake = pack(source, side, 3, "exact", skip, on_progress)
     warn_left_out(fake)
-    reference, described = _reference(options, _Square(side), plugins)
-    protocol = _protocol(options, described)
+    reference, protocol = _reference(options, _Square(side), plugins)
     with _counting("measuring") as on_progress:
         return evaluate_pictures(packed_pictures(fake), reference, protocol, on_progress)
 
@@ -156,9 +159,10 @@ def _of_classifier(network: Classifier, options: Options, plugins: Plugins) -> l
     from zoo_core.evaluation import classify
     from zoo_core.spec import Metric
 
-    options = options._replace(split=options.split or "test")
-    held_out, described = _real(options, network, plugins)
-    protocol = {"data": described, "split": options.split, "num_real": len(held_out)}
+    held_out, described, split = _real(options, network, plugins)
+    if split == "all":
+        warn("own pictures have no held-out split: those that it learned may be among them")
+    protocol = {"data": described, "split": split, "num_real": len(held_out)}
     return [
         Metric(name=name, value=value, protocol=protocol, command=_command())
         for name, value in classify(network, held_out).items()
@@ -186,8 +190,8 @@ def _with_settings_of_the_run(target: str, options: Options) -> Options:
 
 def _real(
     options: Options, network: Generator | Classifier | _Square, plugins: Plugins
-) -> tuple[PackedData, str]:
-    """The real pictures at the size of the network's, and what a protocol calls them."""
+) -> tuple[PackedData, str, str]:
+    """The real pictures at the size of the network's, what a protocol calls them, and the split."""
     from zoo_core.config import RunConfig
     from zoo_core.data import open_source, prepare
     from zoo_core.errors import InputError
@@ -205,37 +209,33 @@ def _real(
     with _counting(f"preparing {opened.name} at {resolution} px") as on_progress:
         packed = prepare(opened.source, network, settings, on_progress)
     warn_left_out(packed)
-    return packed, f"{opened.name}, {resolution} px, {packed.fingerprint[:12]}"
+    described = f"{opened.name}, {resolution} px, {packed.fingerprint[:12]}"
+    return packed, described, opened.split
 
 
 def _reference(
     options: Options, network: Generator | _Square, plugins: Plugins
-) -> tuple[Reference, str]:
-    from zoo_core.evaluation import APART, OF_FEATURES
+) -> tuple[Reference, Protocol]:
+    from zoo_core.evaluation import APART, OF_FEATURES, Protocol
     from zoo_core.pretrained import load_features
     from zoo_core.sides import Reference
 
     extractor = load_features(options.extractor, device=options.device, plugins=plugins)
-    packed, described = _real(options, network, plugins)
+    packed, described, split = _real(options, network, plugins)
     reference = Reference(packed, extractor, keep=bool(OF_FEATURES & set(options.metrics)))
     if set(options.metrics) - APART:
         with _counting(f"measuring {options.data}") as reference.on_progress:
             assert reference.statistics
-    return reference, described
-
-
-def _protocol(options: Options, described: str) -> Any:
-    from zoo_core.evaluation import Protocol
-
-    return Protocol(
+    protocol = Protocol(
         data=described,
-        split=options.split or "train",
+        split=split,
         metrics=options.metrics,
         command=_command(),
         count=options.count,
         seed=options.seed,
         truncation=options.truncation,
     )
+    return reference, protocol
 
 
 def _counting(what: str) -> Any:

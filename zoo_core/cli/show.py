@@ -15,6 +15,7 @@ from zoo_core.cli.output import (
     loaded_plugins,
     print_json,
     print_table,
+    printable,
 )
 
 
@@ -117,7 +118,7 @@ def _print_record(record: dict[str, Any], as_json: bool) -> None:
     lines = dict(_flat(record))
     width = max(map(len, lines))
     for key, value in lines.items():
-        typer.echo(f"{key.ljust(width)}  {value}")
+        typer.echo(printable(f"{key.ljust(width)}  {value}"))
 
 
 def _flat(record: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
