@@ -189,16 +189,27 @@ def test_pixels_are_exact_under_autocast():
         assert torch.equal(net.prepare(images), pixels)
 
 
-def test_the_precision_is_given_back():
+def switched_on_as_before():
     torch.set_float32_matmul_precision("high")
+
+
+def switched_on_as_now():
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+
+
+@pytest.mark.parametrize("switch_on", [switched_on_as_before, switched_on_as_now])
+def test_the_precision_is_given_back(switch_on):
+    products = torch.backends.cuda.matmul
+    before = products.fp32_precision
+    switch_on()
     try:
         with exact_float32(torch.device("cpu")):
-            assert torch.get_float32_matmul_precision() == "highest"
-            assert not torch.backends.cudnn.allow_tf32
-        assert torch.get_float32_matmul_precision() == "high"
-        assert torch.backends.cudnn.allow_tf32
+            assert products.fp32_precision == "ieee"
+            assert torch.backends.cudnn.conv.fp32_precision == "ieee"
+        assert products.fp32_precision == "tf32"
     finally:
         torch.set_float32_matmul_precision("highest")
+        products.fp32_precision = before
 
 
 def test_images_get_gradients_through_every_output():

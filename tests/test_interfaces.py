@@ -137,10 +137,10 @@ def test_labels_reach_the_network_as_list_or_tensor():
     [
         (3, None, "takes a label in 0..2 a seed; given: none"),
         (0, [0, 0], "takes no labels; given: labels"),
-        (3, [0], "2 seeds need 2 labels; given: [0]; allowed: 0..2"),
+        (3, [0], "2 seeds need 2 labels; given: 1 labels; allowed: 0..2"),
         (3, [0, 1, 2], "2 seeds need 2 labels"),
-        (3, [0, 3], "given: [0, 3]; allowed: 0..2"),
-        (3, [-1, 0], "given: [-1, 0]; allowed: 0..2"),
+        (3, [0, 3], "no such class; given: 3; allowed: 0..2"),
+        (3, [-1, 0], "no such class; given: -1; allowed: 0..2"),
         (3, [[0], [1]], "2 seeds need 2 labels"),
     ],
 )

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -167,17 +168,22 @@ class ClassifierFeatures(FeatureExtractor):
 
 @contextlib.contextmanager
 def exact_float32(device: torch.device) -> Iterator[None]:
-    """Compute in float32: no autocast and no TF32, whatever is switched on around it."""
-    products = torch.get_float32_matmul_precision()
-    convolutions = torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.allow_tf32 = False
+    """Compute in float32: no autocast and no TF32, whatever is switched on around it.
+
+    Torch's older switches cannot be read once somebody has used these.
+    """
+    backends = torch.backends
+    switches: list[Any] = [backends.cuda.matmul, backends.cudnn.conv]
+    switches += [backends.mkldnn.matmul, backends.mkldnn.conv]
+    before = [switch.fp32_precision for switch in switches]
+    for switch in switches:
+        switch.fp32_precision = "ieee"
     try:
         with full_precision(device):
             yield
     finally:
-        torch.set_float32_matmul_precision(products)
-        torch.backends.cudnn.allow_tf32 = convolutions
+        for switch, precision in zip(switches, before, strict=True):
+            switch.fp32_precision = precision
 
 
 def as_rgb(images: Tensor) -> Tensor:

@@ -127,14 +127,13 @@ class Generator(nn.Module, ABC):
         if labels is None:
             return None
         labels = torch.as_tensor(labels, dtype=torch.int64)
-        if labels.shape != (rows,) or (
-            rows and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes
-        ):
-            raise InputError(
-                f"{rows} seeds need {rows} labels",
-                given=labels.tolist(),
-                allowed=f"0..{self.num_classes - 1}",
-            )
+        allowed = f"0..{self.num_classes - 1}"
+        if labels.shape != (rows,):
+            given = f"{labels.numel()} labels"
+            raise InputError(f"{rows} seeds need {rows} labels", given=given, allowed=allowed)
+        unknown = labels[(labels < 0) | (labels >= self.num_classes)].unique().tolist()
+        if unknown:
+            raise InputError("no such class", given=", ".join(map(str, unknown)), allowed=allowed)
         return labels
 
     def checked_source(self, source: Tensor | None, rows: int) -> Tensor | None:

@@ -31,7 +31,8 @@ def mix(
     device: str = DEVICE,
 ) -> None:
     """Mix styles: the first column and the first row are the pictures that are mixed."""
-    rows, columns, chosen = parse_seeds(seeds), parse_seeds(others), parse_seeds(layers)
+    rows, columns = parse_seeds(seeds), parse_seeds(others, "--with")
+    chosen = parse_seeds(layers, "--layers")
     plugins = loaded_plugins()
 
     import torch

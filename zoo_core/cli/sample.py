@@ -164,7 +164,7 @@ def file_names(names: Iterable[str], taken: set[str]) -> Iterator[str]:
         yield short
 
 
-def parse_seeds(text: str) -> list[int]:
+def parse_seeds(text: str, option: str = "--seeds") -> list[int]:
     """`"1,5,20-30"` to the numbers it names, in that order."""
     from zoo_core.errors import InputError
 
@@ -173,12 +173,12 @@ def parse_seeds(text: str) -> list[int]:
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise InputError(
-                "--seeds takes numbers and ranges", given=repr(text), hint="--seeds 0-63"
+                f"{option} takes numbers and ranges", given=repr(text), hint=f"{option} 0-3"
             )
         stop = int(last) if dash else int(first)
         if stop < int(first) or stop - int(first) + len(numbers) >= MAX_SEEDS:
             raise InputError(
-                "--seeds takes rising ranges",
+                f"{option} takes rising ranges",
                 given=repr(text),
                 allowed=f"{MAX_SEEDS:,} seeds at most",
             )
