@@ -359,6 +359,16 @@ def test_a_legacy_storage_of_absurd_size_takes_no_memory():
     assert "larger than the file" in refusal(legacy(tensor(persistent(count=2**40))))
 
 
+def test_keys_that_would_take_forever_to_compare_are_refused():
+    def nested(memo: int) -> bytes:
+        """((...), (...)) to a depth of 60, each half the same object."""
+        levels = (bytes([0x68, memo + i, 0x86, 0x71, memo + i + 1]) for i in range(60))
+        return bytes([0x29, 0x71, memo]) + b"".join(levels)
+
+    keys = b"\x80\x02](" + nested(0) + nested(100) + b"e."
+    assert "list of storages" in refusal(legacy(b"]", keys))
+
+
 def test_many_keys_of_one_archive_entry_take_no_more_memory_than_the_file():
     """A zip can list the same bytes under many names."""
     file = io.BytesIO()

@@ -154,7 +154,8 @@ def _read_legacy(data: bytes) -> Any:
     storages = _Storages(len(data), lambda _, dtype, count: torch.empty(count, dtype=dtype))
     result = _run(stream, storages)
     keys = _run(stream, none)
-    if sorted(keys) != sorted(storages.found):
+    is_list = type(keys) is list and all(type(key) is str for key in keys)  # no nested tuples
+    if not is_list or sorted(keys) != sorted(storages.found):
         raise _Malformed("is damaged: its list of storages is not the one that its tensors name")
     for key in keys:
         (count,) = struct.unpack("<q", stream.read(8))
