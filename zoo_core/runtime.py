@@ -109,6 +109,7 @@ def _device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"cannot use the device {name!r} ({reason})", hint="cpu, or auto"
+            f"cannot use the device {name!r} ({reason})",
+            hint="--set device=cpu when training, else --device cpu",
         ) from None
     return device

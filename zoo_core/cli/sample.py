@@ -69,9 +69,7 @@ def sample(
 
     generator = load(name, device=device, plugins=plugins)
     starts = _open(source, generator, plugins)
-    settings = settings_of_run(name)
-    how = fit or settings.get("fit", "crop")
-    reverse = settings.get("reverse_pairs", False) if reverse_pairs is None else reverse_pairs
+    reading = _as_in_the_run(name, fit, reverse_pairs)
     numbers = _seeds(numbers, starts)
     target = out or default_target(name, stem(source or seeds or "0-15"), "" if each else ".png")
     (target if each else target.parent).mkdir(parents=True, exist_ok=True)
@@ -84,7 +82,7 @@ def sample(
         if starts is not None:
             begun = [starts[row] for row in range(first, first + len(some))]
             names = [picture.name for picture in begun]
-            begin = begin_with(begun, generator, how, reverse)
+            begin = begin_with(begun, generator, *reading)
         made = to_uint8(generator.sample(some, labels=labels, source=begin, truncation=truncation))
         if each:
             for file, picture in zip(file_names(names, taken), made, strict=True):
@@ -95,6 +93,14 @@ def sample(
         pictures = np.concatenate(sheet)
         save_grid(target, pictures, columns or max(1, round(len(pictures) ** 0.5)))
     typer.echo(target)
+
+
+def _as_in_the_run(name: str, fit: Fit | None, reverse_pairs: bool | None) -> tuple[Fit, bool]:
+    """How sources are read: as the run read them, where nothing was said."""
+    settings = settings_of_run(name)
+    if reverse_pairs is None:
+        reverse_pairs = settings.get("reverse_pairs", False)
+    return fit or settings.get("fit", "crop"), reverse_pairs
 
 
 def _open(text: str | None, generator: Generator, plugins: Plugins) -> PictureSource | None:
