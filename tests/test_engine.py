@@ -425,6 +425,16 @@ def test_a_loader_process_that_dies_ends_the_run_with_a_reason(tmp_path: Path):
     assert "RunError: a loader process is gone" in last
 
 
+@pytest.mark.parametrize("said", ["CUDA out of memory. Tried", "can't allocate memory: you tried"])
+def test_too_little_memory_is_one_line(tmp_path: Path, said: str):
+    def notify(hook: str, **arguments) -> None:
+        if hook == "zoo_progress":
+            raise RuntimeError(said)
+
+    with pytest.raises(RunError, match=r"out of memory.*batch_size"):
+        run(tmp_path, images=16, notify=notify)
+
+
 def test_a_second_signal_leaves_at_once(tmp_path: Path):
     def notify(hook: str, **arguments) -> None:
         if hook == "zoo_progress":

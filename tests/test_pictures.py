@@ -180,6 +180,16 @@ def test_a_jpeg_is_turned_upright():
     assert upright[18:].max() < 15
 
 
+def test_a_tag_of_the_wrong_type_does_not_matter():
+    exif = Image.Exif()
+    exif[0x0112], exif[0x011A] = 6, 72.0
+    whole = encoded(Image.fromarray(noise()), "JPEG", exif=exif)
+    tag = b"\x01\x1a\x00\x05"  # XResolution, a fraction
+    assert whole.count(tag) == 1
+    odd = whole.replace(tag, b"\x01\x1a\x00\x02")  # now a text
+    assert np.array_equal(decode(odd, "x"), decode(whole, "x"))
+
+
 def corrupt_exif():
     exif = Image.Exif()
     exif[0x010E] = "a description that goes on"

@@ -230,6 +230,9 @@ def _told_how_it_ends(training: Training, run: Run) -> Iterator[None]:
         raise error from problem
     except RuntimeError as problem:
         error = problem
+        if "out of memory" in str(problem) or "allocate memory" in str(problem):  # GPU, CPU
+            error = RunError("out of memory", hint="a smaller batch_size, in a new run")
+            raise error from problem
         if "DataLoader worker" not in str(problem):
             raise
         reason = str(problem).splitlines()[0]  # torch raises it anywhere, from a signal

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     Pixels: TypeAlias = NDArray[np.uint8]  # [H, W] grey, [H, W, 3] RGB
 
 Fit = Literal["crop", "pad", "stretch", "exact"]
+ORIENTATION = 0x0112  # of EXIF, and what of Pillow's Transpose turns a picture upright by it
+TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
@@ -150,7 +152,7 @@ def decode(data: bytes, name: str) -> Pixels:
 
     Raises PictureError with the reason, one line that starts with `name`.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     _mute_pillow()
     try:
@@ -159,7 +161,8 @@ def decode(data: bytes, name: str) -> Pixels:
                 size = f"{image.width} x {image.height} pixels"
                 raise PictureError(name, f"{size}, more than {MAX_PIXELS} allowed")
             image.load()
-            return _to_uint8(ImageOps.exif_transpose(image), name)
+            turn = TURNS.get(image.getexif().get(ORIENTATION))
+            return _to_uint8(image if turn is None else image.transpose(turn), name)
     except UnidentifiedImageError:
         if data.startswith((b"\x89PNG", b"\xff\xd8\xff")) or data[8:12] == b"WEBP":
             raise PictureError(name, "damaged (its header cannot be read)") from None

@@ -213,7 +213,7 @@ def _say_finished(
     }
     typer.echo(
         f"{how}: {images:,} images; weights, samples, log and checkpoints are in {folder.path}\n"
-        f"next: {use[spec.role]}    or go on with --images {2 * resolved.run.images}"
+        f"next: {use[spec.role]}    or go on with --images {2 * max(images, resolved.run.images)}"
     )
 
 
