@@ -29,7 +29,17 @@ LAYERS = [
         "ada",
         "ema",
     ],
-    ["packing", "data", "checkpoint", "torchfile", "moments", "similarity", "metrics", "sides"],
+    [
+        "packing",
+        "loaders",
+        "data",
+        "checkpoint",
+        "torchfile",
+        "moments",
+        "similarity",
+        "metrics",
+        "sides",
+    ],
     ["state", "upkeep", "engine", "estimate", "pretrained", "latents", "evaluation", "testing"],
     ["cli"],
 ]

@@ -400,7 +400,7 @@ def hang_up(monkeypatch) -> Callable[[Exception], None]:
 def test_a_loader_process_that_hangs_up_is_named(
     tmp_path: Path, monkeypatch, hang_up, error: Exception, reason: str
 ):
-    monkeypatch.setattr("zoo_core.data.LAST_WORD", 0)
+    monkeypatch.setattr("zoo_core.loaders.LAST_WORD", 0)
     hang_up(error)
     data = pack(Numbered(8), 4, 3, cache=tmp_path)
     with pytest.raises(RunError, match=f"a loader process is gone: {reason}"):

@@ -397,32 +397,62 @@ def test_a_full_disk_ends_the_run_and_keeps_the_last_checkpoint(tmp_path: Path, 
     assert last_checkpoint(run(tmp_path, images=16)) == last_checkpoint(whole)
 
 
-LOSES_A_LOADER = """
-import multiprocessing, sys
+WITH_A_LOADER = """
+import multiprocessing, subprocess, sys, time
 from pathlib import Path
 import toys
 from zoo_core.engine import train
 from zoo_core.runs import RunFolder
 
-def notify(hook, **arguments):
-    if hook == "zoo_progress":
-        for worker in multiprocessing.active_children():
-            worker.kill()
+def kill_the_loader():
+    for worker in multiprocessing.active_children():
+        worker.kill()
 
-place = Path(sys.argv[1])
-settings = toys.resolved(images=40_000, workers=1)
-origin = {"licence": "CC0-1.0", "trained_on": "toys"}
-train(toys.TOY, settings, toys.packed(place), RunFolder(place / "run"), notify=notify, **origin)
+def end_every_process():
+    subprocess.run(["kill", "-TERM", "0"])  # by another process than the parent
+    time.sleep(0.5)
+
+def notify(hook, **arguments):
+    if hook == "zoo_progress" and arguments["images"] == 4:
+        globals()[sys.argv[2]]()
+
+if __name__ == "__main__":
+    place = Path(sys.argv[1])
+    multiprocessing.set_start_method(sys.argv[3])
+    settings = toys.resolved(images=40_000, workers=1)
+    origin = {"licence": "CC0-1.0", "trained_on": "toys"}
+    train(toys.TOY, settings, toys.packed(place), RunFolder(place / "run"), notify=notify, **origin)
 """
 
 
-def test_a_loader_process_that_dies_ends_the_run_with_a_reason(tmp_path: Path):
-    command = [sys.executable, "-c", LOSES_A_LOADER, str(tmp_path)]
-    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+def last_word_with_a_loader(place: Path, what_happens: str, start_method: str = "fork") -> str:
+    """What a run with one loader process says last, of which this happens after a step."""
+    script = place / "with_a_loader.py"
+    script.write_text(WITH_A_LOADER)
+    done = subprocess.run(
+        [sys.executable, str(script), str(place), what_happens, start_method],
+        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=120,
+        start_new_session=True,
+    )
     assert done.returncode == 1
-    *_, last = done.stderr.splitlines()
+    return done.stderr.splitlines()[-1]
+
+
+def test_a_loader_process_that_dies_ends_the_run_with_a_reason(tmp_path: Path):
+    last = last_word_with_a_loader(tmp_path, "kill_the_loader")
     assert "RunError: a loader process is gone" in last
+
+
+@pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="no telling who sent a signal")
+@pytest.mark.parametrize("start_method", ["fork", "spawn"])
+def test_a_signal_to_all_processes_of_a_run_stops_it_at_a_step_s_end(
+    tmp_path: Path, start_method: str
+):
+    last = last_word_with_a_loader(tmp_path, "end_every_process", start_method)
+    assert "Interrupted: stopped after 8 images" in last
 
 
 @pytest.mark.parametrize("said", ["CUDA out of memory. Tried", "can't allocate memory: you tried"])

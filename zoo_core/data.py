@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,16 +14,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo_core.config import RunConfig
-from zoo_core.errors import AmbiguousNameError, DataError, RunError
+from zoo_core.errors import AmbiguousNameError, DataError
 from zoo_core.interfaces import Batch, Classifier, Generator
+from zoo_core.loaders import loaded
 from zoo_core.noise import SeededNoise, permutation
 from zoo_core.packing import PackedData, pack
 from zoo_core.pairs import PairedFileSource
 from zoo_core.pictures import FileSource, Fit, Picture, PictureSource, fit
 from zoo_core.plugins import Plugins
 from zoo_core.runtime import Runtime
-
-LAST_WORD = 5.0  # seconds that torch has to say how a loader process ended
 
 
 @dataclass(frozen=True)
@@ -165,7 +163,7 @@ def batches(data: PackedData, run: RunConfig, runtime: Runtime, images: int) -> 
     order = Order(data, run)
     positions = range(images, 1 << 62, run.batch_size)
     raw = (
-        _loaded(order, positions, run.workers) if run.workers else map(order.__getitem__, positions)
+        loaded(order, positions, run.workers) if run.workers else map(order.__getitem__, positions)
     )
     for pictures, source, labels, ids in raw:
         yield Batch(
@@ -174,22 +172,6 @@ def batches(data: PackedData, run: RunConfig, runtime: Runtime, images: int) -> 
             source=None if source is None else runtime.place_images(source),
             ids=ids,
         )
-
-
-def _loaded(order: Order, positions: range, workers: int) -> Iterator[_Raw]:
-    """Batches from worker processes; RunError when one of them hangs up."""
-    loader = torch.utils.data.DataLoader(
-        order,
-        sampler=positions,  # type: ignore[arg-type]
-        batch_size=None,
-        num_workers=workers,
-    )
-    try:
-        yield from loader
-    except (ConnectionError, EOFError) as error:
-        time.sleep(LAST_WORD)  # ended by torch's error, which later would strike anywhere
-        what = f"a loader process is gone: {str(error) or type(error).__name__}"
-        raise RunError(what, hint="--set workers=0") from None
 
 
 _Raw = tuple[Tensor, Tensor | None, Tensor | None, Tensor]
