@@ -149,6 +149,14 @@ def test_a_collapsed_run_stops_when_told_to_and_says_where_the_best_weights_are(
     assert best(folder) == 16
 
 
+def test_a_collapsed_run_that_was_stopped_takes_no_step_more(tmp_path):
+    for scores in (scripted(2.0, 1.0, 9.0, 9.0, 9.0, 9.0), scripted()):
+        with pytest.raises(CollapseError, match="after 40 images"):
+            run(tmp_path, images=80, measure=scores, stop_collapsed=True)
+    checkpoints = RunFolder(tmp_path / "run").checkpoints
+    assert max(path.name for path in checkpoints.iterdir()) == f"{40:012d}"
+
+
 def test_a_collapsed_run_goes_on_when_not_told_to_stop(tmp_path):
     folder = run(tmp_path, images=48, measure=scripted(2.0, 1.0, 9.0, 9.0, 9.0, 9.0))
     assert evaluations(folder)[-1][0] == 48

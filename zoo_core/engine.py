@@ -116,7 +116,7 @@ def loop(training: Training, run: Run, restored: bool) -> None:
                 run.notify("zoo_progress", run=run.info, images=training.images, terms=means)
         if finished:
             return
-        if settings.stop_collapsed and training.alarms.collapsed and not restored:
+        if settings.stop_collapsed and training.alarms.collapsed:
             raise _collapsed(training, run)
         if stopping:
             raise Interrupted(
