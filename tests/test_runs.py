@@ -272,10 +272,10 @@ def test_the_log_has_one_line_a_record(run):
 
 
 def test_the_log_is_cut_to_what_a_checkpoint_remembers(run):
-    assert run.log_bytes() == 0
+    assert run.sync_log() == 0
     run.append(run.log, {"images": 1})
     before = run.log.read_bytes()
-    assert run.log_bytes() == len(before)
+    assert run.sync_log() == len(before)
     run.append(run.log, {"images": 2})
     run.cut_log(len(before))
     assert run.log.read_bytes() == before
@@ -286,6 +286,31 @@ def test_a_log_that_is_shorter_than_remembered_is_left_alone(run):
     before = run.log.read_bytes()
     run.cut_log(len(before) + 10)
     assert run.log.read_bytes() == before
+
+
+def test_a_line_that_a_power_cut_left_without_its_end_is_forgotten(run):
+    run.append(run.log, {"images": 1})
+    before = run.log.read_bytes()
+    run.append(run.log, {"images": 2})
+    run.cut_log(len(before) + 5)
+    assert run.log.read_bytes() == before
+
+
+def test_what_a_checkpoint_remembers_of_the_log_is_on_the_disk(run, monkeypatch):
+    synced = []
+    monkeypatch.setattr("os.fsync", lambda number: synced.append(os.fstat(number).st_ino))
+    run.append(run.log, {"images": 1})
+    run.sync_log()
+    assert synced == [run.log.stat().st_ino]
+
+
+@pytest.mark.parametrize("damage", ["{", "7", "\0\0\0"])
+def test_a_damaged_line_of_the_log_is_named(run, damage):
+    run.append(run.log, {"images": 1})
+    with run.log.open("a") as file:
+        file.write(damage + "\n")
+    with pytest.raises(InputError, match=r"line 2 of .*log\.jsonl is damaged; try: remove"):
+        list(run.read_log())
 
 
 def test_a_log_that_is_not_there_needs_no_cut(run):

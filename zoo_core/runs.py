@@ -128,20 +128,34 @@ class RunFolder:
         what = f"cannot write to the run folder {self.path}: {error.strerror}"
         return InputError(what, hint="--run-dir FOLDER")
 
-    def log_bytes(self) -> int:
-        """The length of log.jsonl now; a checkpoint remembers it."""
-        return self.log.stat().st_size if self.log.exists() else 0
+    def sync_log(self) -> int:
+        """Flush log.jsonl to the disk; its length now, which a checkpoint remembers."""
+        if not self.log.exists():
+            return 0
+        with self.log.open("ab") as file:
+            os.fsync(file.fileno())
+            return file.tell()
 
     def cut_log(self, length: int) -> None:
-        """Forget what was logged after the checkpoint that a run goes on from."""
-        if self.log_bytes() > length:
-            os.truncate(self.log, length)
+        """Forget what was logged after the checkpoint that a run goes on from, and a line that a
+        power cut has left without its end.
+        """
+        if self.log.exists():
+            lines = self.log.read_bytes()[:length]
+            os.truncate(self.log, lines.rfind(b"\n") + 1)
 
     def read_log(self) -> Iterator[dict[str, Any]]:
-        """The lines of log.jsonl."""
+        """The lines of log.jsonl. Raises InputError for one that was damaged."""
         if self.log.exists():
-            with self.log.open(encoding="utf-8") as file:
-                yield from map(json.loads, file)
+            with self.log.open(encoding="utf-8", errors="replace") as file:
+                yield from (self._read_line(*item) for item in enumerate(file, start=1))
+
+    def _read_line(self, number: int, text: str) -> dict[str, Any]:
+        with contextlib.suppress(ValueError):
+            line = json.loads(text)
+            if isinstance(line, dict):
+                return line
+        raise InputError(f"line {number} of {self.log} is damaged", hint="remove that line")
 
     @staticmethod
     def append(path: Path, record: Mapping[str, Any]) -> None:

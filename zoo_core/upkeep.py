@@ -74,7 +74,7 @@ def save(training: Training, run: Run) -> None:
         optim |= optimizer_tensors(name, optimizer)
     state = {
         "images": training.images,
-        "log_bytes": run.folder.log_bytes(),
+        "log_bytes": run.folder.sync_log(),
         "terms": {name: [float(total), count] for name, (total, count) in training.terms.items()},
         "best": training.best,
         "data": run.data.fingerprint,
