@@ -71,6 +71,16 @@ def test_a_path_object_needs_no_spelling(save, generator, monkeypatch):
     assert_same_pictures(load(Path("run"), plugins=toy_plugins()), generator)
 
 
+def test_the_names_of_its_classes_come_with_it(save):
+    config = msgspec.structs.replace(CONFIG, classes=2)
+    record = {"config": msgspec.to_builtins(config), "network": ToyGenerator(config)}
+    loaded = load(save(**record, classes=("cat", "dog")), plugins=toy_plugins())
+    assert loaded.classes == ("cat", "dog")
+    assert load(save(**record), plugins=toy_plugins()).classes == ()
+    with pytest.raises(WeightsError, match="names other classes than it has; given: 1; allowed: 2"):
+        load(save(**record, classes=("cat",)), plugins=toy_plugins())
+
+
 def test_what_counts_is_the_content_not_the_suffix(save, generator):
     assert_same_pictures(load(save("toy.pth"), plugins=toy_plugins()), generator)
 

@@ -127,12 +127,25 @@ def check_fits(network: Generator | Classifier, classes: Sequence[str], paired: 
             given=network.num_classes,
             allowed=str(len(classes)),
         )
+    if network.num_classes and network.classes and network.classes != tuple(classes):
+        ours, theirs = _where_different(network.classes, classes)
+        raise DataError(
+            "the pictures have other classes than the model has learned",
+            given=theirs,
+            allowed=ours,
+        )
     if network.source_shape is not None and not paired:
         raise DataError(
             "the model needs pairs of pictures",
             allowed="image-to-image data sets; folders A/ and B/; files of two pictures",
             hint="zoo data list",
         )
+
+
+def _where_different(ours: Sequence[str], theirs: Sequence[str]) -> tuple[str, str]:
+    """The first class that is not the same on both sides, with its number."""
+    number = next(n for n, pair in enumerate(zip(ours, theirs, strict=True)) if len(set(pair)) > 1)
+    return f"{ours[number]!r} as class {number}", f"{theirs[number]!r}"
 
 
 def begin_with(

@@ -67,7 +67,8 @@ def train(
     check_enough(len(data), settings.batch_size)
     network = blueprint(spec, resolved.config)
     check_fits(network, data.classes, data.source is not None)
-    if data.classes and not network.num_classes:
+    classes = data.classes if network.num_classes else ()
+    if data.classes and not classes:
         logger.warning(
             "the pictures have %d classes, which this model does not use", len(data.classes)
         )
@@ -84,7 +85,7 @@ def train(
             folder=folder,
             checkpoints=Checkpoints(folder.checkpoints, settings.keep_checkpoints),
             runtime=runtime,
-            about=_about(spec, resolved, licence, trained_on),
+            about=_about(spec, resolved, licence, trained_on, classes),
             info=RunInfo(
                 name=folder.path.name,
                 model=spec.name,
@@ -255,7 +256,9 @@ class _Due:
         return self.images // every > self.before // every
 
 
-def _about(spec: ModelSpec, resolved: Resolved, licence: str, trained_on: str) -> About:
+def _about(
+    spec: ModelSpec, resolved: Resolved, licence: str, trained_on: str, classes: tuple[str, ...]
+) -> About:
     return About(
         model=resolved.model,
         role=spec.role,
@@ -264,6 +267,7 @@ def _about(spec: ModelSpec, resolved: Resolved, licence: str, trained_on: str) -
         licence=licence,
         trained_on=trained_on,
         zoo_version=version("zoo-core"),
+        classes=classes,
     )
 
 

@@ -48,6 +48,7 @@ class Generator(nn.Module, ABC):
 
     image_shape: tuple[int, int, int]  # C, H, W
     num_classes: int = 0
+    classes: tuple[str, ...] = ()  # their names, where the weights say so
     source_shape: tuple[int, int, int] | None = (
         None  # C, H, W of a source picture, None for a latent model
     )
@@ -206,6 +207,7 @@ class Classifier(nn.Module, ABC):
 
     image_shape: tuple[int, int, int]  # C, H, W
     num_classes: int
+    classes: tuple[str, ...] = ()  # their names, where the weights say so
     width: int
     channels: tuple[int, ...] = ()
     strides: tuple[int, ...] = ()

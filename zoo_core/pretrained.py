@@ -137,4 +137,11 @@ def _build(record: About, data: bytes, label: str, plugins: Plugins) -> Generato
         raise WeightsError(f"{label} holds a {record.role}, and {spec.name} has a {spec.role}")
     network = load_weights(data, label, lambda: spec.build_main(config))
     assert isinstance(network, Generator | Classifier)
+    if record.classes and len(record.classes) != network.num_classes:
+        raise WeightsError(
+            f"{label} names other classes than it has",
+            given=len(record.classes),
+            allowed=str(network.num_classes),
+        )
+    network.classes = record.classes
     return network

@@ -57,6 +57,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     licence: str  # SPDX identifier
     trained_on: str
     zoo_version: str
+    classes: tuple[str, ...] = ()  # names of what a label means
     format: int = FORMAT
 
 

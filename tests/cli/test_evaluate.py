@@ -166,15 +166,37 @@ def test_the_split_is_that_of_the_run_and_own_pictures_have_none(trained, photos
     assert own.json["metrics"][0]["protocol"]["split"] == "all"
 
 
-def test_a_classifier_says_that_own_pictures_are_not_held_out(trained):
-    for name in "abcd":
-        Path("own", name).mkdir(parents=True)
+def in_classes(folder: str, names: str) -> str:
+    """A folder with two pictures of each class, which has one letter."""
+    for name in names:
+        Path(folder, name).mkdir(parents=True)
         for number in range(2):
-            picture(Path("own", name, f"{number}.png"), 16, number)
+            picture(Path(folder, name, f"{number}.png"), 16, number)
+    return folder
+
+
+def test_a_classifier_says_that_own_pictures_are_not_held_out(trained):
+    in_classes("own", "abcd")
     trained("train", "sorter", "--preset", "tiny", "--data", "own", "--run-dir", "runs/own")
     answer = trained("evaluate", "runs/own", "--json")
     assert answer.json["metrics"][0]["protocol"]["split"] == "all"
     assert "no held-out split" in answer.err
+
+
+def test_pictures_of_other_classes_are_refused_not_compared_by_number(trained):
+    in_classes("own", "abcd")
+    other = in_classes("other", "abce")
+    command = ("train", "sorter", "--preset", "tiny", "--data", "own", "--run-dir", "runs/own")
+    evaluating = ("--evaluate-every", "8", "--set", f"evaluate_data={other}")
+    while_training = trained(*command, *evaluating)
+    assert while_training.code == 2
+    assert not Path("runs/own").exists()
+    assert trained(*command).code == 0
+    afterwards = trained("evaluate", "runs/own", "--data", other)
+    assert afterwards.code == 2
+    for answer in (while_training, afterwards):
+        assert "other classes" in answer.error
+        assert "given: 'e'; allowed: 'd' as class 3" in answer.error
 
 
 def test_a_run_of_reversed_pairs_is_measured_in_its_own_direction(trained):
@@ -240,10 +262,7 @@ def test_a_classifier_is_trained_measured_and_used_as_an_extractor(trained):
 
 
 def test_own_pictures_have_no_held_out_split(trained):
-    for name in ("a", "b", "c", "d"):
-        Path("own", name).mkdir(parents=True)
-        for number in range(2):
-            picture(Path("own", name, f"{number}.png"), 16, number)
+    in_classes("own", "abcd")
     command = ("train", "sorter", "--preset", "tiny", "--data", "own", "--evaluate-every", "8")
     answer = trained(*command)
     assert answer.code == 0, answer.err

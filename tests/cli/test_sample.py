@@ -115,6 +115,44 @@ def test_a_label_for_a_model_without_classes_is_refused(trained):
 
 
 @pytest.fixture
+def conditional(zoo, monkeypatch):
+    """A trained toy with the classes `class 0` to `class 3`."""
+    monkeypatch.setenv("ZOO_PLUGINS", "toy,sorter")
+    settings = ("--preset", "tiny", "--data", "sorted-toys", "--set", "classes=4")
+    assert zoo("train", "toy", *settings, "--run-dir", "runs/conditional").code == 0
+    return zoo
+
+
+def test_a_class_is_given_by_its_name_or_its_number(conditional):
+    for label in ("class 2", "2", "1"):
+        answer = conditional(
+            "sample", "runs/conditional", "--label", label, "--out", f"{label}.png"
+        )
+        assert answer.code == 0, answer.err
+    assert np.array_equal(pixels(Path("class 2.png")), pixels(Path("2.png")))
+    assert not np.array_equal(pixels(Path("1.png")), pixels(Path("2.png")))
+
+
+@pytest.mark.parametrize(
+    ("label", "allowed"), [("clas 2", "or a name such as class 2"), ("4", "0..3"), ("-1", "0..3")]
+)
+def test_a_class_that_there_is_not_is_refused(conditional, label: str, allowed: str):
+    answer = conditional("sample", "runs/conditional", f"--label={label}")
+    assert answer.code == 2
+    assert f"no such class; given: {label}; allowed: 0..3" in answer.error
+    assert allowed in answer.error
+
+
+@pytest.mark.parametrize("command", ["sample", "interpolate", "mix", "evaluate"])
+def test_a_truncation_that_is_no_number_is_refused(zoo, command: str):
+    answer = zoo(
+        command, "anything", "--truncation", "nan", *("--layers", "0") * (command == "mix")
+    )
+    assert answer.code == 2
+    assert "nan is no number" in answer.err
+
+
+@pytest.fixture
 def translator(zoo, tmp_path):
     """A trained toy that translates, and the folder of the sources it was trained on."""
     for number in range(4):

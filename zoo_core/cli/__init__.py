@@ -10,6 +10,7 @@ import sys
 import typer
 
 from zoo_core.cli import data, evaluate, interpolate, list_, mix, plugin, sample, show, train
+from zoo_core.cli.output import printable
 from zoo_core.errors import Interrupted, ZooError
 
 app = typer.Typer(
@@ -60,7 +61,8 @@ def main() -> None:
             raise
         stopped = isinstance(error, Interrupted)  # by request: nothing went wrong
         color = None if stopped or _plain() else typer.colors.RED
-        typer.secho(f"{'' if stopped else 'error: '}{error}", err=True, fg=color)
+        line = printable(f"{'' if stopped else 'error: '}{error}")
+        typer.secho(line, err=True, fg=color)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # `zoo list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -13,6 +13,7 @@ import typer
 from zoo_core.cli.output import (
     JSON_OPTION,
     complete_weights,
+    finite,
     loaded_plugins,
     print_json,
     print_table,
@@ -69,7 +70,7 @@ def evaluate(
     ),
     count: int = typer.Option(5_000, "--count", min=2, help="Pictures that a generator draws."),
     seed: int = typer.Option(0, "--seed", min=0, help="Of the first of them."),
-    truncation: float = typer.Option(1.0, "--truncation", help="1: all variety."),
+    truncation: float = typer.Option(1.0, "--truncation", callback=finite, help="1: all variety."),
     extractor: str = typer.Option(EXTRACTOR, "--extractor", help="Whose features are compared."),
     fit: Fit = typer.Option(
         None, "--fit", help="How real pictures become square [default: as in the run, or crop]."

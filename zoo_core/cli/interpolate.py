@@ -13,6 +13,7 @@ from zoo_core.cli.sample import (
     TRUNCATION,
     WEIGHTS,
     default_target,
+    label_of,
     parse_seeds,
     stem,
 )
@@ -27,7 +28,7 @@ def interpolate(
     out: Path = typer.Option(
         None, "--out", "-o", help="A .gif, .webp or .png file, or a folder for frames."
     ),
-    label: int = LABEL,
+    label: str = LABEL,
     truncation: float = TRUNCATION,
     device: str = DEVICE,
 ) -> None:
@@ -44,7 +45,14 @@ def interpolate(
 
     generator = load(name, device=device, plugins=plugins)
     target = out or default_target(name, f"walk-{stem(seeds)}", ".webp")
-    walk = interpolate(generator, numbers, frames, loop=loop, label=label, truncation=truncation)
+    walk = interpolate(
+        generator,
+        numbers,
+        frames,
+        loop=loop,
+        label=label_of(label, generator),
+        truncation=truncation,
+    )
     pictures = (to_uint8(picture[None])[0].transpose(1, 2, 0) for picture in walk)
     if target.suffix:
         target.parent.mkdir(parents=True, exist_ok=True)

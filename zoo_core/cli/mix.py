@@ -13,6 +13,7 @@ from zoo_core.cli.sample import (
     TRUNCATION,
     WEIGHTS,
     default_target,
+    label_of,
     parse_seeds,
     stem,
 )
@@ -26,7 +27,7 @@ def mix(
         ..., "--layers", help="Which styles: 0 and up, from coarse (pose) to fine (color)."
     ),
     out: Path = typer.Option(None, "--out", "-o", help="File of the grid."),
-    label: int = LABEL,
+    label: str = LABEL,
     truncation: float = TRUNCATION,
     device: str = DEVICE,
 ) -> None:
@@ -43,9 +44,10 @@ def mix(
     from zoo_core.pretrained import load
 
     generator = load(name, device=device, plugins=plugins)
-    options = {"label": label, "truncation": truncation}
+    number = label_of(label, generator)
+    options = {"label": number, "truncation": truncation}
     mixed = mix_styles(generator, rows, columns, chosen, **options)
-    labels = None if label is None else [label] * (len(rows) + len(columns))
+    labels = None if number is None else [number] * (len(rows) + len(columns))
     whole = generator.sample([*rows, *columns], labels=labels, truncation=truncation)
     left, top = whole[: len(rows), None], whole[len(rows) :]
     corner = torch.ones_like(top[:1])

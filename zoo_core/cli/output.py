@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
 SCHEMA = 1  # of every --json answer; fields are added, never renamed
 
 JSON_OPTION = typer.Option(False, "--json", help="Print JSON.")
+
+
+def finite(value: float) -> float:
+    """What an option may be: a number that is one."""
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is no number")
+    return value
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import typer
 
-from zoo_core.cli.output import complete_weights, loaded_plugins, settings_of_run
+from zoo_core.cli.output import complete_weights, finite, loaded_plugins, settings_of_run
 from zoo_core.pictures import SUFFIXES, Fit
 
 if TYPE_CHECKING:
@@ -29,8 +29,12 @@ WEIGHTS = typer.Argument(
     help="Registered weights, a .safetensors file or a run folder.",
     autocompletion=complete_weights,
 )
-LABEL = typer.Option(None, "--label", help="Class, for a class-conditional model.")
-TRUNCATION = typer.Option(1.0, "--truncation", help="1: all variety; towards 0: the average.")
+LABEL = typer.Option(
+    None, "--label", help="Name or number of a class, for a class-conditional model."
+)
+TRUNCATION = typer.Option(
+    1.0, "--truncation", callback=finite, help="1: all variety; towards 0: the average."
+)
 DEVICE = typer.Option("cpu", "--device", help="cpu, cuda, mps or auto.")
 
 
@@ -53,7 +57,7 @@ def sample(
     columns: int = typer.Option(
         None, "--columns", min=1, help="Pictures in a row [default: a square]."
     ),
-    label: int = LABEL,
+    label: str = LABEL,
     truncation: float = TRUNCATION,
     device: str = DEVICE,
 ) -> None:
@@ -69,6 +73,7 @@ def sample(
 
     generator = load(name, device=device, plugins=plugins)
     starts = _open(source, generator, plugins)
+    number = label_of(label, generator)
     reading = _as_in_the_run(name, fit, reverse_pairs)
     numbers = _seeds(numbers, starts)
     target = out or default_target(name, stem(source or seeds or "0-15"), "" if each else ".png")
@@ -77,7 +82,7 @@ def sample(
     taken: set[str] = set()
     for first in range(0, len(numbers), CHUNK):
         some = numbers[first : first + CHUNK]
-        labels = None if label is None else [label] * len(some)
+        labels = None if number is None else [number] * len(some)
         names, begin = [f"{seed:06d}" for seed in some], None
         if starts is not None:
             begun = [starts[row] for row in range(first, first + len(some))]
@@ -93,6 +98,27 @@ def sample(
         pictures = np.concatenate(sheet)
         save_grid(target, pictures, columns or max(1, round(len(pictures) ** 0.5)))
     typer.echo(target)
+
+
+def label_of(name: str | None, generator: Generator) -> int | None:
+    """The number of a class, which was given by its name or by that; InputError if there is none
+    such.
+    """
+    from zoo_core.errors import InputError, nearest
+
+    if name is None:
+        return None
+    if not generator.num_classes:
+        return 0  # refused by `sample`, which says that it takes none
+    if name in generator.classes:
+        return generator.classes.index(name)
+    if name.isdecimal():
+        return int(name)
+    allowed = f"0..{generator.num_classes - 1}"
+    if generator.classes:
+        near = nearest(name, generator.classes) or generator.classes[:3]
+        allowed += f", or a name such as {', '.join(near)}"
+    raise InputError("no such class", given=name, allowed=allowed)
 
 
 def _as_in_the_run(name: str, fit: Fit | None, reverse_pairs: bool | None) -> tuple[Fit, bool]:

@@ -77,6 +77,7 @@ def train(
     if before >= resolved.run.images:
         _say_finished(spec, folder, before, "already finished", resolved)
         return
+    network.classes = packed.classes  # an evaluation has to be on pictures of the same
     evaluation = _evaluation(spec, resolved, network, plugins)
     seen = _run(spec, resolved, opened, packed, folder, evaluation, plugins)
     _say_finished(spec, folder, seen, "finished", resolved)
