@@ -57,6 +57,21 @@ def test_a_zip_is_read_like_the_folder(tmp_path: Path):
     assert len(PairedFileSource(tmp_path / "pairs.zip")) == 1
 
 
+def test_a_folder_around_a_and_b_does_not_count(tmp_path: Path):
+    save(tmp_path / "facades" / "A" / "x.png", RED)
+    save(tmp_path / "facades" / "B" / "x.png", BLUE)
+    (picture,) = PairedFileSource(tmp_path)
+    assert (color(picture.source), color(picture.pixels)) == (RED, BLUE)
+
+
+@pytest.mark.parametrize("stray", ["preview.png", "C/x.png"])
+def test_a_file_beside_a_and_b_is_refused_instead_of_another_layout_guessed(tmp_path, stray: str):
+    for name in ("A/x.png", "B/x.png", stray):
+        save(tmp_path / name, RED)
+    with pytest.raises(DataError, match=rf"1 pictures .* neither in A/ nor in B/; given: {stray}"):
+        PairedFileSource(tmp_path)
+
+
 def test_files_without_a_partner_are_named_and_counted(tmp_path: Path):
     for name in "abcdef":
         save(tmp_path / "A" / f"{name}.png", RED)

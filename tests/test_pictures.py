@@ -460,8 +460,19 @@ def test_first_level_folders_are_classes(source_of):
     ]
 
 
+def test_a_folder_around_all_does_not_count(source_of):
+    source = source_of(dict.fromkeys(["pets/cats/1.png", "pets/dogs/1.png"], png(noise())))
+    assert source.classes == ("cats", "dogs")
+    assert [(p.name, p.label) for p in source] == [("pets/cats/1.png", 0), ("pets/dogs/1.png", 1)]
+
+
 @pytest.mark.parametrize(
-    "given", [["a.png", "cats/1.png", "dogs/2.png"], ["cats/1.png", "cats/2.png"]]
+    "given",
+    [
+        ["a.png", "cats/1.png", "dogs/2.png"],
+        ["cats/1.png", "cats/2.png"],
+        ["pets/a.png", "pets/cats/1.png", "pets/dogs/2.png"],
+    ],
 )
 def test_pictures_at_the_root_or_in_one_folder_only_have_no_labels(source_of, given):
     source = source_of(dict.fromkeys(given, png(noise())))

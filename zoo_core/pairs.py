@@ -18,10 +18,10 @@ SIDES = ("A", "B")  # the folders of sources and of pictures
 
 
 class PairedFileSource(PictureSource):
-    """Pairs ordered by name, without labels; the layout is that of folders if all files lie in
-    folders A and B.
+    """Pairs ordered by name, without labels; the layout is that of folders if there are folders A
+    and B.
 
-    Raises DataError when a file of one folder has no partner in the other.
+    Raises DataError when a file of one folder has no partner in the other, or lies in neither.
     """
 
     paired = True
@@ -29,8 +29,8 @@ class PairedFileSource(PictureSource):
     def __init__(self, path: Path):
         self._files = FileSource(path)
         self.fingerprint = f"pairs:{self._files.fingerprint}"
-        names = [name for name, _, _ in self._files.files]
-        in_folders = {PurePosixPath(name).parts[0] for name in names} == set(SIDES)
+        names = self._files.inside
+        in_folders = set(SIDES) <= {PurePosixPath(name).parts[0] for name in names}
         self._pairs = _by_name(names, path) if in_folders else None
 
     def __len__(self) -> int:
@@ -49,6 +49,13 @@ class PairedFileSource(PictureSource):
 
 def _by_name(names: list[str], path: Path) -> list[tuple[int, int]]:
     """(number of the source, number of the picture) of each pair."""
+    stray = [name for name in names if not name.startswith(tuple(f"{side}/" for side in SIDES))]
+    if stray:
+        raise DataError(
+            f"{len(stray)} pictures in {path} lie neither in A/ nor in B/",
+            given=_shortened(stray),
+            hint="move them away; or, if every file holds both pictures, rename A/ and B/",
+        )
     sides: dict[str, dict[str, int]] = {side: {} for side in SIDES}
     for number, name in enumerate(names):
         side, _, rest = name.partition("/")

@@ -80,7 +80,7 @@ class PictureSource(ABC):
 
 class FileSource(PictureSource):
     """Pictures in a folder or a zip file, ordered by path, or one picture file; first-level
-    sub-folders are classes.
+    sub-folders are classes. A folder around all of them, as zip files often have, does not count.
 
     A file counts by its suffix (png, jpg, jpeg, webp); hidden files and folders, and folders that
     are only linked, do not. Labels exist only when every picture lies in a sub-folder and there are
@@ -112,12 +112,15 @@ class FileSource(PictureSource):
         digest = hashlib.sha256()
         for name, size, stamp in self.files:
             digest.update(os.fsencode(f"{name}\0{size}\0{stamp}\n"))
-        self.fingerprint = digest.hexdigest()
-        folders = [name.split("/")[0] if "/" in name else "" for name, _, _ in self.files]
+        around, self.inside = _inside([name for name, _, _ in self.files])
+        folders = [name.split("/")[0] if "/" in name else "" for name in self.inside]
         self.classes = (
             tuple(sorted(set(folders))) if "" not in folders and len(set(folders)) > 1 else ()
         )
         self._labels = [self.classes.index(folder) for folder in folders] if self.classes else None
+        if around and self.classes:  # which the paths were not always read as
+            digest.update(b"inside")
+        self.fingerprint = digest.hexdigest()
 
     def __len__(self) -> int:
         return len(self.files)
@@ -310,6 +313,13 @@ def _looks_like(data: bytes) -> str:
     if start.startswith((b"<svg", b"<?xml")):
         return "an SVG or XML file"
     return "an unknown kind of file"
+
+
+def _inside(names: list[str]) -> tuple[str, list[str]]:
+    """The folder around all these paths, "" if there is none, and the paths inside it."""
+    folders = [name.split("/")[:-1] for name in names]
+    around = os.path.commonprefix(folders)  # noqa: RUF071 (of lists it is folder by folder)
+    return "/".join(around), ["/".join(name.split("/")[len(around) :]) for name in names]
 
 
 def _walk(folder: Path) -> list[tuple[str, int, int]]:
