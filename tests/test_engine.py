@@ -497,9 +497,23 @@ def test_an_estimate_counts_parameters_and_operations():
 
 
 def test_resolved_settings_are_written_into_the_run(tmp_path: Path):
-    folder = run(tmp_path, images=4)
-    resolved: Resolved = toys.resolved(images=4)
+    folder = run(tmp_path, images=4, precision="fp32")
+    resolved: Resolved = toys.resolved(images=4, precision="fp32")
     assert folder.read_config() == resolved.to_json()
+
+
+def test_a_run_keeps_the_precision_that_it_began_with(tmp_path: Path, monkeypatch):
+    def on_hardware(with_units: bool, images: int) -> RunFolder:
+        monkeypatch.setattr("zoo_core.runtime.has_bfloat16_units", lambda device: with_units)
+        return run(tmp_path, images=images, precision="auto")
+
+    on_hardware(with_units=False, images=8)
+    moved = on_hardware(with_units=True, images=16)
+    assert moved.read_config()["run"]["precision"] == "fp32"
+    whole = run(tmp_path, "whole", images=16, precision="fp32")
+    assert last_checkpoint(moved) == last_checkpoint(whole)
+    with pytest.raises(InputError, match="precision: 'fp32' there, 'bf16' here"):
+        run(tmp_path, images=24, precision="bf16")
 
 
 ADAPTIVE = {"augment": "ada", "ada_images": 64, "ada_target": -1.0}  # p rises by a quarter a change

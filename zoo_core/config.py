@@ -118,7 +118,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         setting("half-life is at most this share of the images seen; 0 switches it off", ge=0),
     ] = 0.05
     precision: Annotated[
-        Literal["auto", "fp32", "bf16"], setting("auto: bf16 where the hardware has units for it")
+        Literal["auto", "fp32", "bf16"],
+        setting("auto: bf16 where the hardware has units for it when the run begins"),
     ] = "auto"
     device: Annotated[str, setting("auto, cpu, cuda, cuda:1, mps")] = "auto"
     workers: Annotated[

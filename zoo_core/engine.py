@@ -73,7 +73,9 @@ def train(
             "the pictures have %d classes, which this model does not use", len(data.classes)
         )
     folder.check(resolved)
-    runtime = Runtime.detect(settings.device, settings.precision)
+    runtime = Runtime.detect(settings.device, folder.precision(settings.precision))
+    settings = msgspec.structs.replace(settings, precision=runtime.precision)
+    resolved = msgspec.structs.replace(resolved, run=settings)
     runtime.choose_repeatable_kernels()
     runtime.keep_freed_memory()
     with folder.locked(), stop_signals() as stop_requested:

@@ -52,6 +52,7 @@ class RunFolder:
             return
         before = self.read_config()
         now = resolved.to_json()
+        now["run"]["precision"] = self.precision(resolved.run.precision)
         free = {("run", key) for key in RunConfig.FREE}
         differences = [
             f"{key}: {before[part].get(key)!r} there, {now[part].get(key)!r} here"
@@ -66,6 +67,13 @@ class RunFolder:
                 f"{self.path} is a run with another configuration: {', '.join(differences)}",
                 hint="--run-dir NEW_FOLDER, or --tag NEW_TAG",
             )
+
+    def precision(self, wanted: str) -> str:
+        """What was wanted, or, where that is "auto", what it meant when the run began."""
+        if wanted != "auto" or not self.config.exists():
+            return wanted
+        began: str = self.read_config()["run"].get("precision", wanted)
+        return began
 
     def start(self, resolved: Resolved) -> None:
         """Create the sub-folders and write the configuration."""

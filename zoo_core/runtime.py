@@ -7,7 +7,7 @@ import ctypes
 import os
 import sys
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -82,9 +82,14 @@ class Runtime:
         else:
             torch.manual_seed(key)
 
+    @property
+    def precision(self) -> Literal["fp32", "bf16"]:
+        """What `auto` has become."""
+        return "bf16" if self.dtype is torch.bfloat16 else "fp32"
+
     def __str__(self) -> str:
         threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
-        return f"{self.device}, {'bf16' if self.dtype is torch.bfloat16 else 'fp32'}{threads}"
+        return f"{self.device}, {self.precision}{threads}"
 
 
 def has_bfloat16_units(device: torch.device) -> bool:
