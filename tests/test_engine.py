@@ -15,6 +15,7 @@ import pytest
 import torch
 import toys
 
+from zoo_core.ada import ADA
 from zoo_core.config import Resolved
 from zoo_core.engine import step, train
 from zoo_core.errors import (
@@ -494,6 +495,14 @@ def test_an_estimate_counts_parameters_and_operations():
     assert found["generator_flops_per_image"] == stem + paint
     assert found["images_per_second"] > 0
     assert found["peak_memory_bytes"] > 0
+
+
+def test_an_estimate_counts_what_adaptive_augmentation_will_cost(monkeypatch):
+    seen = []
+    monkeypatch.setattr(ADA, "augment", lambda self, images, draws: seen.append(images) or images)
+    assert estimate(toys.TOY, toys.resolved(augment="ada"))["augment_prob"] == 0.5
+    assert seen
+    assert "augment_prob" not in estimate(toys.TOY, toys.resolved())
 
 
 def test_resolved_settings_are_written_into_the_run(tmp_path: Path):

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import torch
+from msgspec.structs import replace
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -19,11 +20,13 @@ from zoo_core.state import Training, blueprint, build
 
 POINTS = 4  # of the run that are measured: a network that grows is slower at its end
 STEPS = 2  # at each
+ADA_PROB = 0.5  # probability of its operations, where the run does not begin with another
 
 
 def estimate(spec: ModelSpec, resolved: Resolved) -> dict[str, Any]:
     """Parameters, operations of one generated picture, speed, hours and memory of the run."""
     runtime = Runtime.detect(resolved.run.device, resolved.run.precision)
+    resolved = _in_its_middle(resolved)
     training = build(spec, resolved, runtime)
     batch = random_batch(training, resolved.run.batch_size, runtime)
     seconds = 0.0
@@ -43,7 +46,18 @@ def estimate(spec: ModelSpec, resolved: Resolved) -> dict[str, Any]:
         "images_per_second": round(rate, 1),
         "hours": round(resolved.run.images / rate / 3600, 2),
         "peak_memory_bytes": peak_memory(runtime),
+        **({"augment_prob": resolved.run.augment_prob} if resolved.run.augment == "ada" else {}),
     }
+
+
+def _in_its_middle(resolved: Resolved) -> Resolved:
+    """The same run with the augmentation that ADA may have come to: at its start it does nothing,
+    and takes no time.
+    """
+    run = resolved.run
+    if run.augment != "ada" or run.augment_prob:
+        return resolved
+    return replace(resolved, run=replace(run, augment_prob=ADA_PROB))
 
 
 def random_batch(training: Training, size: int, runtime: Runtime) -> Batch:
