@@ -102,6 +102,9 @@ def test_a_weak_layer_is_checked_though_a_stronger_one_replaces_it():
         ("width", 0, "integer >= 1"),
         ("width", True, "integer >= 1"),
         ("width", 1.5, "integer >= 1"),
+        ("width", "1.5", "integer >= 1"),
+        ("width", "12:30", "integer >= 1"),
+        ("betas", "[0, !x 1]", "[number, number]"),
         ("rate", "0", "number > 0"),
         ("kind", "odd", "one of plain, fancy"),
         ("mirror", "perhaps", "true or false"),
@@ -126,6 +129,9 @@ def test_an_unusable_value_names_key_origin_value_and_what_is_allowed(key, value
         ("kind", "fancy", "fancy"),
         ("betas", "[0, 0.99]", (0.0, 0.99)),
         ("steps", "[1, 2, 3]", (1, 2, 3)),
+        ("betas", "[.5, 1e-3]", (0.5, 0.001)),
+        ("rate", ".5", 0.5),
+        ("width", "1e6", 1_000_000),
         ("limit", "null", None),
         ("limit", "4", 4),
         ("note", "[not json", "[not json"),
@@ -134,6 +140,10 @@ def test_an_unusable_value_names_key_origin_value_and_what_is_allowed(key, value
 )
 def test_text_is_read_as_the_type_of_its_key(key, text, value):
     assert getattr(settings(**{key: text}).config, key) == value
+
+
+def test_words_in_a_list_need_no_quotes():
+    assert settings(diffaugment="[color, cutout]").run.diffaugment == ("color", "cutout")
 
 
 @pytest.mark.parametrize(("text", "value"), [("true", True), ("false", False)])

@@ -315,8 +315,6 @@ def read_settings_file(path: Path) -> dict[str, Any]:
 
 def read_yaml(path: Path) -> Any:
     """The content of a small YAML file. Tags, aliases and duplicate keys are refused."""
-    import yaml
-
     try:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
@@ -326,11 +324,9 @@ def read_yaml(path: Path) -> Any:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a path with a zero byte
         raise ConfigError(f"cannot read {path}: {error}") from None
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        _refuse_more_than_data(yaml, text, loader)
-        return yaml.load(text, _strict_loader(yaml, loader))
-    except (yaml.YAMLError, ValueError) as error:
+        return _parse_yaml(text)
+    except ValueError as error:
         raise ConfigError(f"{path} is not plain YAML: {error}") from None
 
 
@@ -344,17 +340,31 @@ def _build(config_type: type[Config], merged: Mapping[str, Any], model: str) -> 
 
 
 def _readings(value: Any) -> Iterator[Any]:
-    """What `value` may mean: itself, then, for text that looks like one, a JSON list or object."""
+    """What `value` may mean: itself, then, for text that looks like one, a list, a mapping or a
+    number, such as [color], .5 or 1e6.
+    """
     yield value
-    if isinstance(value, str) and value[:1] in ("[", "{"):
-        with contextlib.suppress(msgspec.DecodeError):
-            yield msgspec.json.decode(value)
+    with contextlib.suppress(ValueError):
+        if isinstance(value, str):
+            yield _parse_yaml(value) if value[:1] in ("[", "{") else float(value)
 
 
 def _is_finite(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return all(map(_is_finite, value))
     return not isinstance(value, float) or math.isfinite(value)
+
+
+def _parse_yaml(text: str) -> Any:
+    """What a text in YAML says; ValueError if it says more than data, or is none."""
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        _refuse_more_than_data(yaml, text, loader)
+        return yaml.load(text, _strict_loader(yaml, loader))
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from None
 
 
 def _refuse_more_than_data(yaml: Any, text: str, loader: Any) -> None:
