@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +29,7 @@ from zoo_core.data import (
 from zoo_core.errors import AmbiguousNameError, DataError, PictureError, RunError, UnknownNameError
 from zoo_core.interfaces import Batch, Generator
 from zoo_core.packing import open_packed, pack
-from zoo_core.pictures import FileSource, Picture, PictureSource
+from zoo_core.pictures import FileSource, Picture, PictureSource, save_png
 from zoo_core.plugins import Plugins
 from zoo_core.runtime import Runtime
 
@@ -88,10 +89,39 @@ def test_packing_happens_once():
 
 
 def test_another_size_or_fit_is_packed_anew():
-    fingerprints = {
-        pack(Numbered(4), *how).fingerprint for how in [(4, 3), (8, 3), (4, 1), (4, 3, "pad")]
-    }
-    assert len(fingerprints) == 4
+    folders = {pack(Numbered(4), *how).folder for how in [(4, 3), (8, 3), (4, 1), (4, 3, "pad")]}
+    assert len(folders) == 4
+
+
+def test_the_fingerprint_is_that_of_the_pixels_not_of_the_files(tmp_path: Path):
+    def packed(seconds: int, value: int = 0, skip_bad: bool = False) -> str:
+        folder = tmp_path / f"{seconds}-{value}"
+        folder.mkdir(exist_ok=True)
+        for number in range(2):
+            pixels = np.full((4, 4, 3), 100 * number + value, dtype=np.uint8)
+            save_png(folder / f"{number}.png", pixels)
+            os.utime(folder / f"{number}.png", (seconds, seconds))
+        return pack(FileSource(folder), 4, 3, skip_bad=skip_bad).fingerprint
+
+    assert packed(1000) == packed(2000) == packed(1000, skip_bad=True)
+    assert packed(1000) != packed(1000, value=1)
+
+
+@pytest.mark.parametrize("one", [{"classes": 2}, {"paired": True}])
+def test_labels_and_sources_are_part_of_the_fingerprint(one: dict):
+    assert pack(Numbered(4, **one), 4, 3).fingerprint != pack(Numbered(4), 4, 3).fingerprint
+
+
+def test_what_a_killed_process_left_half_packed_is_removed_the_day_after(tmp_path: Path):
+    for name, age in (("old", 25 * 3600), ("new", 60)):
+        leftover = tmp_path / "data" / f".{name}-0123abcd"
+        leftover.mkdir(parents=True)
+        for path in (leftover / "images", leftover):
+            path.touch()
+            os.utime(path, (time.time() - age,) * 2)
+    pack(Numbered(2), 4, 3, cache=tmp_path)
+    hidden = [path.name for path in (tmp_path / "data").iterdir() if path.name.startswith(".")]
+    assert hidden == [".new-0123abcd"]
 
 
 def test_bad_pictures_are_counted_and_named():

@@ -174,7 +174,7 @@ def test_a_run_whose_networks_cannot_be_built_leaves_the_folder_to_another(tmp_p
 
 def test_other_pictures_in_the_same_run_are_refused(tmp_path: Path):
     run(tmp_path)
-    with pytest.raises(InputError, match="pictures have changed"):
+    with pytest.raises(InputError, match="pictures are not those"):
         run(tmp_path, data=toys.packed(tmp_path, count=24), images=32)
 
 

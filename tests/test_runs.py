@@ -87,6 +87,14 @@ def test_a_setting_that_changes_the_networks_may_not(run, key):
     assert f"{key}: " in refusal(run, **{key: other})
 
 
+def test_a_path_of_the_data_may_be_spelled_otherwise(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.start(resolved(data="./own//photos/"))
+    run.check(resolved(data="own/photos"))
+    with pytest.raises(InputError, match="data: "):
+        run.check(resolved(data="./own/other"))
+
+
 def test_the_run_of_another_model_is_refused(run):
     values = json.loads(run.config.read_text())
     run.config.write_text(json.dumps({**values, "model": "other"}))

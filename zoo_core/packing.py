@@ -7,11 +7,13 @@ deleting it costs only the time to make it again.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +28,8 @@ from zoo_core.errors import DataError, PictureError, RunError
 from zoo_core.hub import cache_folder
 from zoo_core.pictures import BadPicture, Fit, Picture, PictureSource, fit
 
-PACK_VERSION = 1  # raise when the same pictures would be packed into other bytes
+ABANDONED = 24 * 3600  # seconds after which nobody is packing any more
+PACK_VERSION = 2  # raise when the same pictures would be packed into other bytes
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class PackedData:
     labels: NDArray[np.int64] | None  # [N]
     classes: tuple[str, ...]
     skipped: tuple[BadPicture, ...]
-    fingerprint: str
+    fingerprint: str  # of the pixels, labels and classes, whatever the files are called
 
     def __len__(self) -> int:
         return len(self.images)
@@ -68,8 +71,7 @@ def pack(
     source_channels = channels if source_channels is None else source_channels
     planes = channels if source_channels == channels else f"{channels}+{source_channels}"
     key = f"{source.fingerprint}:{resolution}:{planes}:{how}:{skip_bad}:{PACK_VERSION}"
-    fingerprint = hashlib.sha256(key.encode()).hexdigest()[:24]
-    folder = (cache or cache_folder()) / "data" / fingerprint
+    folder = (cache or cache_folder()) / "data" / hashlib.sha256(key.encode()).hexdigest()[:24]
     if not (folder / "index.json").is_file():
         packer = _Packer(source, resolution, channels, source_channels, how, skip_bad, on_progress)
         try:
@@ -96,7 +98,7 @@ def open_packed(folder: Path) -> PackedData:
         labels=np.asarray(index["labels"], dtype=np.int64) if index["labels"] else None,
         classes=tuple(index["classes"]),
         skipped=tuple(BadPicture(*bad) for bad in index["skipped"]),
-        fingerprint=folder.name,
+        fingerprint=index["fingerprint"],
     )
 
 
@@ -114,6 +116,7 @@ class _Packer:
 
     def pack_into(self, folder: Path) -> None:
         """Write to a temporary folder and rename it: a half-packed one is never found."""
+        _sweep(folder.parent)
         temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
         temporary.mkdir(parents=True)
         try:
@@ -129,12 +132,13 @@ class _Packer:
 
     def _write_arrays(self, folder: Path) -> dict[str, Any]:
         names, labels, bad = [], [], []
+        digest = hashlib.sha256()
         with (folder / "images").open("wb") as images, (folder / "source").open("wb") as sources:
             for done, item in enumerate(self._read_all(), start=1):
                 if isinstance(item, BadPicture):
                     bad.append(item)
                 else:
-                    _write_row(item, images, sources)
+                    _write_row(item, images, sources, digest)
                     names.append(item.name)
                     labels.append(item.label)
                 self.on_progress(done, len(self.source))
@@ -145,13 +149,14 @@ class _Packer:
             raise DataError(f"none of {len(self.source)} pictures can be read", given=first)
         (folder / "names.json").write_text(json.dumps(names), encoding="utf-8")
         shape = [len(names), self.resolution, self.resolution]
-        return {
+        index = {
             "images": [*shape, self.channels],
             **({"source": [*shape, self.source_channels]} if self.source.paired else {}),
             "labels": labels if self.source.classes else [],
             "classes": self.source.classes,
-            "skipped": bad,
         }
+        digest.update(json.dumps(index).encode())
+        return index | {"skipped": bad, "fingerprint": digest.hexdigest()[:24]}
 
     def _read_all(self) -> Iterator[Picture | BadPicture]:
         """Every picture fitted, in order, read by as many threads as there are cores.
@@ -176,10 +181,22 @@ class _Packer:
         return picture._replace(pixels=pixels, source=start)
 
 
-def _write_row(picture: Picture, images: IO[bytes], sources: IO[bytes]) -> None:
-    images.write(picture.pixels.transpose(1, 2, 0).tobytes())
-    if picture.source is not None:
-        sources.write(picture.source.transpose(1, 2, 0).tobytes())
+def _sweep(folder: Path) -> None:
+    """Remove what processes that were killed have left half packed."""
+    for leftover in folder.glob(".*-*"):
+        with contextlib.suppress(OSError):  # another process was faster
+            written = max(path.stat().st_mtime for path in (leftover, *leftover.iterdir()))
+            if time.time() - written > ABANDONED:
+                shutil.rmtree(leftover)
+
+
+def _write_row(picture: Picture, images: IO[bytes], sources: IO[bytes], digest: Any) -> None:
+    """Write the pixels of a picture, and of its source, and add them to the digest."""
+    for pixels, file in ((picture.pixels, images), (picture.source, sources)):
+        if pixels is not None:
+            row = pixels.transpose(1, 2, 0).tobytes()
+            file.write(row)
+            digest.update(row)
 
 
 def _refusal(bad: Sequence[BadPicture], count: int) -> DataError:

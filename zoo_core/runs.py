@@ -58,7 +58,7 @@ class RunFolder:
             f"{key}: {before[part].get(key)!r} there, {now[part].get(key)!r} here"
             for part in ("config", "run")
             for key in sorted(before[part].keys() | now[part].keys())
-            if (part, key) not in free and before[part].get(key) != now[part].get(key)
+            if (part, key) not in free and _differ(key, before[part].get(key), now[part].get(key))
         ]
         if before["model"] != now["model"]:
             differences = [f"model: {before['model']} there, {now['model']} here"]
@@ -175,3 +175,10 @@ class RunFolder:
         """What lies in the folder and was not put there by a start that was cut short."""
         ours = {".lock", "samples", "checkpoints", "config.tmp"}
         return (entry for entry in self.path.iterdir() if entry.name not in ours)
+
+
+def _differ(key: str, before: Any, now: Any) -> bool:
+    """Whether a setting has another value; a path of the data may be spelled otherwise."""
+    if key == "data" and before and now:
+        return Path(str(before)) != Path(str(now))
+    return bool(before != now)

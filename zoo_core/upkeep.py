@@ -101,7 +101,7 @@ def restore(training: Training, run: Run) -> bool:
     weights, optim, state = loaded
     if state["data"] != run.data.fingerprint:
         raise InputError(
-            f"the pictures have changed since the run in {run.folder.path} began",
+            f"the pictures are not those that the run in {run.folder.path} began with",
             hint="--run-dir NEW_FOLDER, or put the pictures back",
         )
     if state.get("extractors", _extractors(training)) != _extractors(training):
