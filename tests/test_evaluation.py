@@ -172,7 +172,7 @@ def test_real_pictures_beside_themselves_have_distance_0_and_full_recall(data, r
 
 def test_every_metric_of_a_generator_is_a_finite_number(reference):
     how = replace(HOW, metrics=("fd", "kd", "pr", "dc", "is", "ppl"))
-    found = numbers(evaluate_generator(generator(), reference, how))
+    found = numbers(evaluate_generator(generator(), reference.data, how, reference))
     assert set(found) == {
         "fd", "diversity", "kd", "precision", "recall", "density", "coverage", "is", "ppl",
     }  # fmt: skip
@@ -184,27 +184,27 @@ def test_the_frechet_distance_is_that_of_both_sides(data, reference, extractor):
     network = generator()
     made = extract(generated_pictures(network, 24, data), extractor, keep=True)
     expected = frechet_distance(reference.statistics, made.statistics)
-    assert numbers(evaluate_generator(network, reference, HOW))["fd"] == pytest.approx(expected)
+    found = numbers(evaluate_generator(network, data, HOW, reference))
+    assert found["fd"] == pytest.approx(expected)
 
 
-def test_a_translator_is_compared_with_the_pictures_it_should_make(tmp_path, extractor):
+def test_a_translator_is_compared_with_the_pictures_it_should_make(tmp_path):
     data = toys.packed(tmp_path, count=8, paired=True)
-    reference = Reference(data, extractor, cache=tmp_path / "cache")
     how = replace(HOW, metrics=("l1", "psnr", "ssim"))
     perfect = generator(paired=True)
     real = torch.from_numpy(np.array(data.images)).permute(0, 3, 1, 2) / 127.5 - 1
     perfect.sample = lambda seeds, **rest: real[list(seeds)]
-    found = numbers(evaluate_generator(perfect, reference, how))
+    found = numbers(evaluate_generator(perfect, data, how))
     assert found["l1"] == 0
     assert found["ssim"] == pytest.approx(1)
-    worse = numbers(evaluate_generator(generator(paired=True), reference, how))
+    worse = numbers(evaluate_generator(generator(paired=True), data, how))
     assert worse["l1"] > 0.1
     assert worse["psnr"] < found["psnr"]
 
 
 def test_a_number_carries_its_protocol(reference):
     how = replace(HOW, metrics=("fd", "kd"), seed=3, truncation=0.7)
-    metrics = {m.name: m for m in evaluate_generator(generator(), reference, how)}
+    metrics = {m.name: m for m in evaluate_generator(generator(), reference.data, how, reference)}
     assert metrics["fd"].protocol == {
         "extractor": reference.extractor.fingerprint,
         "data": "toys",
@@ -218,17 +218,40 @@ def test_a_number_carries_its_protocol(reference):
     assert metrics["fd"].command == "zoo evaluate"
 
 
+def test_a_number_of_pairs_depends_on_no_extractor(tmp_path, monkeypatch):
+    monkeypatch.setattr("zoo_core.evaluation.load_lpips", lambda backbone: None)
+    monkeypatch.setattr(
+        "zoo_core.evaluation.pair_distances",
+        lambda real, fake, lpips: {name: torch.ones(len(real)) for name in ("l1", "lpips")},
+    )
+    data = toys.packed(tmp_path, count=8, paired=True)
+    how = replace(HOW, metrics=("l1", "lpips"))
+    l1, lpips = evaluate_generator(generator(paired=True), data, how)
+    assert l1.protocol == {"data": "toys", "split": "train", "num_pairs": 8, "seed": 0}
+    assert lpips.protocol == l1.protocol | {"backbone": "alexnet-owt-7be5be79.pth"}
+
+
+def test_a_path_length_depends_on_no_real_pictures(reference):
+    how = replace(HOW, metrics=("ppl",))
+    (length,) = evaluate_generator(generator(), reference.data, how, reference)
+    assert length.protocol == {
+        "extractor": reference.extractor.fingerprint, "seed": 0, "pairs": 1000, "epsilon": 1e-4,
+    }  # fmt: skip
+
+
 def test_only_one_network_s_distance_is_called_fid(reference):
     reference.extractor.distance = "fid"
     how = replace(HOW, metrics=("fd", "kd"))
-    names = [metric.name for metric in evaluate_generator(generator(), reference, how)]
+    names = [
+        metric.name for metric in evaluate_generator(generator(), reference.data, how, reference)
+    ]
     assert names == ["fid", "diversity", "kid"]
 
 
 def test_numbers_of_other_extractors_cannot_be_compared(tmp_path, data, reference):
-    (one, _) = evaluate_generator(generator(), reference, HOW)
+    (one, _) = evaluate_generator(generator(), reference.data, HOW, reference)
     other = Reference(data, toys.FEATURES.build(8), cache=tmp_path / "cache")
-    (two, _) = evaluate_generator(generator(), other, HOW)
+    (two, _) = evaluate_generator(generator(), data, HOW, other)
     with pytest.raises(InputError, match="8px"):
         one.improves_on(two)
 
@@ -249,6 +272,14 @@ def test_a_metric_that_does_not_fit_is_refused(wanted, settings, message):
         check_metrics([wanted], generator(**settings))
 
 
+@pytest.mark.parametrize("files", [False, True])
+def test_a_truncation_without_latents_is_refused(files):
+    network = None if files else generator(paired=True)
+    check_metrics(["fd"], network)
+    with pytest.raises(InputError, match=r"no latents to truncate; given: 0\.7"):
+        check_metrics(["fd"], network, truncation=0.7)
+
+
 @pytest.mark.parametrize("wanted", ["l1", "ppl"])
 def test_pictures_without_a_generator_have_no_such_metric(wanted):
     with pytest.raises(InputError):
@@ -259,7 +290,7 @@ def test_a_generator_that_draws_one_picture_only_gets_no_number(reference):
     collapsed = generator()
     collapsed.sample = lambda seeds, **rest: torch.zeros(len(seeds), 3, 16, 16)
     with pytest.raises(InputError, match="all 24 pictures are the same"):
-        evaluate_generator(collapsed, reference, HOW)
+        evaluate_generator(collapsed, reference.data, HOW, reference)
 
 
 def test_fewer_pictures_than_features_are_warned_of(tmp_path, reference, caplog):

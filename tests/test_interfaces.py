@@ -152,6 +152,11 @@ def test_labels_that_do_not_fit_are_refused(num_classes, labels, said):
     assert generator.calls == []
 
 
+def test_a_translator_has_nothing_to_truncate():
+    with pytest.raises(InputError, match="Translator has no latents to truncate; given: 0"):
+        Translator().sample([0], source=torch.zeros(1, 1, 4, 4), truncation=0.5)
+
+
 @pytest.mark.parametrize(
     ("generator", "source", "said"),
     [

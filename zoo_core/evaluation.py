@@ -13,7 +13,7 @@ the numbers comparable.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,7 @@ from zoo_core.sides import (
     quiet,
     spread,
 )
+from zoo_core.similarity import LPIPS_BACKBONES
 from zoo_core.spec import Metric
 from zoo_core.upkeep import Evaluation
 
@@ -56,10 +57,11 @@ METRICS = ("fd", "kd", "pr", "dc", "is", "ppl", "l1", "psnr", "ssim", "lpips")
 PAIRS = frozenset({"l1", "psnr", "ssim", "lpips"})
 OF_FEATURES = frozenset({"kd", "pr", "dc"})  # which need the features, not their statistics alone
 APART = PAIRS | {"ppl"}  # which are not between two sets of pictures
+LPIPS = "alex"  # the backbone that distances are usually reported with
 PPL_PAIRS = 1_000
 EPSILON = 1e-4  # of the perceptual path length
 
-Measured = Iterator[tuple[str, float, dict[str, Any]]]  # name, value, more of the protocol
+Measured = Iterable[tuple[str, float, dict[str, Any]]]  # name, value, more of the protocol
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,12 @@ class Protocol:
     truncation: float = 1.0
 
 
-def check_metrics(wanted: Sequence[str], generator: Generator | None) -> None:
-    """Raise InputError for a metric that there is not, or not of such a generator (None: files)."""
+def check_metrics(
+    wanted: Sequence[str], generator: Generator | None, truncation: float = 1.0
+) -> None:
+    """Raise InputError for a metric that there is not, or not of such a generator (None: files), or
+    for a truncation of one that has no latents.
+    """
     for name in wanted:
         if name not in METRICS:
             near = nearest(name, METRICS)
@@ -90,71 +96,86 @@ def check_metrics(wanted: Sequence[str], generator: Generator | None) -> None:
             )
         if name == "ppl" and (generator is None or paired):
             raise InputError("ppl walks between the latents of a generator, and there are none")
+    if truncation != 1 and (generator is None or generator.source_shape is not None):
+        raise InputError(
+            "there are no latents to truncate", given=truncation, hint="leave --truncation out"
+        )
 
 
 def evaluate_pictures(
     fake: Pictures, reference: Reference, how: Protocol, on_progress: OnProgress = quiet
 ) -> list[Metric]:
     """Numbers of pictures that are there already."""
+    distance = reference.extractor.distance
+    called = {"fd": distance, "kd": distance.replace("f", "k")}
     found = compare(fake, reference, how.metrics, how.seed, on_progress)
-    return _recorded(found, how, reference, len(fake))
+    sides = {"num_real": len(reference.data), "num_fake": len(fake)}
+    common = {
+        "extractor": reference.extractor.fingerprint,
+        **_real(how),
+        **sides,
+        **_drawn(how),
+    }
+    return _recorded(((called.get(name, name), v, more) for name, v, more in found), how, common)
 
 
 def evaluate_generator(
-    generator: Generator, reference: Reference, how: Protocol, on_progress: OnProgress = quiet
+    generator: Generator,
+    data: PackedData,  # real pictures, and the conditions under which others are drawn
+    how: Protocol,
+    reference: Reference | None = None,  # of the data; None where no metric needs an extractor
+    on_progress: OnProgress = quiet,
 ) -> list[Metric]:
     """Numbers of the pictures that a generator draws; a translator draws each of the data once."""
     paired = generator.source_shape is not None
-    count = min(how.count, len(reference.data)) if paired else how.count
-    fake = generated_pictures(
-        generator, count, reference.data, seed=how.seed, truncation=how.truncation
-    )
+    count = min(how.count, len(data)) if paired else how.count
+    fake = generated_pictures(generator, count, data, seed=how.seed, truncation=how.truncation)
     numbers: list[Metric] = []
     if "ppl" in how.metrics:
-        labels = None
-        if generator.num_classes:
-            assert reference.data.labels is not None
-            labels = reference.data.labels[spread(reference.data, PPL_PAIRS)].tolist()
-        length = perceptual_path_length(
-            generator,
-            reference.extractor,
-            num_pairs=PPL_PAIRS,
-            epsilon=EPSILON,
-            seed=how.seed,
-            labels=labels,
-            truncation=how.truncation,
-        )
-        more = {"pairs": PPL_PAIRS, "epsilon": EPSILON}
-        numbers += _recorded([("ppl", length, more)], how, reference, count)
+        assert reference is not None
+        numbers += _path_length(generator, reference, how)
     if PAIRS & set(how.metrics):
-        real = packed_pictures(reference.data, count)
-        numbers += _recorded(compare_pairs(fake, real, how.metrics), how, reference, count)
+        found = compare_pairs(fake, packed_pictures(data, count), how.metrics)
+        numbers += _recorded(found, how, {**_real(how), "num_pairs": count, **_drawn(how)})
     if set(how.metrics) - APART:
+        assert reference is not None
         numbers += evaluate_pictures(fake, reference, how, on_progress)
     return numbers
 
 
-def _recorded(found: Measured, how: Protocol, reference: Reference, count: int) -> list[Metric]:
+def _path_length(generator: Generator, reference: Reference, how: Protocol) -> list[Metric]:
+    labels = None
+    if generator.num_classes:
+        assert reference.data.labels is not None
+        labels = reference.data.labels[spread(reference.data, PPL_PAIRS)].tolist()
+    length = perceptual_path_length(
+        generator,
+        reference.extractor,
+        num_pairs=PPL_PAIRS,
+        epsilon=EPSILON,
+        seed=how.seed,
+        labels=labels,
+        truncation=how.truncation,
+    )
+    more = {"pairs": PPL_PAIRS, "epsilon": EPSILON}
+    conditions = _real(how) if generator.num_classes else {}
+    common = {"extractor": reference.extractor.fingerprint, **conditions, **_drawn(how)}
+    return _recorded([("ppl", length, more)], how, common)
+
+
+def _real(how: Protocol) -> dict[str, Any]:
+    return {"data": how.data, "split": how.split}
+
+
+def _drawn(how: Protocol) -> dict[str, Any]:
+    truncation = {} if how.truncation == 1 else {"truncation": how.truncation}
+    return {"seed": how.seed, **truncation}
+
+
+def _recorded(found: Measured, how: Protocol, common: Mapping[str, Any]) -> list[Metric]:
     """Numbers with all that somebody has to know to measure them again."""
-    distance = reference.extractor.distance
-    names = {"fd": distance, "kd": distance.replace("f", "k")}
-    sides = {
-        "extractor": reference.extractor.fingerprint,
-        "data": how.data,
-        "split": how.split,
-        "num_real": len(reference.data),
-        "num_fake": count,
-        "seed": how.seed,
-    }
-    if how.truncation != 1:
-        sides["truncation"] = how.truncation
     return [
-        Metric(
-            name=names.get(name, name),
-            value=value,
-            protocol={**sides, **more},
-            command=how.command,
-        )
+        Metric(name=name, value=value, protocol={**common, **more}, command=how.command)
         for name, value, more in found
     ]
 
@@ -197,13 +218,16 @@ def diversity(real: Statistics, fake: Statistics) -> float:
 
 def compare_pairs(fake: Pictures, real: Pictures, wanted: Sequence[str]) -> Measured:
     """Means over pairs, a translated picture and the one it should be."""
-    lpips = load_lpips() if "lpips" in wanted else None
+    lpips = load_lpips(LPIPS) if "lpips" in wanted else None
+    protocols = {"lpips": {"backbone": LPIPS_BACKBONES[LPIPS]}}
     sums: dict[str, float] = {}
     for made, true in zip(fake.batches(), real.batches(), strict=True):
         sides = (side.float() / 127.5 - 1 for side in (true, made))
         for name, values in pair_distances(*sides, lpips=lpips).items():
             sums[name] = sums.get(name, 0.0) + float(values.sum())
-    yield from ((name, sums[name] / len(fake), {}) for name in sums if name in wanted)
+    for name in sums:
+        if name in wanted:
+            yield name, sums[name] / len(fake), protocols.get(name, {})
 
 
 @torch.no_grad()

@@ -77,8 +77,12 @@ class Generator(nn.Module, ABC):
 
         Picture i depends on `seeds[i]`, `labels[i]` and `source[i]` alone, whatever else is asked
         for with it. Raises InputError when labels or source pictures are missing, superfluous or of
-        the wrong shape.
+        the wrong shape, or latents to be truncated that a translator has not.
         """
+        if truncation != 1 and self.source_shape is not None:
+            raise InputError(
+                f"{type(self).__name__} has no latents to truncate", given=truncation, allowed="1"
+            )
         seeds = [int(seed) for seed in seeds]
         labels = self.checked_labels(labels, len(seeds))
         source = self.checked_source(source, len(seeds))

@@ -72,6 +72,17 @@ def test_what_changed_since_an_earlier_answer_is_shown(trained):
     row = trained("evaluate", RUN, *FEW, "--metrics", "fd", "--compare", "before.json").out
     change = float(row.splitlines()[1].split()[2])
     assert change == pytest.approx(after["fd"] - numbers(before)["fd"], rel=1e-2)
+    answer = trained("evaluate", RUN, *FEW, "--compare", "before.json", "--json").json["metrics"]
+    changes = {record["name"]: record.get("change") for record in answer}
+    assert changes["fd"] == after["fd"] - numbers(before)["fd"]
+    assert changes["kd"] is None
+
+
+def test_an_earlier_answer_of_other_metrics_is_said(trained):
+    Path("before.json").write_text(trained("evaluate", RUN, *FEW, "-m", "ppl", "--json").out)
+    answer = trained("evaluate", RUN, *FEW, "-m", "fd", "--compare", "before.json")
+    assert answer.code == 0
+    assert "nothing to compare with: before, ppl was measured" in answer.err
 
 
 def test_numbers_of_another_protocol_are_not_compared(trained):
@@ -259,6 +270,26 @@ def test_a_classifier_is_trained_measured_and_used_as_an_extractor(trained):
     assert found.json["metrics"][0]["protocol"]["split"] == "test"
     of_toy = trained("evaluate", RUN, "--extractor", f"./{run}", "--count", "16", "--json")
     assert numbers(of_toy)["fd"] > 0
+
+
+@pytest.mark.parametrize("option", [("--metrics", "fd"), ("--truncation", "0.7")])
+def test_what_says_nothing_of_a_classifier_is_refused(trained, option):
+    assert trained("train", "sorter", "--preset", "tiny").code == 0
+    answer = trained("evaluate", "runs/sorter.sorted-toys16-tiny", *option)
+    assert answer.code == 2
+    assert "accuracy" in answer.error
+
+
+def test_pairs_are_measured_without_an_extractor(trained):
+    for side, first in (("A", 0), ("B", 10)):
+        Path("pairs", side).mkdir(parents=True)
+        for number in range(4):
+            picture(Path("pairs", side, f"{number}.png"), 16, first + number)
+    command = ("--set", "paired=true", "--data", "pairs", "--run-dir", "runs/translator")
+    assert trained("train", "toy", "--preset", "tiny", *command).code == 0
+    measuring = ("evaluate", "runs/translator", "--extractor", "none-such", "--json")
+    assert numbers(trained(*measuring, "--metrics", "l1"))["l1"] > 0
+    assert "none-such" in trained(*measuring, "--metrics", "l1,fd").error
 
 
 def test_own_pictures_have_no_held_out_split(trained):

@@ -26,7 +26,7 @@ from zoo_core.pictures import Fit
 
 if TYPE_CHECKING:
     from zoo_core.evaluation import Protocol
-    from zoo_core.interfaces import Classifier, Generator
+    from zoo_core.interfaces import Classifier, FeatureExtractor, Generator
     from zoo_core.packing import PackedData
     from zoo_core.plugins import Plugins
     from zoo_core.sides import Reference
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 class Options(NamedTuple):
     """What the command was told; None where it was told nothing."""
 
-    metrics: tuple[str, ...]
+    metrics: tuple[str, ...] | None
     data: str | None
     split: str | None
     extractor: str
@@ -47,6 +47,11 @@ class Options(NamedTuple):
     fit: Fit | None
     bad_pictures: BadPictures | None
     reverse_pairs: bool | None
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The metrics, of generated pictures."""
+        return self.metrics or ("fd", "kd", "pr")
 
 
 OF_A_RUN = ("data", "split", "fit", "bad_pictures", "reverse_pairs")  # a run knows how it read them
@@ -66,7 +71,10 @@ def evaluate(
         help="Which part [default: that of the run, train; test for a classifier].",
     ),
     metrics: str = typer.Option(
-        "fd,kd,pr", "--metrics", "-m", help="Some of fd,kd,pr,dc,is,ppl,l1,psnr,ssim,lpips."
+        None,
+        "--metrics",
+        "-m",
+        help="Some of fd,kd,pr,dc,is,ppl,l1,psnr,ssim,lpips [default: fd,kd,pr].",
     ),
     count: int = typer.Option(5_000, "--count", min=2, help="Pictures that a generator draws."),
     seed: int = typer.Option(0, "--seed", min=0, help="Of the first of them."),
@@ -91,7 +99,7 @@ def evaluate(
 ) -> None:
     """Measure pictures against real ones, or a classifier on pictures it has not seen."""
     plugins = loaded_plugins()
-    names = tuple(name.strip() for name in metrics.split(","))
+    names = None if metrics is None else tuple(name.strip() for name in metrics.split(","))
     reading = {"fit": fit, "bad_pictures": bad_pictures, "reverse_pairs": reverse_pairs}
     drawing = {"count": count, "seed": seed, "truncation": truncation}
     options = Options(names, data, split, extractor, device, **drawing, **reading)
@@ -121,19 +129,23 @@ def _is_pictures(target: str) -> bool:
 
 def _of_weights(target: str, options: Options, plugins: Plugins) -> list[Metric]:
     """A classifier, or a generator, which is asked for pictures."""
-    from zoo_core.evaluation import check_metrics, evaluate_generator
+    from zoo_core.evaluation import PAIRS, check_metrics, evaluate_generator
     from zoo_core.interfaces import Classifier
-    from zoo_core.pretrained import load_main
+    from zoo_core.pretrained import load_features, load_main
 
     network = load_main(target, device=options.device, plugins=plugins)
     if isinstance(network, Classifier):
         held_out = options._replace(split=options.split or "test")
         return _of_classifier(network, _with_settings_of_the_run(target, held_out), plugins)
     options = _with_settings_of_the_run(target, options)
-    check_metrics(options.metrics, network)
-    reference, protocol = _reference(options, network, plugins)
+    check_metrics(options.wanted, network, options.truncation)
+    extractor = None
+    if set(options.wanted) - PAIRS:
+        extractor = load_features(options.extractor, device=options.device, plugins=plugins)
+    data, protocol = _real(options, network, plugins)
+    reference = None if extractor is None else _reference(options, data, extractor)
     with _counting("drawing and measuring") as on_progress:
-        return evaluate_generator(network, reference, protocol, on_progress)
+        return evaluate_generator(network, data, protocol, reference, on_progress)
 
 
 def _of_pictures(path: Path, options: Options, plugins: Plugins) -> list[Metric]:
@@ -141,9 +153,11 @@ def _of_pictures(path: Path, options: Options, plugins: Plugins) -> list[Metric]
     from zoo_core.evaluation import check_metrics, evaluate_pictures
     from zoo_core.packing import pack
     from zoo_core.pictures import BadPicture, FileSource, check
+    from zoo_core.pretrained import load_features
     from zoo_core.sides import packed_pictures
 
-    check_metrics(options.metrics, None)
+    check_metrics(options.wanted, None, options.truncation)
+    extractor = load_features(options.extractor, device=options.device, plugins=plugins)
     source = FileSource(path)
     readable = (item for item in check(source) if not isinstance(item, BadPicture))
     side = next((picture.pixels.shape[0] for picture in readable), 1)
@@ -151,21 +165,28 @@ def _of_pictures(path: Path, options: Options, plugins: Plugins) -> list[Metric]
         skip = options.bad_pictures == "skip"
         fake = pack(source, side, 3, "exact", skip, on_progress)
     warn_left_out(fake)
-    reference, protocol = _reference(options, _Square(side), plugins)
+    data, protocol = _real(options, _Square(side), plugins)
+    reference = _reference(options, data, extractor)
     with _counting("measuring") as on_progress:
         return evaluate_pictures(packed_pictures(fake), reference, protocol, on_progress)
 
 
 def _of_classifier(network: Classifier, options: Options, plugins: Plugins) -> list[Metric]:
+    from zoo_core.errors import InputError
     from zoo_core.evaluation import classify
     from zoo_core.spec import Metric
 
-    held_out, described, split = _real(options, network, plugins)
-    if split == "all":
+    if options.metrics is not None or options.truncation != 1:
+        raise InputError(
+            "a classifier is measured by its accuracy and its loss",
+            hint="leave --metrics and --truncation out",
+        )
+    held_out, how = _real(options, network, plugins)
+    if how.split == "all":
         warn("own pictures have no held-out split: those that it learned may be among them")
-    protocol = {"data": described, "split": split, "num_real": len(held_out)}
+    protocol = {"data": how.data, "split": how.split, "num_real": len(held_out)}
     return [
-        Metric(name=name, value=value, protocol=protocol, command=_command())
+        Metric(name=name, value=value, protocol=protocol, command=how.command)
         for name, value in classify(network, held_out).items()
     ]
 
@@ -191,11 +212,12 @@ def _with_settings_of_the_run(target: str, options: Options) -> Options:
 
 def _real(
     options: Options, network: Generator | Classifier | _Square, plugins: Plugins
-) -> tuple[PackedData, str, str]:
-    """The real pictures at the size of the network's, what a protocol calls them, and the split."""
+) -> tuple[PackedData, Protocol]:
+    """The real pictures at the size of the network's, and how they are measured with."""
     from zoo_core.config import RunConfig
     from zoo_core.data import open_source, prepare
     from zoo_core.errors import InputError
+    from zoo_core.evaluation import Protocol
 
     if options.data is None:
         raise InputError("real pictures are needed to compare with", hint="--data NAME_OR_FOLDER")
@@ -210,43 +232,33 @@ def _real(
     with _counting(f"preparing {opened.name} at {resolution} px") as on_progress:
         packed = prepare(opened.source, network, settings, on_progress)
     warn_left_out(packed)
-    described = f"{opened.name}, {resolution} px, {packed.fingerprint[:12]}"
-    return packed, described, opened.split
-
-
-def _reference(
-    options: Options, network: Generator | _Square, plugins: Plugins
-) -> tuple[Reference, Protocol]:
-    from zoo_core.evaluation import APART, OF_FEATURES, Protocol
-    from zoo_core.pretrained import load_features
-    from zoo_core.sides import Reference
-
-    extractor = load_features(options.extractor, device=options.device, plugins=plugins)
-    packed, described, split = _real(options, network, plugins)
-    reference = Reference(packed, extractor, keep=bool(OF_FEATURES & set(options.metrics)))
-    if set(options.metrics) - APART:
-        with _counting(f"measuring {options.data}") as reference.on_progress:
-            assert reference.statistics
-    protocol = Protocol(
-        data=described,
-        split=split,
-        metrics=options.metrics,
-        command=_command(),
+    return packed, Protocol(
+        data=f"{opened.name}, {resolution} px, {packed.fingerprint[:12]}",
+        split=opened.split,
+        metrics=options.wanted,
+        command=shlex.join(["zoo", *sys.argv[1:]]),
         count=options.count,
         seed=options.seed,
         truncation=options.truncation,
     )
-    return reference, protocol
+
+
+def _reference(options: Options, data: PackedData, extractor: FeatureExtractor) -> Reference:
+    """The real pictures as an extractor sees them, measured if they will be compared with."""
+    from zoo_core.evaluation import APART, OF_FEATURES
+    from zoo_core.sides import Reference
+
+    reference = Reference(data, extractor, keep=bool(OF_FEATURES & set(options.wanted)))
+    if set(options.wanted) - APART:
+        with _counting(f"measuring {options.data}") as reference.on_progress:
+            assert reference.statistics
+    return reference
 
 
 def _counting(what: str) -> Any:
     from zoo_core.cli.progress import counting
 
     return counting(what)
-
-
-def _command() -> str:
-    return shlex.join(["zoo", *sys.argv[1:]])
 
 
 def _read(path: Path) -> list[Metric]:
@@ -273,8 +285,14 @@ def _show(
 
     old = {metric.name: metric for metric in before}
     changes = {m.name: m.difference(old[m.name]) for m in numbers if m.name in old}
+    if before and not changes:
+        warn(f"nothing to compare with: before, {', '.join(old)} was measured")
     if as_json:
-        print_json("metrics", [msgspec.to_builtins(metric) for metric in numbers], plugins.problems)
+        records = [msgspec.to_builtins(metric) for metric in numbers]
+        for record in records:
+            if record["name"] in changes:
+                record["change"] = changes[record["name"]]
+        print_json("metrics", records, plugins.problems)
         return
     print_table(
         ("METRIC", "VALUE", "CHANGE", "MEASURED WITH"),
