@@ -50,15 +50,15 @@ class R3GANConfig(ModelConfig, frozen=True, kw_only=True):
     kernel_size: Annotated[Literal[1, 3, 5, 7], setting("of a block's grouped convolution")] = 3
     penalty: Annotated[
         float, setting("weight gamma of R1 and R2; 0 here and at its end: neither", ge=0)
-    ] = 1.0
-    penalty_end: Annotated[float, setting("gamma in the end", ge=0)] = 0.2
+    ] = 10.0
+    penalty_end: Annotated[float, setting("gamma in the end", ge=0)] = 2.0
     penalty_every: Annotated[int, setting("steps between two penalties", ge=1)] = 4
     learning_rate: Annotated[float, setting("of both networks", gt=0)] = 5e-4
     learning_rate_end: Annotated[float, setting("learning rate in the end", gt=0)] = 1e-4
     beta1: Annotated[float, setting("of Adam", ge=0, lt=1)] = 0.0
     beta2: Annotated[float, setting("of Adam", ge=0, lt=1)] = 0.9
     beta2_end: Annotated[float, setting("beta2 in the end", ge=0, lt=1)] = 0.99
-    schedule_images: Annotated[int, setting("images until the end values", ge=1)] = 60_000
+    schedule_images: Annotated[int, setting("images until the end values", ge=1)] = 150_000
 
     def __post_init__(self) -> None:
         check_power_of_two("resolution", self.resolution, 8)
@@ -95,7 +95,7 @@ class R3GANConfig(ModelConfig, frozen=True, kw_only=True):
 RUN = {
     "data": "critters",
     "batch_size": 32,
-    "images": 80_000,
+    "images": 150_000,
     "ema_half_life": 5_000,
     "ema_rampup": 0.1,
 }
