@@ -142,6 +142,12 @@ def test_text_is_read_as_the_type_of_its_key(key, text, value):
     assert getattr(settings(**{key: text}).config, key) == value
 
 
+def test_a_path_that_is_not_in_utf_8_is_refused():
+    with pytest.raises(ConfigError, match=r"data in --set is not in UTF-8; given: '.*udce9'"):
+        resolve("toy", Toy, ("--set", {"data": b"caf\xe9".decode(errors="surrogateescape")}))
+    assert settings(data="caf\u00e9 \u202f").run.data == "caf\u00e9 \u202f"
+
+
 def test_words_in_a_list_need_no_quotes():
     assert settings(diffaugment="[color, cutout]").run.diffaugment == ("color", "cutout")
 

@@ -466,6 +466,27 @@ def test_too_little_memory_is_one_line(tmp_path: Path, said: str):
         run(tmp_path, images=16, notify=notify)
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't allocate memory: you tried")])
+def test_too_little_memory_for_the_networks_is_one_line_too(tmp_path: Path, error: Exception):
+    def build_generator(config):
+        if torch.get_default_device().type == "meta":
+            return toys.ToyGenerator(config)
+        raise error
+
+    spec = msgspec.structs.replace(toys.TOY, build_generator=build_generator)
+    with pytest.raises(RunError, match="out of memory"):
+        run(tmp_path, spec=spec)
+
+
+def test_a_batch_of_one_that_cannot_be_normalized_is_one_line(tmp_path: Path):
+    def notify(hook: str, **arguments) -> None:
+        if hook == "zoo_progress":
+            torch.nn.BatchNorm1d(2)(torch.zeros(1, 2))
+
+    with pytest.raises(ConfigError, match="batch_size=2 or more"):
+        run(tmp_path, notify=notify)
+
+
 def test_a_second_signal_leaves_at_once(tmp_path: Path):
     def notify(hook: str, **arguments) -> None:
         if hook == "zoo_progress":

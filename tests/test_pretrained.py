@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import torch
-from toys import FEATURES, ToyGenerator, resolved, toy_plugins
+from toys import FEATURES, Sorter, SorterConfig, ToyGenerator, resolved, toy_plugins
 
 from zoo_core import pretrained
 from zoo_core.checkpoint import save_weights
@@ -408,6 +408,16 @@ def test_an_extractor_built_on_the_meta_device_stays_there():
     with torch.device("meta"):
         extractor = load_features("toy-features", plugins=toy_plugins())
     assert extractor.mean.is_meta
+
+
+def test_a_classifier_built_on_the_meta_device_stays_there(save):
+    config = SorterConfig()
+    described = {"model": "sorter", "role": "classifier", "config": msgspec.to_builtins(config)}
+    path = save("sorter.safetensors", Sorter(config), **described)
+    with torch.device("meta"):
+        extractor = load_features(str(path), plugins=toy_plugins())
+    assert all(parameter.is_meta for parameter in extractor.parameters())
+    assert "sha256:unloaded" in extractor.fingerprint
 
 
 def test_an_extractor_on_a_device_that_is_not_here_is_an_input_error():

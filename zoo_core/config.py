@@ -236,6 +236,12 @@ def read_value(key: str, kind: Any, value: Any, origin: str, model: str) -> Any:
 
     Text is read as that type, alone and in a list: `--set lr=1e-4`, and YAML, whose 1e-4 is text.
     """
+    if isinstance(value, str) and value != value.encode(errors="ignore").decode():
+        raise ConfigError(
+            f"{key} in {origin} is not in UTF-8",
+            given=repr(value),
+            hint="another name for the file or folder",
+        )
     for reading in _readings(value):
         lax = isinstance(reading, str | list | dict)
         with contextlib.suppress(msgspec.ValidationError):

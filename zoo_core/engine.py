@@ -22,7 +22,7 @@ from torch import Tensor
 from zoo_core.checkpoint import Checkpoints
 from zoo_core.config import Resolved, RunConfig
 from zoo_core.data import batches, check_enough, check_fits
-from zoo_core.errors import CollapseError, Interrupted, NonFiniteError, RunError
+from zoo_core.errors import CollapseError, ConfigError, Interrupted, NonFiniteError, RunError
 from zoo_core.interfaces import Batch, Phase, Progress
 from zoo_core.noise import SeededNoise
 from zoo_core.packing import PackedData
@@ -79,7 +79,8 @@ def train(
     runtime.choose_repeatable_kernels()
     runtime.keep_freed_memory()
     with folder.locked(), stop_signals() as stop_requested:
-        training = build(spec, resolved, runtime)  # where that fails, there is no run yet
+        with _enough_memory():
+            training = build(spec, resolved, runtime)  # where that fails, there is no run yet
         folder.start(resolved)
         run = Run(
             resolved=resolved,
@@ -101,7 +102,7 @@ def train(
         )
         restored = restore(training, run)
         notify("zoo_run_started", run=run.info, images=training.images)
-        with _told_how_it_ends(training, run):
+        with _told_how_it_ends(training, run), _enough_memory():
             loop(training, run, restored)
     return training.images
 
@@ -231,11 +232,15 @@ def _told_how_it_ends(training: Training, run: Run) -> Iterator[None]:
         what = f"the run cannot write its files: {problem}"
         error = RunError(what, hint="make room, then the same command")
         raise error from problem
+    except ValueError as problem:
+        error = problem
+        if "more than 1 value per channel" not in str(problem):
+            raise
+        what = "batch normalization has nothing to normalize one picture by"
+        error = ConfigError(what, hint="--set batch_size=2 or more, in a new run")
+        raise error from problem
     except RuntimeError as problem:
         error = problem
-        if "out of memory" in str(problem) or "allocate memory" in str(problem):  # GPU, CPU
-            error = RunError("out of memory", hint="a smaller batch_size, in a new run")
-            raise error from problem
         if "DataLoader worker" not in str(problem):
             raise
         reason = str(problem).splitlines()[0]  # torch raises it anywhere, from a signal
@@ -246,6 +251,21 @@ def _told_how_it_ends(training: Training, run: Run) -> Iterator[None]:
         raise
     finally:
         run.notify("zoo_run_ended", run=run.info, images=training.images, error=error)
+
+
+@contextlib.contextmanager
+def _enough_memory() -> Iterator[None]:
+    """Too little memory becomes a RunError."""
+    hint = "a smaller batch_size or a smaller network, in a new run"
+    error = RunError("out of memory", hint=hint)
+    try:
+        yield
+    except MemoryError as problem:
+        raise error from problem
+    except RuntimeError as problem:
+        if "out of memory" in str(problem) or "allocate memory" in str(problem):  # GPU, CPU
+            raise error from problem
+        raise
 
 
 class _Due:

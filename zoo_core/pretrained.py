@@ -5,9 +5,10 @@ to use. `zoo.load_features`: the name of a feature extractor becomes one.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
+from typing import TypeVar, get_args
 
 import torch
+from torch import nn
 
 from zoo_core.checkpoint import load_weights
 from zoo_core.config import read_config
@@ -20,6 +21,8 @@ from zoo_core.registry import load_registry
 from zoo_core.runtime import Runtime
 from zoo_core.spec import Role, WeightsEntry
 from zoo_core.weights import About, about, exists, is_path, parse_header, read_file, weights_path
+
+Network = TypeVar("Network", bound=nn.Module)
 
 ROLES: tuple[Role, ...] = get_args(Role)
 
@@ -50,9 +53,8 @@ def load_main(
     data, label = _read(name, plugins)
     header = parse_header(data, len(data), label)
     record = about(header, label)
-    network = _build(record, data, label, plugins)
-    runtime = Runtime.detect(device, "fp32")
-    return runtime.place(network).eval().requires_grad_(False)
+    network = _build(record, data, label, plugins).eval().requires_grad_(False)
+    return _placed(network, device)
 
 
 def load_features(
@@ -81,9 +83,14 @@ def load_features(
         raise InputError("pictures cannot be of that size", given=input_size, allowed="1 and more")
     extractor = spec.build(spec.input_size if input_size is None else input_size)
     extractor.distance = spec.distance
+    return _placed(extractor, device)
+
+
+def _placed(network: Network, device: str) -> Network:
+    """On the device that is asked for, but left where it is under `torch.device("meta")`."""
     if torch.get_default_device().type == "meta":
-        return extractor
-    return Runtime.detect(device, "fp32").place(extractor)
+        return network
+    return Runtime.detect(device, "fp32").place(network)
 
 
 def _of_classifier(

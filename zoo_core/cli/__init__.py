@@ -10,7 +10,6 @@ import sys
 import typer
 
 from zoo_core.cli import data, evaluate, interpolate, list_, mix, plugin, sample, show, train
-from zoo_core.cli.output import printable
 from zoo_core.errors import Interrupted, ZooError
 
 app = typer.Typer(
@@ -61,8 +60,7 @@ def main() -> None:
             raise
         stopped = isinstance(error, Interrupted)  # by request: nothing went wrong
         color = None if stopped or _plain() else typer.colors.RED
-        line = printable(f"{'' if stopped else 'error: '}{error}")
-        typer.secho(line, err=True, fg=color)
+        typer.secho(f"{'' if stopped else 'error: '}{error}", err=True, fg=color)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # `zoo list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
