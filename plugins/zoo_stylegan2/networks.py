@@ -285,11 +285,21 @@ class DiscriminatorBlock(nn.Module):
 
 
 class StyleGAN2Discriminator(Discriminator):
-    """Pictures [N, C, R, R] to logits [N]."""
+    """Pictures [N, C, R, R] to logits [N].
 
-    def __init__(self, config: StyleGAN2Config):
+    What no published configuration changes has a keyword here, and no setting.
+    """
+
+    def __init__(
+        self,
+        config: StyleGAN2Config,
+        *,
+        mapping_layers: int = 8,  # of the classes', whatever the generator has
+        direction_size: int | None = None,  # of a class's direction; None: as many as feature maps
+        stddev_channels: int = 1,  # of the minibatch standard deviation
+    ):
         super().__init__()
-        self.config = config
+        self.config, self.stddev_channels = config, stddev_channels
         sizes = block_sizes(config.resolution)[::-1]
         widths = [config.width(size) for size in sizes]
         last = widths[-1]
@@ -300,11 +310,14 @@ class StyleGAN2Discriminator(Discriminator):
         self.from_rgb = (
             ConvLayer(config.channels, last, 1) if config.discriminator == "skip" else None
         )
-        self.conv = ConvLayer(last + 1, last)
+        self.conv = ConvLayer(last + stddev_channels, last)
         self.linear = EqualizedLinear(last * 16, last)
-        self.out = EqualizedLinear(last, last if config.num_classes else 1)
-        self.mapping = (  # eight layers, whatever the generator has
-            MappingNetwork(0, config.num_classes, last, 8) if config.num_classes else None
+        size = direction_size or last
+        self.out = EqualizedLinear(last, size if config.num_classes else 1)
+        self.mapping = (
+            MappingNetwork(0, config.num_classes, size, mapping_layers)
+            if config.num_classes
+            else None
         )
         self.register_buffer("taps", fir(), persistent=False)
 
@@ -323,7 +336,9 @@ class StyleGAN2Discriminator(Discriminator):
             if self.config.discriminator == "skip":
                 images = downsample2d(images, self.taps)
         features = with_colors(self.from_rgb, features, images)
-        features = self.conv(minibatch_stddev(features, self.config.group_size))
+        if self.stddev_channels:
+            features = minibatch_stddev(features, self.config.group_size, self.stddev_channels)
+        features = self.conv(features)
         features = leaky_relu(self.linear(features.flatten(1)), SLOPE) * GAIN
         logits = self.out(features).float()
         if self.mapping is None:

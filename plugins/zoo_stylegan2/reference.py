@@ -65,9 +65,20 @@ def network_from_reference(about: Mapping[str, Any], state: Mapping[str, Tensor]
         discriminator=about.get("architecture", "resnet"),
         group_size=about.get("mbstd_group_size", 4) or WHOLE_BATCH,
     )
-    network = (StyleGAN2Generator if kind == "generator" else StyleGAN2Discriminator)(config)
+    network = StyleGAN2Generator(config) if kind == "generator" else _discriminator(config, state)
     network.load_state_dict(_renamed(state, config.resolution, kind))
     return network.eval()
+
+
+def _discriminator(config: StyleGAN2Config, state: Mapping[str, Tensor]) -> StyleGAN2Discriminator:
+    """Of the depth and the widths that its weights have, where the configuration does not say."""
+    outputs, inputs = state["b4.conv.weight"].shape[:2]
+    return StyleGAN2Discriminator(
+        config,
+        mapping_layers=sum(bool(re.fullmatch(r"mapping\.fc\d+\.weight", key)) for key in state),
+        direction_size=len(state["b4.out.weight"]),
+        stddev_channels=inputs - outputs,
+    )
 
 
 def replay(
