@@ -439,3 +439,12 @@ def test_pairs_of_an_old_ordered_dict_are_its_items():
     assert read_torch(program(make + pairs + b"\x85R"), "a.pth") == {"a": 1, "b": 2}
     refusal(program(make + b"](" + a + b"K\x01K\x02\x87e\x85R"))
     assert "a key of the type tuple" in refusal(program(make + b"])K\x01\x86a\x85R"))
+    assert "of what is no list" in refusal(program(make + b")\x85R"))
+
+
+def test_pairs_that_are_named_again_are_not_copied_again():
+    """A few bytes for each copy of a long list would take memory out of all proportion."""
+    make, pair = b"ccollections\nOrderedDict\n", b"X\x01\0\0\0aK\x01\x86"
+    again = make + b"h\x00\x85R"
+    body = b"](" + make + b"]q\x00" + pair + b"a\x85R" + again * 2 + b"e"
+    assert read_torch(program(body), "a.pth") == [{"a": 1}, {}, {}]

@@ -272,9 +272,17 @@ class _Machine:
         self.push(_Storage(self.storages.fetch(key, dtype, count)))
 
 
-def _ordered_dict(pairs: Any = ()) -> dict[Any, Any]:
-    """Empty, and filled later; Python 2 gave it a list of pairs."""
-    return {_checked_key(key): value for key, value in pairs}
+def _ordered_dict(pairs: Any = None) -> dict[Any, Any]:
+    """Empty, and filled later; Python 2 gave it a list of pairs, which is emptied: a file that
+    names one list again and again would have it copied as often.
+    """
+    if pairs is None:
+        return {}
+    if type(pairs) is not list:
+        raise _Malformed("is damaged: a dictionary of what is no list")
+    filled = {_checked_key(key): value for key, value in pairs}
+    pairs.clear()
+    return filled
 
 
 def _checked_key(key: Any) -> Any:
