@@ -105,6 +105,8 @@ def test_a_weak_layer_is_checked_though_a_stronger_one_replaces_it():
         ("width", "1.5", "integer >= 1"),
         ("width", "12:30", "integer >= 1"),
         ("betas", "[0, !x 1]", "[number, number]"),
+        ("steps", "[12:30]", "[integer, ...]"),
+        ("steps", "[010]", "[integer, ...]"),
         ("rate", "0", "number > 0"),
         ("kind", "odd", "one of plain, fancy"),
         ("mirror", "perhaps", "true or false"),

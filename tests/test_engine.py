@@ -178,6 +178,14 @@ def test_other_pictures_in_the_same_run_are_refused(tmp_path: Path):
         run(tmp_path, data=toys.packed(tmp_path, count=24), images=32)
 
 
+def test_a_run_that_is_refused_keeps_its_configuration(tmp_path: Path):
+    folder = run(tmp_path)
+    before = folder.config.read_bytes()
+    with pytest.raises(InputError, match="pictures are not those"):
+        run(tmp_path, data=toys.packed(tmp_path, count=24), images=32)
+    assert folder.config.read_bytes() == before
+
+
 def test_a_damaged_newest_checkpoint_falls_back_and_ends_equal(tmp_path: Path, caplog):
     whole = run(tmp_path, "whole", images=32)
     folder = run(tmp_path, "parts", images=24)
@@ -516,6 +524,15 @@ def test_an_estimate_counts_parameters_and_operations():
     assert found["generator_flops_per_image"] == stem + paint
     assert found["images_per_second"] > 0
     assert found["peak_memory_bytes"] > 0
+
+
+def test_an_estimate_says_in_one_line_that_memory_ran_out(monkeypatch):
+    def build(*arguments):
+        raise RuntimeError("can't allocate memory: you tried")
+
+    monkeypatch.setattr("zoo_core.estimate.build", build)
+    with pytest.raises(RunError, match="out of memory"):
+        estimate(toys.TOY, toys.resolved())
 
 
 def test_an_estimate_counts_what_adaptive_augmentation_will_cost(monkeypatch):

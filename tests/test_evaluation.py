@@ -239,6 +239,14 @@ def test_a_path_length_depends_on_no_real_pictures(reference):
     }  # fmt: skip
 
 
+def test_an_inception_score_depends_on_no_real_pictures(reference):
+    how = replace(HOW, metrics=("is",))
+    (score,) = evaluate_generator(generator(), reference.data, how, reference)
+    assert score.protocol == {
+        "extractor": reference.extractor.fingerprint, "num_fake": 24, "seed": 0, "splits": 10,
+    }  # fmt: skip
+
+
 def test_only_one_network_s_distance_is_called_fid(reference):
     reference.extractor.distance = "fid"
     how = replace(HOW, metrics=("fd", "kd"))

@@ -2,6 +2,7 @@ import gc
 import io
 import os
 import struct
+import sys
 import warnings
 import zipfile
 import zlib
@@ -458,6 +459,17 @@ def test_first_level_folders_are_classes(source_of):
         ("cats/deep/3.png", 0),
         ("dogs/1.png", 1),
     ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names there are Unicode")
+def test_the_name_of_a_class_is_text_though_its_folder_s_is_not(tmp_path):
+    for name in (b"caf\xe9", b"tea"):
+        place = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+        place.mkdir()
+        (place / "1.png").write_bytes(png(noise()))
+    source = FileSource(tmp_path)
+    assert source.classes == (r"caf\xe9", "tea")
+    assert [picture.label for picture in source] == [0, 1]
 
 
 def test_a_folder_around_all_does_not_count(source_of):

@@ -91,8 +91,16 @@ def test_a_path_of_the_data_may_be_spelled_otherwise(tmp_path):
     run = RunFolder(tmp_path / "run")
     run.start(resolved(data="./own//photos/"))
     run.check(resolved(data="own/photos"))
-    with pytest.raises(InputError, match="data: "):
-        run.check(resolved(data="./own/other"))
+    for other in ("./own/other", "own"):
+        with pytest.raises(InputError, match="data: "):
+            run.check(resolved(data=other))
+
+
+def test_a_data_set_is_not_the_folder_of_its_name(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.start(resolved(data="digits"))
+    with pytest.raises(InputError, match=r"data: 'digits' there, '\./digits' here"):
+        run.check(resolved(data="./digits"))
 
 
 def test_the_run_of_another_model_is_refused(run):

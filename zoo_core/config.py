@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import UnionType
@@ -350,9 +351,15 @@ def _readings(value: Any) -> Iterator[Any]:
     number, such as [color], .5 or 1e6.
     """
     yield value
-    with contextlib.suppress(ValueError):
-        if isinstance(value, str):
-            yield _parse_yaml(value) if value[:1] in ("[", "{") else float(value)
+    if not isinstance(value, str):
+        return
+    value = re.sub(r"(?<![\w.])\.(?=\d)", "0.", value)  # .5
+    yield value
+    if value[:1] in ("[", "{"):
+        with contextlib.suppress(msgspec.DecodeError):
+            yield msgspec.json.decode(value)
+        with contextlib.suppress(ValueError):
+            yield _parse_yaml(value, "BaseLoader")  # all text: YAML's 010 is 8, its 12:30 is 750
 
 
 def _is_finite(value: Any) -> bool:
@@ -361,11 +368,11 @@ def _is_finite(value: Any) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
-def _parse_yaml(text: str) -> Any:
+def _parse_yaml(text: str, loader_name: str = "SafeLoader") -> Any:
     """What a text in YAML says; ValueError if it says more than data, or is none."""
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loader = getattr(yaml, f"C{loader_name}", getattr(yaml, loader_name))
     try:
         _refuse_more_than_data(yaml, text, loader)
         return yaml.load(text, _strict_loader(yaml, loader))

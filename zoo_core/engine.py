@@ -79,9 +79,8 @@ def train(
     runtime.choose_repeatable_kernels()
     runtime.keep_freed_memory()
     with folder.locked(), stop_signals() as stop_requested:
-        with _enough_memory():
+        with told_in_one_line():
             training = build(spec, resolved, runtime)  # where that fails, there is no run yet
-        folder.start(resolved)
         run = Run(
             resolved=resolved,
             data=data,
@@ -100,9 +99,11 @@ def train(
             stop_requested=stop_requested,
             evaluation=evaluation,
         )
-        restored = restore(training, run)
+        with told_in_one_line():
+            restored = restore(training, run)
+        folder.start(resolved)
         notify("zoo_run_started", run=run.info, images=training.images)
-        with _told_how_it_ends(training, run), _enough_memory():
+        with _told_how_it_ends(training, run), told_in_one_line():
             loop(training, run, restored)
     return training.images
 
@@ -232,13 +233,6 @@ def _told_how_it_ends(training: Training, run: Run) -> Iterator[None]:
         what = f"the run cannot write its files: {problem}"
         error = RunError(what, hint="make room, then the same command")
         raise error from problem
-    except ValueError as problem:
-        error = problem
-        if "more than 1 value per channel" not in str(problem):
-            raise
-        what = "batch normalization has nothing to normalize one picture by"
-        error = ConfigError(what, hint="--set batch_size=2 or more, in a new run")
-        raise error from problem
     except RuntimeError as problem:
         error = problem
         if "DataLoader worker" not in str(problem):
@@ -254,12 +248,17 @@ def _told_how_it_ends(training: Training, run: Run) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _enough_memory() -> Iterator[None]:
-    """Too little memory becomes a RunError."""
+def told_in_one_line() -> Iterator[None]:
+    """What torch says of too little memory or of too small a batch, as the zoo says it."""
     hint = "a smaller batch_size or a smaller network, in a new run"
     error = RunError("out of memory", hint=hint)
     try:
         yield
+    except ValueError as problem:
+        if "more than 1 value per channel" not in str(problem):
+            raise
+        what = "batch normalization has nothing to normalize one picture by"
+        raise ConfigError(what, hint="--set batch_size=2 or more, in a new run") from problem
     except MemoryError as problem:
         raise error from problem
     except RuntimeError as problem:

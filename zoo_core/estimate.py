@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from zoo_core.config import Resolved
-from zoo_core.engine import step
+from zoo_core.engine import step, told_in_one_line
 from zoo_core.interfaces import Batch
 from zoo_core.noise import SeededNoise
 from zoo_core.runtime import Runtime
@@ -23,6 +23,7 @@ STEPS = 2  # at each
 ADA_PROB = 0.5  # probability of its operations, where the run does not begin with another
 
 
+@told_in_one_line()
 def estimate(spec: ModelSpec, resolved: Resolved) -> dict[str, Any]:
     """Parameters, operations of one generated picture, speed, hours and memory of the run."""
     runtime = Runtime.detect(resolved.run.device, resolved.run.precision)

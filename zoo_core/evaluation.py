@@ -24,7 +24,7 @@ from torch.nn.functional import cross_entropy
 
 from zoo_core.data import gather
 from zoo_core.errors import ConstantError, InputError, nearest
-from zoo_core.interfaces import Classifier, Generator, evaluating
+from zoo_core.interfaces import Classifier, FeatureExtractor, Generator, evaluating
 from zoo_core.metrics import (
     Statistics,
     density_coverage,
@@ -56,7 +56,7 @@ from zoo_core.upkeep import Evaluation
 METRICS = ("fd", "kd", "pr", "dc", "is", "ppl", "l1", "psnr", "ssim", "lpips")
 PAIRS = frozenset({"l1", "psnr", "ssim", "lpips"})
 OF_FEATURES = frozenset({"kd", "pr", "dc"})  # which need the features, not their statistics alone
-APART = PAIRS | {"ppl"}  # which are not between two sets of pictures
+APART = PAIRS | {"ppl", "is"}  # which are not between two sets of pictures
 LPIPS = "alex"  # the backbone that distances are usually reported with
 PPL_PAIRS = 1_000
 EPSILON = 1e-4  # of the perceptual path length
@@ -103,25 +103,39 @@ def check_metrics(
 
 
 def evaluate_pictures(
-    fake: Pictures, reference: Reference, how: Protocol, on_progress: OnProgress = quiet
+    fake: Pictures,
+    reference: Reference,
+    how: Protocol,
+    on_progress: OnProgress = quiet,
+    conditions: Mapping[str, Any] | None = None,  # under which they were drawn
 ) -> list[Metric]:
     """Numbers of pictures that are there already."""
+    numbers: list[Metric] = []
+    if set(how.metrics) - APART:
+        numbers += _of_sets(fake, reference, how, on_progress)
+    if "is" in how.metrics:
+        extractor = reference.extractor
+        score, splits = _score(fake, extractor, how.seed)
+        common = {"extractor": extractor.fingerprint, **(conditions or {}), "num_fake": len(fake)}
+        numbers += _recorded([("is", score, {"splits": splits})], how, common | _drawn(how))
+    return numbers
+
+
+def _of_sets(
+    fake: Pictures, reference: Reference, how: Protocol, on_progress: OnProgress
+) -> list[Metric]:
+    """The numbers between two sets of pictures."""
     distance = reference.extractor.distance
     called = {"fd": distance, "kd": distance.replace("f", "k")}
     found = compare(fake, reference, how.metrics, how.seed, on_progress)
-    sides = {"num_real": len(reference.data), "num_fake": len(fake)}
-    common = {
-        "extractor": reference.extractor.fingerprint,
-        **_real(how),
-        **sides,
-        **_drawn(how),
-    }
+    common = {"extractor": reference.extractor.fingerprint, **_real(how)}
+    common |= {"num_real": len(reference.data), "num_fake": len(fake), **_drawn(how)}
     return _recorded(((called.get(name, name), v, more) for name, v, more in found), how, common)
 
 
 def evaluate_generator(
     generator: Generator,
-    data: PackedData,  # real pictures, and the conditions under which others are drawn
+    data: PackedData,  # real pictures, and the labels or sources that others are drawn from
     how: Protocol,
     reference: Reference | None = None,  # of the data; None where no metric needs an extractor
     on_progress: OnProgress = quiet,
@@ -130,20 +144,22 @@ def evaluate_generator(
     paired = generator.source_shape is not None
     count = min(how.count, len(data)) if paired else how.count
     fake = generated_pictures(generator, count, data, seed=how.seed, truncation=how.truncation)
+    conditions = _real(how) if generator.num_classes or paired else {}
     numbers: list[Metric] = []
     if "ppl" in how.metrics:
         assert reference is not None
-        numbers += _path_length(generator, reference, how)
+        numbers += _path_length(generator, reference, how, conditions)
     if PAIRS & set(how.metrics):
         found = compare_pairs(fake, packed_pictures(data, count), how.metrics)
         numbers += _recorded(found, how, {**_real(how), "num_pairs": count, **_drawn(how)})
-    if set(how.metrics) - APART:
-        assert reference is not None
-        numbers += evaluate_pictures(fake, reference, how, on_progress)
+    if reference is not None:
+        numbers += evaluate_pictures(fake, reference, how, on_progress, conditions)
     return numbers
 
 
-def _path_length(generator: Generator, reference: Reference, how: Protocol) -> list[Metric]:
+def _path_length(
+    generator: Generator, reference: Reference, how: Protocol, conditions: Mapping[str, Any]
+) -> list[Metric]:
     labels = None
     if generator.num_classes:
         assert reference.data.labels is not None
@@ -158,7 +174,6 @@ def _path_length(generator: Generator, reference: Reference, how: Protocol) -> l
         truncation=how.truncation,
     )
     more = {"pairs": PPL_PAIRS, "epsilon": EPSILON}
-    conditions = _real(how) if generator.num_classes else {}
     common = {"extractor": reference.extractor.fingerprint, **conditions, **_drawn(how)}
     return _recorded([("ppl", length, more)], how, common)
 
@@ -202,13 +217,15 @@ def compare(
     if "dc" in wanted:
         shares = density_coverage(reference.features, made.rows, k=5)
         yield from ((n, v, {"k": 5}) for n, v in zip(("density", "coverage"), shares, strict=True))
-    if "is" in wanted:
-        device = next(extractor.parameters()).device
-        with torch.no_grad():
-            logits = torch.cat([extractor.logits(batch.to(device)) for batch in fake.batches()])
-        splits = min(10, len(fake))
-        score, _ = inception_score(logits, num_splits=splits, seed=seed)
-        yield "is", score, {"splits": splits}
+
+
+@torch.no_grad()
+def _score(fake: Pictures, extractor: FeatureExtractor, seed: int) -> tuple[float, int]:
+    """The Inception score, and over how many splits it is a mean."""
+    device = next(extractor.parameters()).device
+    logits = torch.cat([extractor.logits(batch.to(device)) for batch in fake.batches()])
+    splits = min(10, len(fake))
+    return inception_score(logits, num_splits=splits, seed=seed)[0], splits
 
 
 def diversity(real: Statistics, fake: Statistics) -> float:

@@ -20,7 +20,7 @@ from zoo_core.errors import RunError
 Item = TypeVar("Item")
 
 LAST_WORD = 5.0  # seconds that torch has to say how a loader process ended
-TELLS_SENDER = hasattr(signal, "sigwaitinfo")  # of a signal: not on macOS, not on Windows
+TELLS_SENDER = hasattr(signal, "sigtimedwait")  # of a signal: not on macOS, not on Windows
 
 
 def loaded(data: Dataset[Item], positions: range, workers: int) -> Iterator[Item]:
@@ -63,13 +63,15 @@ def _signals_blocked() -> Iterator[None]:
 
 
 def _obey_the_parent(worker: int) -> None:
-    """End this process when its parent, and nobody else, sends SIGTERM."""
+    """End this process when its parent, and nobody else, sends SIGTERM, or is no more."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
     def wait() -> None:
-        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent.pid:
-            pass
+        while parent.is_alive():
+            sent = signal.sigtimedwait({signal.SIGTERM}, 5)
+            if sent is not None and sent.si_pid == parent.pid:
+                break
         os._exit(0)
 
     if TELLS_SENDER:

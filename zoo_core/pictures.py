@@ -112,15 +112,13 @@ class FileSource(PictureSource):
         digest = hashlib.sha256()
         for name, size, stamp in self.files:
             digest.update(os.fsencode(f"{name}\0{size}\0{stamp}\n"))
-        around, self.inside = _inside([name for name, _, _ in self.files])
-        folders = [name.split("/")[0] if "/" in name else "" for name in self.inside]
-        self.classes = (
-            tuple(sorted(set(folders))) if "" not in folders and len(set(folders)) > 1 else ()
-        )
-        self._labels = [self.classes.index(folder) for folder in folders] if self.classes else None
-        if around and self.classes:  # which the paths were not always read as
-            digest.update(b"inside")
         self.fingerprint = digest.hexdigest()
+        self.inside = _inside([name for name, _, _ in self.files])
+        folders = [name.split("/")[0] if "/" in name else "" for name in self.inside]
+        different = sorted(set(folders))
+        sorted_in = "" not in different and len(different) > 1
+        self.classes = tuple(map(_as_text, different)) if sorted_in else ()
+        self._labels = [different.index(folder) for folder in folders] if sorted_in else None
 
     def __len__(self) -> int:
         return len(self.files)
@@ -315,11 +313,16 @@ def _looks_like(data: bytes) -> str:
     return "an unknown kind of file"
 
 
-def _inside(names: list[str]) -> tuple[str, list[str]]:
-    """The folder around all these paths, "" if there is none, and the paths inside it."""
+def _as_text(name: str) -> str:
+    """The name of a file or folder, whose bytes may be no UTF-8, as text that is."""
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
+def _inside(names: list[str]) -> list[str]:
+    """These paths, inside the folder that is around all of them, if there is one."""
     folders = [name.split("/")[:-1] for name in names]
     around = os.path.commonprefix(folders)  # noqa: RUF071 (of lists it is folder by folder)
-    return "/".join(around), ["/".join(name.split("/")[len(around) :]) for name in names]
+    return ["/".join(name.split("/")[len(around) :]) for name in names]
 
 
 def _walk(folder: Path) -> list[tuple[str, int, int]]:

@@ -178,7 +178,9 @@ class RunFolder:
 
 
 def _differ(key: str, before: Any, now: Any) -> bool:
-    """Whether a setting has another value; a path of the data may be spelled otherwise."""
-    if key == "data" and before and now:
+    """Whether a setting has another value; a path of the data may be spelled otherwise, but not as
+    the name of a data set.
+    """
+    if key == "data" and "/" in str(before) and "/" in str(now):
         return Path(str(before)) != Path(str(now))
     return bool(before != now)

@@ -24,6 +24,7 @@ from zoo_core.runs import WEIGHTS
 FORMAT = 1  # of the record under the metadata key "zoo"
 MAX_HEADER_BYTES = 10 << 20
 MAX_NAME = 128  # characters; what a file says of itself is repeated in messages
+MAX_CLASS = 1024  # the name of a folder has 255 bytes, each of them \\xff at worst
 DTYPE_BYTES = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2,
     "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1,
@@ -57,7 +58,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     licence: str  # SPDX identifier
     trained_on: str
     zoo_version: str
-    classes: tuple[str, ...] = ()  # names of what a label means
+    classes: tuple[Annotated[str, msgspec.Meta(max_length=MAX_CLASS)], ...] = ()  # of each label
     format: int = FORMAT
 
 

@@ -134,7 +134,8 @@ def test_a_class_is_given_by_its_name_or_its_number(conditional):
 
 
 @pytest.mark.parametrize(
-    ("label", "allowed"), [("clas 2", "or a name such as class 2"), ("4", "0..3"), ("-1", "0..3")]
+    ("label", "allowed"),
+    [("clas 2", "or a name such as class 2"), ("4", "0..3"), ("-1", "0..3"), ("9" * 20, "0..3")],
 )
 def test_a_class_that_there_is_not_is_refused(conditional, label: str, allowed: str):
     answer = conditional("sample", "runs/conditional", f"--label={label}")

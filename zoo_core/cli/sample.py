@@ -112,7 +112,7 @@ def label_of(name: str | None, generator: Generator) -> int | None:
         return 0  # refused by `sample`, which says that it takes none
     if name in generator.classes:
         return generator.classes.index(name)
-    if name.isdecimal():
+    if name.isdecimal() and len(name) < 10 and int(name) < generator.num_classes:
         return int(name)
     allowed = f"0..{generator.num_classes - 1}"
     if generator.classes:
