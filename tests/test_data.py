@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+import toys
 from PIL import Image
 
 from zoo_core.config import RunConfig
@@ -26,7 +27,15 @@ from zoo_core.data import (
     prepare,
     to_uint8,
 )
-from zoo_core.errors import AmbiguousNameError, DataError, PictureError, RunError, UnknownNameError
+from zoo_core.errors import (
+    AmbiguousNameError,
+    DataError,
+    PictureError,
+    PluginError,
+    RunError,
+    UnknownNameError,
+)
+from zoo_core.hookspecs import hookimpl
 from zoo_core.interfaces import Batch, Generator
 from zoo_core.packing import open_packed, pack
 from zoo_core.pictures import FileSource, Picture, PictureSource, save_png
@@ -270,6 +279,36 @@ def test_a_folder_is_opened_by_its_path(tmp_path: Path):
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path):
     with pytest.raises(DataError, match="no folder, zip file or picture"):
         open_source(str(tmp_path / "nowhere"), 4, "train", Plugins())
+
+
+@pytest.mark.parametrize(
+    ("opened", "reason"),
+    [
+        (lambda resolution, split: [], "it has to be a PictureSource, not list"),
+        (lambda resolution, split: Unnamed(), "no attribute 'fingerprint'"),
+        (lambda resolution, split: 1 / 0, "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_data_set_that_a_plugin_cannot_open_names_the_plugin(opened, reason: str):
+    spec = msgspec.structs.replace(toys.TOYS, name="broken", open=opened)
+
+    class Broken:
+        @hookimpl
+        def zoo_datasets(self):
+            return [spec]
+
+    plugins = Plugins()
+    plugins.register("careless", Broken())
+    with pytest.raises(PluginError, match=f"'broken' of the plugin careless .*{reason}"):
+        open_source("broken", 8, "train", plugins)
+
+
+class Unnamed(PictureSource):
+    def __len__(self) -> int:
+        return 0
+
+    def __getitem__(self, index: int) -> Picture:
+        raise IndexError
 
 
 def test_a_bare_name_that_is_nothing_names_the_nearest():

@@ -11,6 +11,8 @@ import pytest
 
 from zoo_core import errors, hookspecs
 from zoo_core.cli import app
+from zoo_core.data import open_source
+from zoo_core.packing import pack
 from zoo_core.plugins import Plugins
 
 ROOT = Path(__file__).parent.parent
@@ -81,16 +83,16 @@ def test_python_in_the_readme_runs():
 
 
 def test_the_plugin_in_the_guide_works(monkeypatch):
-    block = code_blocks(CONTRIBUTING)[0]
     module = types.ModuleType("zoo_hello")
-    exec(block, vars(module))
     greys = types.ModuleType("zoo_hello_pictures")
-    greys.Greys = lambda resolution, split: (resolution, split)
+    for block, file in zip(code_blocks(CONTRIBUTING), (module, greys), strict=False):
+        exec(block, vars(file))
     monkeypatch.setitem(sys.modules, "zoo_hello_pictures", greys)
     plugins = Plugins()
     plugins.register("hello", module)
     assert plugins.problems == []
-    assert plugins.datasets.get("greys").open(8, "train") == (8, "train")
+    data = pack(open_source("greys", 8, "train", plugins).source, 8, 1)
+    assert data.images[:, 0, 0, 0].tolist() == list(range(256))
 
 
 def test_the_guide_states_the_api_of_the_code():

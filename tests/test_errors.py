@@ -72,6 +72,11 @@ def test_nearest_puts_the_best_match_first():
     assert nearest("batch_sise", ["batch", "batch_size", "seed"])[0] == "batch_size"
 
 
+def test_nearest_puts_first_what_only_a_tag_is_missing_from():
+    known = ["dcgan.critters32", "gan.critters32"]
+    assert nearest("DCGAN", known) == ["dcgan.critters32"]
+
+
 def test_nearest_ignores_case_and_keeps_spelling():
     assert nearest("RESOLUTION", ["Resolution"]) == ["Resolution"]
 

@@ -445,6 +445,18 @@ def test_what_is_hidden_or_no_picture_is_left_out(source_of):
     assert names(source_of(dict.fromkeys(["a.png", *other], data))) == ["a.png"]
 
 
+def test_pictures_of_other_kinds_are_counted(source_of):
+    files = ["a.png", "b.HEIC", "c.heic", "d.gif", "notes.txt", ".e.gif"]
+    source = source_of(dict.fromkeys(files, png(noise())))
+    assert names(source) == ["a.png"]
+    assert source.ignored == {".heic": 2, ".gif": 1}
+
+
+def test_a_folder_of_other_kinds_only_says_which(source_of):
+    with pytest.raises(DataError, match=r"no pictures in .*; given: 2 \.heic"):
+        source_of(dict.fromkeys(["a.heic", "b.heic"], b""))
+
+
 def test_the_macintosh_folder_of_a_zip_file_is_left_out(tmp_path):
     files = dict.fromkeys(["a.png", "__MACOSX/a.png", "__MACOSX/._a.png"], png(noise()))
     assert names(FileSource(archive(tmp_path / "a.zip", files))) == ["a.png"]

@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from zoo_core.catalogue import Owned
 from zoo_core.config import RunConfig
-from zoo_core.errors import AmbiguousNameError, DataError
+from zoo_core.errors import AmbiguousNameError, DataError, PluginError, ZooError
 from zoo_core.interfaces import Batch, Classifier, Generator
 from zoo_core.loaders import loaded
 from zoo_core.noise import SeededNoise, permutation
@@ -23,6 +24,7 @@ from zoo_core.pairs import PairedFileSource
 from zoo_core.pictures import FileSource, Fit, Picture, PictureSource, fit
 from zoo_core.plugins import Plugins
 from zoo_core.runtime import Runtime
+from zoo_core.spec import DatasetSpec
 
 
 @dataclass(frozen=True)
@@ -55,19 +57,38 @@ def open_source(
                 f"{name!r} is a data set and also a folder here",
                 allowed=f"./{name} for the folder; remove or rename the folder for the data set",
             )
-        spec = plugins.datasets.get(name)
+        owned = plugins.datasets.find(name)
+        spec = owned.spec
         if split not in spec.splits:
             raise DataError(
                 f"data set {name!r} has no split {split!r}", allowed=", ".join(spec.splits)
             )
         described = f"{spec.name}, {split} split: {spec.source}"
-        source = spec.open(resolution, split)
+        source = _opened(owned, resolution, split)
         return OpenedSource(spec.name, source, spec.licence, described, split)
     if not looks_like_path and "/" not in name and not path.exists():
         plugins.datasets.get(name)  # raises, naming the nearest
     own = PairedFileSource(path) if paired else FileSource(path)
     slug = re.sub(r"[^a-z0-9]+", "-", path.resolve().stem.lower()).strip("-") or "pictures"
     return OpenedSource(slug, own, "LicenseRef-own-pictures", f"{len(own)} own pictures", "all")
+
+
+def _opened(owned: Owned[DatasetSpec], resolution: int, split: str) -> PictureSource:
+    """What a plugin opens as its data set. Raises PluginError when it cannot, or opens no source
+    of pictures.
+    """
+    whose = f"data set {owned.spec.name!r} of the plugin {owned.plugin}"
+    try:
+        source = owned.spec.open(resolution, split)
+        if not isinstance(source, PictureSource):
+            raise TypeError(f"it has to be a PictureSource, not {type(source).__name__}")
+        assert isinstance(source.fingerprint, str), "its fingerprint is text"
+    except ZooError:
+        raise
+    except Exception as error:
+        what = f"{whose} cannot be opened: {type(error).__name__}: {error}"
+        raise PluginError(what, hint="--debug") from error
+    return source
 
 
 def prepare(

@@ -136,5 +136,7 @@ def nearest(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
     import difflib  # only ever needed on the way to an error message
 
     by_lower = {candidate.lower(): candidate for candidate in known}
-    matches = difflib.get_close_matches(name.lower(), by_lower, n=limit, cutoff=0.5)
+    name = name.lower()
+    longer = [candidate for candidate in by_lower if candidate.startswith(f"{name}.")]
+    matches = longer[:limit] or difflib.get_close_matches(name, by_lower, n=limit, cutoff=0.5)
     return [by_lower[match] for match in matches]

@@ -29,6 +29,7 @@ class PairedFileSource(PictureSource):
     def __init__(self, path: Path):
         self._files = FileSource(path)
         self.fingerprint = f"pairs:{self._files.fingerprint}"
+        self.ignored = self._files.ignored
         names = self._files.inside
         in_folders = set(SIDES) <= {PurePosixPath(name).parts[0] for name in names}
         self._pairs = _by_name(names, path) if in_folders else None

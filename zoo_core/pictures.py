@@ -20,9 +20,12 @@ import re
 import warnings
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from unicodedata import normalize
 
 from zoo_core.errors import DataError, InputError, PictureError
 
@@ -39,6 +42,8 @@ TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+OTHERS = (".heic", ".heif", ".avif", ".gif", ".tif", ".tiff", ".bmp", ".jxl", ".jp2")  # not read
+KNOWN = SUFFIXES.union(OTHERS)
 MAX_PIXELS = 100_000_000
 MAX_FILE_BYTES = 1 << 30
 _PILLOW = re.compile(r"PIL\.")
@@ -70,6 +75,7 @@ class PictureSource(ABC):
     fingerprint: str
     classes: tuple[str, ...] = ()
     paired: bool = False
+    ignored: Mapping[str, int] = MappingProxyType({})  # files of other kinds of picture, by suffix
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -100,12 +106,15 @@ class FileSource(PictureSource):
             raise DataError(
                 f"{path} is no folder, zip file or picture",
                 allowed="png, jpg, jpeg and webp files",
-                hint="--data FOLDER",
             )
+        suffixes = Counter(PurePosixPath(name).suffix.lower() for name, _, _ in found)
+        self.ignored = {suffix: suffixes[suffix] for suffix in OTHERS if suffixes[suffix]}
+        found = [item for item in found if PurePosixPath(item[0]).suffix.lower() in SUFFIXES]
         self.files = sorted(found, key=lambda item: os.fsencode(item[0]))
         if not self.files:
             raise DataError(
                 f"no pictures in {path}",
+                given=", ".join(f"{n} {suffix}" for suffix, n in self.ignored.items()) or None,
                 allowed="png, jpg, jpeg and webp files",
                 hint="zoo data list",
             )
@@ -231,7 +240,8 @@ def save_animation(path: Path, frames: Iterator[Pixels], fps: float) -> None:
         temporary,
         format=kind,
         save_all=True,
-        append_images=images,
+        # Of an iterator Pillow 13 writes no more than the first picture as a PNG.
+        append_images=list(images) if kind == "PNG" else images,
         duration=1000 / fps,
         loop=0,
         **({"lossless": True} if kind == "WEBP" else {}),
@@ -314,8 +324,8 @@ def _looks_like(data: bytes) -> str:
 
 
 def _as_text(name: str) -> str:
-    """The name of a file or folder, whose bytes may be no UTF-8, as text that is."""
-    return os.fsencode(name).decode(errors="backslashreplace")
+    """The name of a folder, whose bytes may be no UTF-8 or, on macOS, spell an accent apart."""
+    return normalize("NFC", os.fsencode(name).decode(errors="backslashreplace"))
 
 
 def _inside(names: list[str]) -> list[str]:
@@ -326,7 +336,7 @@ def _inside(names: list[str]) -> list[str]:
 
 
 def _walk(folder: Path) -> list[tuple[str, int, int]]:
-    """(relative path with forward slashes, bytes, modification time) of every picture file."""
+    """(relative path with forward slashes, bytes, modification time) of every file of a picture."""
 
     def refuse(error: OSError) -> None:
         raise DataError(f"cannot list {error.filename}: {error.strerror}")
@@ -336,7 +346,7 @@ def _walk(folder: Path) -> list[tuple[str, int, int]]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
             path = Path(directory, name)
-            if path.suffix.lower() in SUFFIXES and not name.startswith("."):
+            if path.suffix.lower() in KNOWN and not name.startswith("."):
                 found.append(_file(path, folder))
     return found
 
@@ -364,6 +374,6 @@ def _zip_members(path: Path) -> list[tuple[str, int, int]]:
         (member.filename, member.file_size, member.CRC)
         for member in members
         if not member.is_dir()
-        and Path(member.filename).suffix.lower() in SUFFIXES
+        and Path(member.filename).suffix.lower() in KNOWN
         and not any(part.startswith((".", "__MACOSX")) for part in member.filename.split("/"))
     ]

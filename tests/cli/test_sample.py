@@ -144,6 +144,31 @@ def test_a_class_that_there_is_not_is_refused(conditional, label: str, allowed: 
     assert allowed in answer.error
 
 
+def test_a_model_with_classes_says_how_to_name_one(conditional):
+    answer = conditional("sample", "runs/conditional")
+    assert answer.code == 2
+    assert answer.error.endswith("allowed: 0..3; try: --label 'class 0'")
+
+
+def test_an_accent_may_be_spelled_apart(zoo, monkeypatch, tmp_path):
+    for name in ("do\u0308g", "cat"):
+        for number in range(4):
+            (tmp_path / "pets" / name).mkdir(parents=True, exist_ok=True)
+            color = (50 * number, 90, 200)
+            Image.new("RGB", (16, 16), color).save(tmp_path / "pets" / name / f"{number}.png")
+    tiny = ("--preset", "tiny", "--set", "classes=2", "--run-dir", "runs/pets")
+    assert zoo("train", "toy", *tiny, "--data", "./pets").code == 0
+    for label in ("d\u00f6g", "do\u0308g"):
+        assert zoo("sample", "runs/pets", "--label", label).code == 0
+
+
+@pytest.mark.parametrize("out", ["grid.xyz", "grid.webp", "grid"])
+def test_a_grid_is_a_png(trained, out: str):
+    answer = trained("sample", RUN, "--out", out)
+    assert answer.code == 2
+    assert "allowed: .png" in answer.error
+
+
 @pytest.mark.parametrize("command", ["sample", "interpolate", "mix", "evaluate"])
 def test_a_truncation_that_is_no_number_is_refused(zoo, command: str):
     answer = zoo(
@@ -222,10 +247,11 @@ def test_a_latent_model_takes_no_source(trained):
     assert "starts from seeds" in answer.error
 
 
-def test_a_walk_is_an_animated_file(trained):
-    answer = trained("interpolate", RUN, "--seeds", "0-2", "--frames", "3", "--out", "walk.webp")
+@pytest.mark.parametrize("file", ["walk.webp", "walk.gif", "walk.png"])
+def test_a_walk_is_an_animated_file(trained, file: str):
+    answer = trained("interpolate", RUN, "--seeds", "0-2", "--frames", "3", "--out", file)
     assert answer.code == 0
-    with Image.open("walk.webp") as walk:
+    with Image.open(file) as walk:
         assert walk.n_frames == 9
 
 

@@ -8,7 +8,13 @@ from typing import Any
 
 import typer
 
-from zoo_core.cli.output import JSON_OPTION, loaded_plugins, print_json, print_table
+from zoo_core.cli.output import (
+    JSON_OPTION,
+    loaded_plugins,
+    print_json,
+    print_table,
+    warn_ignored,
+)
 
 app = typer.Typer(
     help="Data sets, and checks of your own pictures.", no_args_is_help=True, rich_markup_mode=None
@@ -83,6 +89,7 @@ def check(
     from zoo_core.pictures import BadPicture, check
 
     source = open_source(path, 64, "train", loaded_plugins(), pairs).source
+    warn_ignored(source)
     bad: list[BadPicture] = []
     sizes: Counter[str] = Counter()
     classes: Counter[str] = Counter()

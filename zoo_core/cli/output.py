@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from zoo_core.catalogue import Problem
     from zoo_core.packing import PackedData
+    from zoo_core.pictures import PictureSource
     from zoo_core.plugins import Plugins
 
 SCHEMA = 1  # of every --json answer; fields are added, never renamed
@@ -67,6 +68,13 @@ def warn_problems(plugins: Plugins) -> None:
     """One line a problem."""
     for problem in plugins.problems:
         warn(str(problem))
+
+
+def warn_ignored(source: PictureSource) -> None:
+    """Which kinds of picture are not read, if there are any."""
+    if source.ignored:
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in source.ignored.items())
+        warn(f"left out {kinds}: only PNG, JPEG and WebP files are read")
 
 
 def warn_left_out(packed: PackedData) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -63,6 +64,7 @@ def sample(
 ) -> None:
     """Draw pictures. The picture of a seed is the same whatever else is drawn with it."""
     numbers = None if seeds is None else parse_seeds(seeds)
+    _check_suffix(out, each)
     plugins = loaded_plugins()
 
     import numpy as np
@@ -78,8 +80,7 @@ def sample(
     numbers = _seeds(numbers, starts)
     target = out or default_target(name, stem(source or seeds or "0-15"), "" if each else ".png")
     (target if each else target.parent).mkdir(parents=True, exist_ok=True)
-    sheet: list[Pictures] = []
-    taken: set[str] = set()
+    sheet, taken = list["Pictures"](), set[str]()
     for first in range(0, len(numbers), CHUNK):
         some = numbers[first : first + CHUNK]
         labels = None if number is None else [number] * len(some)
@@ -100,16 +101,36 @@ def sample(
     typer.echo(target)
 
 
+def _check_suffix(out: Path | None, each: bool) -> None:
+    """Raise InputError for a grid that would be no PNG."""
+    from zoo_core.errors import InputError
+
+    if out is not None and not each and out.suffix.lower() != ".png":
+        raise InputError(
+            f"cannot write a grid to {out}",
+            given=out.suffix or "no suffix",
+            allowed=".png",
+            hint="--each for a folder of files",
+        )
+
+
 def label_of(name: str | None, generator: Generator) -> int | None:
     """The number of a class, which was given by its name or by that; InputError if there is none
     such.
     """
+    from unicodedata import normalize
+
     from zoo_core.errors import InputError, nearest
 
-    if name is None:
-        return None
     if not generator.num_classes:
-        return 0  # refused by `sample`, which says that it takes none
+        return None if name is None else 0  # refused by `sample`, which says that it takes none
+    if name is None:
+        raise InputError(
+            f"{type(generator).__name__} draws pictures of a class",
+            allowed=f"0..{generator.num_classes - 1}",
+            hint=f"--label {shlex.quote(generator.classes[0]) if generator.classes else 0}",
+        )
+    name = normalize("NFC", name)  # as the names of folders are read
     if name in generator.classes:
         return generator.classes.index(name)
     if name.isdecimal() and len(name) < 10 and int(name) < generator.num_classes:
@@ -208,9 +229,12 @@ def parse_seeds(text: str, option: str = "--seeds") -> list[int]:
                 f"{option} takes numbers and ranges", given=repr(text), hint=f"{option} 0-3"
             )
         stop = int(last) if dash else int(first)
-        if stop < int(first) or stop - int(first) + len(numbers) >= MAX_SEEDS:
+        if stop < int(first):
+            hint = f"{option} {last}-{first}"
+            raise InputError(f"{option} takes rising ranges", given=repr(text), hint=hint)
+        if stop - int(first) + len(numbers) >= MAX_SEEDS:
             raise InputError(
-                f"{option} takes rising ranges",
+                f"{option} takes fewer seeds",
                 given=repr(text),
                 allowed=f"{MAX_SEEDS:,} seeds at most",
             )

@@ -138,5 +138,5 @@ def _flat(record: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]
 
 def _text(value: Any) -> str:
     if isinstance(value, list | tuple):
-        return " ".join(map(str, value)) or "-"
+        return ", ".join(map(str, value)) or "-"
     return str(value)

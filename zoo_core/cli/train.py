@@ -5,13 +5,21 @@ stopped.
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from zoo_core.cli.output import complete_model, loaded_plugins, note, warn, warn_left_out
+from zoo_core.cli.output import (
+    complete_model,
+    loaded_plugins,
+    note,
+    warn,
+    warn_ignored,
+    warn_left_out,
+)
 
 if TYPE_CHECKING:
     from zoo_core.config import Resolved, RunConfig
@@ -73,14 +81,14 @@ def train(
     )
     folder.check(resolved)
     packed = _prepare(opened, network, resolved.run)
+    network.classes = packed.classes  # an evaluation has to be on pictures of the same
     before = _images_seen(folder.weights(spec.role))
     if before >= resolved.run.images:
-        _say_finished(spec, folder, before, "already finished", resolved)
+        _say_finished(spec, folder, before, "already finished", resolved, network)
         return
-    network.classes = packed.classes  # an evaluation has to be on pictures of the same
     evaluation = _evaluation(spec, resolved, network, plugins)
     seen = _run(spec, resolved, opened, packed, folder, evaluation, plugins)
-    _say_finished(spec, folder, seen, "finished", resolved)
+    _say_finished(spec, folder, seen, "finished", resolved, network)
 
 
 def _run(
@@ -148,6 +156,7 @@ def _prepare(opened: OpenedSource, network: Generator | Classifier, run: RunConf
     from zoo_core.data import prepare
 
     resolution = network.image_shape[2]
+    warn_ignored(opened.source)
     with counting(f"preparing {opened.name} at {resolution} px") as on_progress:
         packed = prepare(opened.source, network, run, on_progress)
     warn_left_out(packed)
@@ -206,10 +215,20 @@ def _tag(data: str, resolution: int, preset: str) -> str:
 
 
 def _say_finished(
-    spec: ModelSpec, folder: RunFolder, images: int, how: str, resolved: Resolved
+    spec: ModelSpec,
+    folder: RunFolder,
+    images: int,
+    how: str,
+    resolved: Resolved,
+    network: Generator | Classifier,
 ) -> None:
+    start = "--seeds 0-63"
+    if network.source_shape is not None:
+        start = "--source FOLDER"
+    elif network.num_classes:
+        start += f" --label {shlex.quote(network.classes[0])}"
     use = {
-        "generator": f"zoo sample {folder.path} --seeds 0-63",
+        "generator": f"zoo sample {folder.path} {start}",
         "classifier": f'zoo_core.load_features("{folder.path}")',
     }
     typer.echo(
