@@ -205,9 +205,10 @@ def test_the_config_json_of_a_run_is_a_settings_file(tmp_path):
     assert settings(**read_settings_file(path)) == resolved
 
 
-def test_a_settings_file_has_to_be_a_mapping(file):
-    with pytest.raises(ConfigError, match=r"has to be a mapping.*given: list"):
-        read_settings_file(file("[1, 2]"))
+@pytest.mark.parametrize(("text", "given"), [("[1, 2]", "list"), ("", "nothing")])
+def test_a_settings_file_has_to_be_a_mapping(file, text, given):
+    with pytest.raises(ConfigError, match=rf"has to be a mapping.*given: {given}; try: a line"):
+        read_settings_file(file(text))
 
 
 def test_assignments_split_at_the_first_equals_sign():

@@ -143,6 +143,11 @@ def test_bad_pictures_are_counted_and_named():
     assert "bad_pictures=skip" in message
 
 
+def test_nobody_is_told_to_leave_all_pictures_out():
+    with pytest.raises(DataError, match=r"2 of 2 pictures.*zoo data check PATH to see all$"):
+        pack(Numbered(2, bad=(0, 1)), 4, 3)
+
+
 def test_refused_pictures_leave_nothing_in_the_cache():
     with pytest.raises(DataError):
         pack(Numbered(10, bad=(2,)), 4, 3)

@@ -307,6 +307,14 @@ def test_a_folder_without_weights_says_what_it_lacks(tmp_path):
         weights_path(tmp_path)
 
 
+def test_a_folder_of_runs_names_them(tmp_path):
+    for name in ("b", "a"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "generator.safetensors").write_bytes(GOOD)
+    with pytest.raises(InputError, match=rf"try: {tmp_path}/a or {tmp_path}/b$"):
+        weights_path(tmp_path)
+
+
 def test_describing_a_file_needs_the_standard_library_and_msgspec_only(tmp_path):
     path = tmp_path / "good.safetensors"
     path.write_bytes(GOOD)

@@ -313,7 +313,9 @@ def read_settings_file(path: Path) -> dict[str, Any]:
     values = read_yaml(path)
     if not isinstance(values, dict):
         raise ConfigError(
-            f"{path} has to be a mapping of keys to values", given=type(values).__name__
+            f"{path} has to be a mapping of keys to values",
+            given="nothing" if values is None else type(values).__name__,
+            hint="a line such as resolution: 64",
         )
     if isinstance(values.get("config"), dict) and isinstance(values.get("run"), dict):
         values = {**values["run"], **values["config"]}

@@ -202,8 +202,10 @@ def _write_row(picture: Picture, images: IO[bytes], sources: IO[bytes], digest: 
 def _refusal(bad: Sequence[BadPicture], count: int) -> DataError:
     named = "; ".join(f"{name} ({reason})" for name, reason in bad[:3])
     more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-    return DataError(
-        f"{len(bad)} of {count} pictures cannot be used: {named}{more}",
-        hint="zoo data check PATH to see all; to leave them out, --set bad_pictures=skip when "
-        "training, --bad-pictures skip when evaluating",
-    )
+    hint = "zoo data check PATH to see all"
+    if len(bad) < count:
+        hint += (
+            "; to leave them out, --set bad_pictures=skip when training, "
+            "--bad-pictures skip when evaluating"
+        )
+    return DataError(f"{len(bad)} of {count} pictures cannot be used: {named}{more}", hint=hint)

@@ -100,7 +100,8 @@ def weights_path(name: str | Path) -> Path:
         what = (
             f"no {' or '.join(WEIGHTS)} in the folder {path}" if file != path else f"no file {path}"
         )
-        raise InputError(what, hint="zoo list")
+        runs = sorted({str(found.parent) for name in WEIGHTS for found in path.glob(f"*/{name}")})
+        raise InputError(what, hint=" or ".join(runs[:3]) or "zoo list")
     return file
 
 
