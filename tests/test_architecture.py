@@ -12,7 +12,7 @@ CORE = ROOT / "zoo_core"
 
 # A file may import files of lower layers, and earlier ones of its own.
 LAYERS = [
-    ["errors", "config", "schedules", "alarms", "spec", "hookspecs"],  # no torch
+    ["errors", "plain_yaml", "config", "schedules", "alarms", "spec", "hookspecs"],  # no torch
     ["catalogue", "plugins", "hub", "registry", "runs", "weights", "pictures", "pairs"],  # no torch
     [
         "noise",
@@ -58,7 +58,7 @@ HEAVY = {
 ONE_DOOR = {  # third-party library -> the only core files that may import it
     "typer": {"cli"},
     "pluggy": {"hookspecs", "plugins"},
-    "yaml": {"config"},
+    "yaml": {"plain_yaml"},
     "safetensors": {"checkpoint"},
     "rich": {"cli"},
     "platformdirs": {"hub"},

@@ -18,10 +18,9 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, 
 import msgspec
 
 from zoo_core.errors import ConfigError, nearest
+from zoo_core.plain_yaml import parse_yaml, read_yaml
 
 EXTRACTOR = "timm/tf_efficientnet_lite0.in1k"  # whose features are compared by default
-MAX_FILE_BYTES = 1 << 20  # a configuration file larger than this is not one
-MAX_FILE_DEPTH = 50  # nor is one nested deeper
 
 
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -322,23 +321,6 @@ def read_settings_file(path: Path) -> dict[str, Any]:
     return values
 
 
-def read_yaml(path: Path) -> Any:
-    """The content of a small YAML file. Tags, aliases and duplicate keys are refused."""
-    try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise ConfigError(
-                f"{path} is too large", given=f"{size} bytes", allowed=f"{MAX_FILE_BYTES} bytes"
-            )
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a path with a zero byte
-        raise ConfigError(f"cannot read {path}: {error}") from None
-    try:
-        return _parse_yaml(text)
-    except ValueError as error:
-        raise ConfigError(f"{path} is not plain YAML: {error}") from None
-
-
 def _build(config_type: type[Config], merged: Mapping[str, Any], model: str) -> Config:
     """Construct through convert, because only it runs `__post_init__` and the bounds together."""
     own = {key: merged[key] for key in fields(config_type) if key in merged}
@@ -361,56 +343,10 @@ def _readings(value: Any) -> Iterator[Any]:
         with contextlib.suppress(msgspec.DecodeError):
             yield msgspec.json.decode(value)
         with contextlib.suppress(ValueError):
-            yield _parse_yaml(value, "BaseLoader")  # all text: YAML's 010 is 8, its 12:30 is 750
+            yield parse_yaml(value, "BaseLoader")  # all text: YAML's 010 is 8, its 12:30 is 750
 
 
 def _is_finite(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return all(map(_is_finite, value))
     return not isinstance(value, float) or math.isfinite(value)
-
-
-def _parse_yaml(text: str, loader_name: str = "SafeLoader") -> Any:
-    """What a text in YAML says; ValueError if it says more than data, or is none."""
-    import yaml
-
-    loader = getattr(yaml, f"C{loader_name}", getattr(yaml, loader_name))
-    try:
-        _refuse_more_than_data(yaml, text, loader)
-        return yaml.load(text, _strict_loader(yaml, loader))
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from None
-
-
-def _refuse_more_than_data(yaml: Any, text: str, loader: Any) -> None:
-    """Find aliases, tags and deep nesting among the events.
-
-    Later is too late: libyaml composes in C, calls no method of ours, and overflows the stack.
-    """
-    depth = 0
-    for event in yaml.parse(text, loader):
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        if isinstance(event, yaml.AliasEvent):
-            problem = "aliases are not allowed"
-        elif getattr(event, "tag", None) is not None:
-            problem = "tags are not allowed"
-        elif depth > MAX_FILE_DEPTH:
-            problem = f"more than {MAX_FILE_DEPTH} levels are not allowed"
-        else:
-            continue
-        raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
-
-
-def _strict_loader(yaml: Any, loader: Any) -> Any:
-    class StrictLoader(loader):  # type: ignore[misc]
-        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-            seen = set()
-            for key, _ in node.value:
-                if isinstance(key.value, str) and key.value in seen:
-                    problem = f"duplicate key {key.value!r}"
-                    raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
-                seen.add(str(key.value))
-            return super().construct_mapping(node, deep)
-
-    return StrictLoader

@@ -78,9 +78,8 @@ def train(
     resolved = msgspec.structs.replace(resolved, run=settings)
     runtime.choose_repeatable_kernels()
     runtime.keep_freed_memory()
-    with folder.locked(), stop_signals() as stop_requested:
-        with told_in_one_line():
-            training = build(spec, resolved, runtime)  # where that fails, there is no run yet
+    with folder.locked(), stop_signals() as stop_requested, told_in_one_line():
+        training = build(spec, resolved, runtime)  # where that fails, there is no run yet
         run = Run(
             resolved=resolved,
             data=data,
@@ -99,11 +98,10 @@ def train(
             stop_requested=stop_requested,
             evaluation=evaluation,
         )
-        with told_in_one_line():
-            restored = restore(training, run)
+        restored = restore(training, run)
         folder.start(resolved)
         notify("zoo_run_started", run=run.info, images=training.images)
-        with _told_how_it_ends(training, run), told_in_one_line():
+        with _told_how_it_ends(training, run):
             loop(training, run, restored)
     return training.images
 
@@ -228,7 +226,8 @@ def _told_how_it_ends(training: Training, run: Run) -> Iterator[None]:
     """Tell the observers; what the system and torch raise becomes a RunError."""
     error: BaseException | None = None
     try:
-        yield
+        with told_in_one_line():  # the observers are told so too
+            yield
     except OSError as problem:
         what = f"the run cannot write its files: {problem}"
         error = RunError(what, hint="make room, then the same command")

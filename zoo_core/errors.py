@@ -43,9 +43,7 @@ class ZooError(Exception):
             parts.append(f"allowed: {self.allowed}")
         if self.hint:
             parts.append(f"try: {self.hint}")
-        text = "; ".join(" ".join(part.split()) for part in parts)
-        # File names and keys come from anywhere: no control codes to the terminal.
-        return "".join(character if character.isprintable() else "?" for character in text)
+        return printable("; ".join(" ".join(part.split()) for part in parts))
 
 
 class RunError(ZooError):
@@ -129,6 +127,13 @@ class Interrupted(ZooError):
     """SIGINT or SIGTERM arrived; the run was saved at a step boundary."""
 
     exit_code = 130
+
+
+def printable(text: str) -> str:
+    """Without what a terminal would obey: names and what files say of themselves come from
+    anywhere.
+    """
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def nearest(name: str, known: Iterable[str], limit: int = 3) -> list[str]:

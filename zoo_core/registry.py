@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 
 from zoo_core.catalogue import Catalogue, Owned, Problem
-from zoo_core.config import read_yaml
 from zoo_core.errors import ConfigError, PluginError
 from zoo_core.hub import cache_folder
+from zoo_core.plain_yaml import read_yaml
 from zoo_core.plugins import Plugins
 from zoo_core.spec import NAME, WeightsEntry
 

@@ -104,10 +104,11 @@ def restore(training: Training, run: Run) -> bool:
             f"the pictures are not those that the run in {run.folder.path} began with",
             hint="--run-dir NEW_FOLDER, or put the pictures back",
         )
-    if state.get("extractors", _extractors(training)) != _extractors(training):
+    extractors = _extractors(training)
+    if state.get("extractors", extractors) != extractors:
         raise InputError(
             f"the feature extractor has changed since the run in {run.folder.path} began",
-            given=", ".join(_extractors(training)),
+            given=", ".join(extractors),
             allowed=", ".join(state["extractors"]),
             hint="--run-dir NEW_FOLDER, or put the extractor back",
         )

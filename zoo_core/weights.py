@@ -24,7 +24,7 @@ from zoo_core.runs import WEIGHTS
 FORMAT = 1  # of the record under the metadata key "zoo"
 MAX_HEADER_BYTES = 10 << 20
 MAX_NAME = 128  # characters; what a file says of itself is repeated in messages
-MAX_CLASS = 1024  # the name of a folder has 255 bytes, each of them \\xff at worst
+MAX_CLASS = 1024  # the name of a folder has 255 bytes, each of them \xff at worst
 DTYPE_BYTES = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2,
     "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1,
@@ -204,8 +204,8 @@ def _reason(error: Exception) -> str:
 
 
 def _shown(value: object) -> str:
-    """What a file says, fit for a message: short, and nothing that a terminal would obey."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in str(value)[:200])
+    """What a file says, short enough for a message."""
+    return str(value)[:200]
 
 
 def _parse_json(text: bytes, name: str) -> dict[str, Any]:

@@ -210,11 +210,16 @@ def test_pictures_of_other_classes_are_refused_not_compared_by_number(trained):
         assert "given: 'e'; allowed: 'd' as class 3" in answer.error
 
 
-def test_a_run_of_reversed_pairs_is_measured_in_its_own_direction(trained):
+def make_pairs() -> None:
+    """Four pairs in the folder `pairs`."""
     for side, first in (("A", 0), ("B", 10)):
         Path("pairs", side).mkdir(parents=True)
         for number in range(4):
             picture(Path("pairs", side, f"{number}.png"), 16, first + number)
+
+
+def test_a_run_of_reversed_pairs_is_measured_in_its_own_direction(trained):
+    make_pairs()
     reversed_ = ("--set", "paired=true", "--set", "reverse_pairs=true", "--data", "pairs")
     assert trained("train", "toy", "--preset", "tiny", *reversed_, "--run-dir", "own").code == 0
     shutil.copy("own/generator.safetensors", "alone.safetensors")
@@ -281,10 +286,7 @@ def test_what_says_nothing_of_a_classifier_is_refused(trained, option):
 
 
 def test_pairs_are_measured_without_an_extractor(trained):
-    for side, first in (("A", 0), ("B", 10)):
-        Path("pairs", side).mkdir(parents=True)
-        for number in range(4):
-            picture(Path("pairs", side, f"{number}.png"), 16, first + number)
+    make_pairs()
     command = ("--set", "paired=true", "--data", "pairs", "--run-dir", "runs/translator")
     assert trained("train", "toy", "--preset", "tiny", *command).code == 0
     measuring = ("evaluate", "runs/translator", "--extractor", "none-such", "--json")

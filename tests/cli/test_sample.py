@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,14 @@ def conditional(zoo, monkeypatch):
     return zoo
 
 
+def test_a_run_with_classes_names_a_command_that_draws_one(zoo, monkeypatch):
+    monkeypatch.setenv("ZOO_PLUGINS", "toy,sorter")
+    settings = ("--preset", "tiny", "--data", "sorted-toys", "--set", "classes=4")
+    said = zoo("train", "toy", *settings).out.splitlines()[-1]
+    command = said.removeprefix("next: ").partition("    ")[0]
+    assert zoo(*shlex.split(command)[1:]).code == 0
+
+
 def test_a_class_is_given_by_its_name_or_its_number(conditional):
     for label in ("class 2", "2", "1"):
         answer = conditional(
@@ -225,6 +234,12 @@ def test_one_picture_file_is_a_source(translator):
     )
     assert answer.code == 0
     assert pixels(Path("one.png")).shape == (16, 32, 3)
+
+
+def test_a_run_that_translates_names_a_command_with_a_source(translator):
+    tiny = ("--preset", "tiny", "--set", "paired=true", "--run-dir", "runs/translator")
+    said = translator("train", "toy", *tiny, "--data", "pairs").out.splitlines()[-1]
+    assert said.startswith("next: zoo sample runs/translator --source FOLDER ")
 
 
 @pytest.mark.parametrize(

@@ -36,11 +36,6 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None
         )
 
 
-def printable(text: str) -> str:
-    """What a file says of itself, without what a terminal would obey."""
-    return "".join(character if character.isprintable() else "\ufffd" for character in text)
-
-
 def print_json(kind: str, records: Sequence[Any], problems: Iterable[Problem] = ()) -> None:
     """One object: the schema, the records under `kind`, and what is wrong with which plugin."""
     import json

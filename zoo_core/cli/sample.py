@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
+from unicodedata import normalize
 
 import typer
 
@@ -80,15 +81,14 @@ def sample(
     numbers = _seeds(numbers, starts)
     target = out or default_target(name, stem(source or seeds or "0-15"), "" if each else ".png")
     (target if each else target.parent).mkdir(parents=True, exist_ok=True)
-    sheet, taken = list["Pictures"](), set[str]()
+    sheet: list[Pictures] = []
+    taken: set[str] = set()
     for first in range(0, len(numbers), CHUNK):
         some = numbers[first : first + CHUNK]
         labels = None if number is None else [number] * len(some)
-        names, begin = [f"{seed:06d}" for seed in some], None
-        if starts is not None:
-            begun = [starts[row] for row in range(first, first + len(some))]
-            names = [picture.name for picture in begun]
-            begin = begin_with(begun, generator, *reading)
+        begun = [] if starts is None else [starts[first + row] for row in range(len(some))]
+        begin = begin_with(begun, generator, *reading) if begun else None
+        names = [picture.name for picture in begun] or [f"{seed:06d}" for seed in some]
         made = to_uint8(generator.sample(some, labels=labels, source=begin, truncation=truncation))
         if each:
             for file, picture in zip(file_names(names, taken), made, strict=True):
@@ -118,8 +118,6 @@ def label_of(name: str | None, generator: Generator) -> int | None:
     """The number of a class, which was given by its name or by that; InputError if there is none
     such.
     """
-    from unicodedata import normalize
-
     from zoo_core.errors import InputError, nearest
 
     if not generator.num_classes:

@@ -15,8 +15,8 @@ from zoo_core.cli.output import (
     loaded_plugins,
     print_json,
     print_table,
-    printable,
 )
+from zoo_core.errors import printable
 
 
 def show(

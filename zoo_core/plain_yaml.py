@@ -1,0 +1,74 @@
+"""YAML that is data and nothing else, from files that anybody may have written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from zoo_core.errors import ConfigError
+
+MAX_FILE_BYTES = 1 << 20  # a configuration file larger than this is not one
+MAX_FILE_DEPTH = 50  # nor is one nested deeper
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a small YAML file. Tags, aliases and duplicate keys are refused."""
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise ConfigError(
+                f"{path} is too large", given=f"{size} bytes", allowed=f"{MAX_FILE_BYTES} bytes"
+            )
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a path with a zero byte
+        raise ConfigError(f"cannot read {path}: {error}") from None
+    try:
+        return parse_yaml(text)
+    except ValueError as error:
+        raise ConfigError(f"{path} is not plain YAML: {error}") from None
+
+
+def parse_yaml(text: str, loader_name: str = "SafeLoader") -> Any:
+    """What a text in YAML says; ValueError if it says more than data, or is none."""
+    import yaml
+
+    loader = getattr(yaml, f"C{loader_name}", getattr(yaml, loader_name))
+    try:
+        _refuse_more_than_data(yaml, text, loader)
+        return yaml.load(text, _strict_loader(yaml, loader))
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from None
+
+
+def _refuse_more_than_data(yaml: Any, text: str, loader: Any) -> None:
+    """Find aliases, tags and deep nesting among the events.
+
+    Later is too late: libyaml composes in C, calls no method of ours, and overflows the stack.
+    """
+    depth = 0
+    for event in yaml.parse(text, loader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent):
+            problem = "aliases are not allowed"
+        elif getattr(event, "tag", None) is not None:
+            problem = "tags are not allowed"
+        elif depth > MAX_FILE_DEPTH:
+            problem = f"more than {MAX_FILE_DEPTH} levels are not allowed"
+        else:
+            continue
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+
+
+def _strict_loader(yaml: Any, loader: Any) -> Any:
+    class StrictLoader(loader):  # type: ignore[misc]
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            seen = set()
+            for key, _ in node.value:
+                if isinstance(key.value, str) and key.value in seen:
+                    problem = f"duplicate key {key.value!r}"
+                    raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+                seen.add(str(key.value))
+            return super().construct_mapping(node, deep)
+
+    return StrictLoader
