@@ -20,6 +20,7 @@ LAYERS = [
         "runtime",
         "losses",
         "regularizers",
+        "optimizers",
         "convolution",
         "resample",
         "warp",

@@ -17,6 +17,7 @@ import pytest
 import torch
 from torch import nn
 
+from zoo_core import optimizers
 from zoo_core.checkpoint import (
     Checkpoints,
     load_weights,
@@ -615,6 +616,7 @@ def test_thirty_kills_at_random_moments_leave_a_good_checkpoint(tmp_path):
 OPTIMIZERS = {
     "Adam": lambda p: torch.optim.Adam(p, lr=0.1),
     "Adam, fused": lambda p: torch.optim.Adam(p, lr=0.1, fused=True),
+    "Adam, in memory order": lambda p: optimizers.Adam(p, lr=0.1, fused=True),
     "Adam, for loop": lambda p: torch.optim.Adam(p, lr=0.1, foreach=False),
     "AdamW, amsgrad": lambda p: torch.optim.AdamW(p, lr=0.1, amsgrad=True),
     "SGD": lambda p: torch.optim.SGD(p, lr=0.1),

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from zoo_core.layers import EqualizedConv2d, EqualizedLinear, minibatch_stddev, pixel_norm
+from zoo_core.layers import (
+    EqualizedConv2d,
+    EqualizedLinear,
+    minibatch_stddev,
+    pixel_norm,
+    scaled,
+)
 
 
 @pytest.mark.parametrize(("gain", "expected"), [(1.0, 1.0), (2**0.5, 2**0.5)])
@@ -33,6 +39,15 @@ def test_a_learning_rate_multiplier_slows_weight_and_bias_down_and_changes_no_ou
         layer(features).sum().backward()
     torch.testing.assert_close(slow.weight.grad, plain.weight.grad * 0.01)
     torch.testing.assert_close(slow.bias.grad, plain.bias.grad * 0.01)
+
+
+@pytest.mark.parametrize("count", [1, 100])
+def test_the_smaller_of_features_and_weight_is_scaled(count: int):
+    features, weight = torch.randn(count, 6), torch.randn(5, 6)
+    some, other = scaled(features, weight, 3.0)
+    assert (some is features) == (count == 100)
+    assert (other is weight) == (count == 1)
+    torch.testing.assert_close(some @ other.t(), features @ weight.t() * 3)
 
 
 def test_a_layer_can_be_without_a_bias():

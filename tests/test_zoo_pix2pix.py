@@ -19,7 +19,13 @@ from zoo_core.noise import SeededNoise
 from zoo_core.runtime import Runtime
 from zoo_core.testing import CHECKS, Case
 from zoo_pix2pix.config import PRESETS, RUN, Pix2PixConfig
-from zoo_pix2pix.networks import PatchGAN, Pix2PixGenerator, ReflectionPad, normalize_each
+from zoo_pix2pix.networks import (
+    PatchGAN,
+    Pix2PixGenerator,
+    ReflectionPad,
+    join,
+    normalize_each,
+)
 from zoo_pix2pix.reference import network_from_reference
 from zoo_pix2pix.training import build_phases
 
@@ -300,3 +306,19 @@ def test_the_published_recipes_train_as_long_as_their_learning_rate_lasts():
 
 def test_the_model_is_called_what_its_plugin_is():
     assert [spec.name for spec in zoo_pix2pix.zoo_models()] == ["pix2pix"]
+
+
+def test_what_is_joined_gets_a_gradient_that_lies_as_it_does():
+    layout = torch.channels_last
+    skip, features = (
+        torch.randn(1, 3, 4, 4).to(memory_format=layout).requires_grad_() for _ in range(2)
+    )
+    gradients = []
+    features = features * 1
+    joined = join(skip, features)
+    features.register_hook(gradients.append)
+    outer = torch.randn_like(joined)
+    joined.backward(outer)
+    assert gradients[0].is_contiguous(memory_format=layout)
+    assert torch.equal(gradients[0], outer[:, 3:])
+    assert torch.equal(skip.grad, outer[:, :3])

@@ -98,6 +98,8 @@ def test_demodulation_is_of_the_whole_weight():
     weight, styles = torch.randn(4, 3, 3, 3), torch.randn(2, 3)
     literal = (weight[None] * styles[:, None, :, None, None]).square().sum((2, 3, 4)).add(1e-8)
     torch.testing.assert_close(demodulation(weight, styles), literal.rsqrt())
+    turned = demodulation(weight.transpose(0, 1), styles, transposed=True)
+    torch.testing.assert_close(turned, literal.rsqrt())
 
 
 @pytest.mark.parametrize("up", [False, True])
@@ -131,12 +133,14 @@ def test_resampling_convolutions_of_a_single_one_resample(num_taps: int):
     torch.testing.assert_close(downsampling_conv(images, weight, taps), downsample2d(images, taps))
 
 
-@pytest.mark.parametrize("convolve", [upsampling_conv, downsampling_conv])
-def test_resampling_convolutions_are_twice_differentiable(convolve):
+@pytest.mark.parametrize(
+    ("convolve", "channels"), [(upsampling_conv, (2, 3)), (downsampling_conv, (3, 2))]
+)
+def test_resampling_convolutions_are_twice_differentiable(convolve, channels: tuple[int, int]):
     taps = fir().double()
     inputs = (
         torch.randn(1, 2, 4, 4, dtype=torch.float64, requires_grad=True),
-        torch.randn(3, 2, 3, 3, dtype=torch.float64, requires_grad=True),
+        torch.randn(*channels, 3, 3, dtype=torch.float64, requires_grad=True),
     )
     assert gradcheck(lambda x, w: convolve(x, w, taps), inputs)
     assert gradgradcheck(lambda x, w: convolve(x, w, taps), inputs)

@@ -43,7 +43,7 @@ class EqualizedLinear(nn.Module):
         bias = self.bias
         if bias is not None and self.lr_multiplier != 1:
             bias = bias * self.lr_multiplier
-        return linear(features, self.weight * self.scale, bias)
+        return linear(*scaled(features, self.weight, self.scale), bias)
 
 
 class EqualizedConv2d(nn.Module):
@@ -70,7 +70,14 @@ class EqualizedConv2d(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Convolution, without activation."""
-        return conv2d(images, self.weight * self.scale, self.bias, padding=self.padding)
+        return conv2d(*scaled(images, self.weight, self.scale), self.bias, padding=self.padding)
+
+
+def scaled(features: Tensor, weight: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """`scale` times the smaller of the two, which is as good for whatever multiplies them."""
+    if features.numel() < weight.numel():
+        return features * scale, weight
+    return features, weight * scale
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[object]:

@@ -54,8 +54,8 @@ PUBLIC = frozenset(
     f"zoo_core{name}"
     for name in (
         "", ".ada", ".augment", ".config", ".convolution", ".errors", ".features", ".hookspecs",
-        ".hub", ".interfaces", ".layers", ".losses", ".metrics", ".noise", ".pictures",
-        ".regularizers", ".resample", ".schedules", ".spec", ".testing", ".torchfile",
+        ".hub", ".interfaces", ".layers", ".losses", ".metrics", ".noise", ".optimizers",
+        ".pictures", ".regularizers", ".resample", ".schedules", ".spec", ".testing", ".torchfile",
     )
 )  # fmt: skip
 

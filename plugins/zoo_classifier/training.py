@@ -17,10 +17,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.optim import SGD, AdamW
+from torch.optim import SGD
 
 from zoo_classifier.config import ClassifierConfig
 from zoo_core.interfaces import Batch, Networks, Phase, Progress
+from zoo_core.optimizers import AdamW
 from zoo_core.schedules import cosine
 
 

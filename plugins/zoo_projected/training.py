@@ -22,10 +22,10 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam
 
 from zoo_core.interfaces import Batch, Networks, Phase, Progress
 from zoo_core.losses import LOSSES
+from zoo_core.optimizers import Adam
 from zoo_projected.config import ProjectedConfig
 
 LOSS = LOSSES["hinge"]

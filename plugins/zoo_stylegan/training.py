@@ -15,10 +15,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
-from torch.optim import Adam
 
 from zoo_core.interfaces import Batch, Networks, Phase, Progress
 from zoo_core.losses import LOSSES
+from zoo_core.optimizers import Adam
 from zoo_core.regularizers import squared_gradient
 from zoo_stylegan.config import StyleGANConfig
 from zoo_stylegan.networks import reached, reduce

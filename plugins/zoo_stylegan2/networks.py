@@ -31,7 +31,7 @@ from torch.nn.functional import leaky_relu, one_hot
 
 from zoo_core.convolution import conv2d, conv_transpose2d
 from zoo_core.interfaces import Discriminator, StyleGenerator
-from zoo_core.layers import EqualizedLinear, full_precision, minibatch_stddev, pixel_norm
+from zoo_core.layers import EqualizedLinear, full_precision, minibatch_stddev, pixel_norm, scaled
 from zoo_core.noise import SeededNoise
 from zoo_core.resample import downsample2d, filter2d, fir, upsample2d
 from zoo_stylegan2.config import StyleGAN2Config
@@ -75,7 +75,9 @@ class ModulatedLayer(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, size: int, style_size: int, up: bool):
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
+        # as torch's own transposed convolution has it, so that nothing has to be turned at a step
+        shape = (in_channels, out_channels) if up else (out_channels, in_channels)
+        self.weight = nn.Parameter(torch.randn(*shape, 3, 3))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.affine = EqualizedLinear(style_size, in_channels, bias=1.0)
         self.noise_strength = nn.Parameter(torch.zeros([]))
@@ -91,7 +93,7 @@ class ModulatedLayer(nn.Module):
             features = upsampling_conv(features, self.weight, self.taps)
         else:
             features = conv2d(features, self.weight, padding=1)
-        scale = columns(demodulation(self.weight, styles) * GAIN, features.dtype)
+        scale = columns(demodulation(self.weight, styles, self.up) * GAIN, features.dtype)
         bias = (self.bias * GAIN).to(features.dtype)[:, None, None]
         features = torch.addcmul(bias, features, scale)
         features += (self._noise(features) * (self.noise_strength * GAIN)).to(features.dtype)
@@ -241,7 +243,8 @@ class ConvLayer(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Features of the layer's size."""
-        weight, bias = self.weight * self.scale, self.bias * self.gain
+        bias = self.bias * self.gain
+        features, weight = scaled(features, self.weight, self.scale)
         if self.down:
             features = downsampling_conv(features, weight, self.taps, bias)
         else:
@@ -260,7 +263,7 @@ class Shortcut(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Features of half the size."""
-        return conv2d(downsample2d(features, self.taps), self.weight * self.scale)
+        return conv2d(*scaled(downsample2d(features, self.taps), self.weight, self.scale))
 
 
 class DiscriminatorBlock(nn.Module):
@@ -358,10 +361,10 @@ def with_colors(from_rgb: ConvLayer | None, features: Tensor | None, images: Ten
 
 
 def upsampling_conv(features: Tensor, weight: Tensor, taps: Tensor) -> Tensor:
-    """[N, in, H, W] to [N, out, 2 H, 2 W] by weight [out, in, 3, 3]: zeros between the pixels, a
+    """[N, in, H, W] to [N, out, 2 H, 2 W] by weight [in, out, 3, 3]: zeros between the pixels, a
     true convolution (the kernel is turned, unlike a correlation), then the filter with gain 4.
     """
-    features = conv_transpose2d(features, weight.transpose(0, 1), stride=2)  # 2 H + 1
+    features = conv_transpose2d(features, weight, stride=2)  # 2 H + 1
     return filter2d(features, taps * 2, padding=len(taps) - 2)
 
 
@@ -375,13 +378,15 @@ def downsampling_conv(
     return conv2d(features, weight, bias, stride=2)
 
 
-def demodulation(weight: Tensor, styles: Tensor) -> Tensor:
+def demodulation(weight: Tensor, styles: Tensor, transposed: bool = False) -> Tensor:
     """1 / the standard deviation of what the modulated weight makes of independent inputs of unit
-    variance: [N, out] of weight [out, in, k, k] and styles [N, in] (eq. 3), in float32.
+    variance: [N, out] of weight [out, in, k, k], or `transposed` [in, out, k, k], and styles
+    [N, in] (eq. 3), in float32.
     """
     with full_precision(styles.device):
-        energy = weight.square().sum((2, 3))  # [out, in]
-        return torch.rsqrt(styles.to(energy.dtype).square() @ energy.t() + 1e-8)
+        energy = weight.square().sum((2, 3))
+        energy = energy if transposed else energy.t()  # [in, out]
+        return torch.rsqrt(styles.to(energy.dtype).square() @ energy + 1e-8)
 
 
 def columns(values: Tensor, dtype: torch.dtype) -> Tensor:

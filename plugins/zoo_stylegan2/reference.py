@@ -109,6 +109,8 @@ def _renamed(state: Mapping[str, Tensor], resolution: int, kind: str) -> dict[st
             key = re.sub(pattern, name, key)
         for number, size in enumerate(sizes):
             key = re.sub(rf"^(synthesis\.)?b{size}\.", f"blocks.{number}.", key)
+        if kind == "generator" and key.endswith("conv0.weight"):
+            tensor = tensor.transpose(0, 1)  # an upsampling layer's is that of its transpose here
         renamed[key] = tensor
     return renamed
 
@@ -161,7 +163,7 @@ def _replay_resample(network: nn.Module, inputs: Mapping[str, Tensor]) -> dict[s
         "filter2d": filter2d(images, taps),
         "up2": upsample2d(images, taps),
         "down2": downsample2d(images, taps),
-        "conv3_up2": upsampling_conv(images, inputs["weight3"], taps),
+        "conv3_up2": upsampling_conv(images, inputs["weight3"].transpose(0, 1), taps),
         "conv3_down2": downsampling_conv(images, inputs["weight3"], taps),
         "conv1_down2": torch.nn.functional.conv2d(downsample2d(images, taps), inputs["weight1"]),
     }

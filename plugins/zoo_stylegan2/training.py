@@ -14,10 +14,10 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam
 
 from zoo_core.interfaces import Batch, Networks, Phase, Progress
 from zoo_core.losses import LOSSES
+from zoo_core.optimizers import Adam
 from zoo_core.regularizers import squared_gradient
 from zoo_stylegan2.config import StyleGAN2Config
 
