@@ -251,8 +251,6 @@ class Stopwatch:
 
     def attach(self) -> None:
         """Time the parts of a step, where they are; it takes some microseconds a step."""
-        import torch
-
         from zoo_core import engine
         from zoo_core.ema import EMA
         from zoo_core.noise import SeededNoise
@@ -260,8 +258,7 @@ class Stopwatch:
 
         for part, place, name in (
             ("networks", engine, "run_phase"),
-            ("check", torch.nn.utils, "get_total_norm"),
-            ("check", torch, "isfinite"),
+            ("check", Runtime, "all_finite"),
             ("noise", SeededNoise, "normal"),
             ("noise", SeededNoise, "uniform"),
             ("noise", SeededNoise, "integers"),

@@ -82,6 +82,18 @@ def test_a_precision_that_was_asked_for_is_used(monkeypatch, asked, dtype):
     assert Runtime.detect("cpu", asked).dtype is dtype
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_one_element_that_is_not_finite_is_seen(bad):
+    runtime = Runtime.detect("cpu")
+    images = torch.full((2, 3, 4, 4), 1e30).to(memory_format=torch.channels_last)
+    tensors = [torch.tensor(1.0, dtype=torch.float64), images, torch.zeros(5)]
+    assert runtime.all_finite(tensors)
+    images[1, 2, 3, 0] = bad
+    assert not runtime.all_finite(tensors)
+    images[0, 0, 0, 0] = -bad
+    assert not runtime.all_finite(tensors)
+
+
 def convolved(runtime):
     """Network and output of one convolution, after a backward pass."""
     network = runtime.place(torch.nn.Conv2d(3, 4, 3))

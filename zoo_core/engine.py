@@ -192,9 +192,8 @@ def run_phase(
     # Named inputs: no other network gets gradients, nor is time spent on them.
     terms["loss"].backward(inputs=parameters)
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients)
-    if not bool(torch.isfinite(norm + terms["loss"].detach())):
-        raise _non_finite(phase, terms, norm, progress)
+    if not runtime.all_finite([terms["loss"].detach(), *gradients]):
+        raise _non_finite(phase, terms, gradients, progress)
     phase.optimizer.step()
     phase.optimizer.zero_grad()  # here, so that no other phase computes beside these gradients
     return terms
@@ -301,8 +300,9 @@ def _collapsed(training: Training, run: Run) -> CollapseError:
 
 
 def _non_finite(
-    phase: Phase, terms: Mapping[str, Tensor], norm: Tensor, progress: Progress
+    phase: Phase, terms: Mapping[str, Tensor], gradients: list[Tensor], progress: Progress
 ) -> NonFiniteError:
+    norm = torch.nn.utils.get_total_norm(gradients)
     values = ", ".join(f"{name} {value.item():g}" for name, value in terms.items())
     return NonFiniteError(
         f"phase {phase.name!r} is not finite after {progress.images} images "

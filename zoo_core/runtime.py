@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -53,6 +54,18 @@ class Runtime:
         if self.dtype is torch.float32:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, self.dtype)
+
+    def all_finite(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether no element is infinite or NaN; neither leaves a sum finite, nor a norm.
+
+        On a CPU a sum takes less than half the time of a norm (docs/log.md); elsewhere torch has a
+        norm that looks at all tensors at once.
+        """
+        if self.device.type == "cpu":
+            total = torch.stack([tensor.sum().double() for tensor in tensors]).sum()
+        else:
+            total = torch.nn.utils.get_total_norm(tensors)
+        return bool(torch.isfinite(total))
 
     def choose_repeatable_kernels(self) -> None:
         """Have every process compute with the same kernels, without which no resume is exact."""

@@ -73,7 +73,8 @@ def generate(g: nn.Module, size: int, config: Any) -> Tensor:
 
 
 def layer(module: nn.Module, x: Tensor, w: Tensor) -> Tensor:
-    x = modulated(x, module.weight, module.affine(w), demodulate=True, up=module.up)
+    weight = module.weight.transpose(0, 1) if module.up else module.weight
+    x = modulated(x, weight, module.affine(w), demodulate=True, up=module.up)
     x = x + torch.randn(len(x), 1, *x.shape[2:]) * module.noise_strength
     x = x + module.bias[:, None, None]
     return leaky_relu(x, 0.2) * math.sqrt(2)
