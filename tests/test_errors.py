@@ -59,9 +59,7 @@ def test_a_given_zero_or_false_is_still_shown():
 
 def test_an_unknown_name_offers_the_nearest():
     error = UnknownNameError("model", "stilegan", ["pix2pix", "stylegan"], hint="zoo list")
-    assert str(error) == (
-        "no model is called 'stilegan'; allowed: nearest: stylegan; try: zoo list"
-    )
+    assert str(error) == ("no model is called 'stilegan'; nearest: stylegan; try: zoo list")
 
 
 def test_an_unknown_name_with_nothing_near_offers_nothing():

@@ -199,11 +199,10 @@ def resolve(
     for origin, layer in layers:
         for key, value in layer.items():
             if key not in keys:
-                near = nearest(str(key), keys)  # YAML has keys that are no text
                 raise ConfigError(
                     f"unknown configuration key {key!r} in {origin}",
-                    allowed=f"nearest: {', '.join(near)}" if near else "",
-                    hint=f"zoo show {model}",
+                    near=nearest(str(key), keys),  # YAML has keys that are no text
+                    hint=f"--preset {value}" if key == "preset" else f"zoo show {model}",
                 )
             merged[key] = read_value(key, keys[key], value, origin, model)
     return Resolved(

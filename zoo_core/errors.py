@@ -17,22 +17,34 @@
     ├── OfflineError                6   not on this machine, and the network is switched off
     └── Interrupted               130   SIGINT or SIGTERM; the run was saved
 
-A message is one line and has up to four parts: what happened, what was given, what is allowed, what
-to type next. None of these derives from KeyError, whose text is printed in quotes.
+A message is one line and has up to five parts: what happened, what was given, what is allowed,
+which names are near, what to type next. None of these derives from KeyError, whose text is printed
+in quotes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class ZooError(Exception):
-    """What happened; if it helps, what was `given`, what is `allowed` and what to type (`hint`)."""
+    """What happened; if it helps, what was `given`, what is `allowed`, the names that are `near`,
+    and what to type (`hint`).
+    """
 
     exit_code = 1
 
-    def __init__(self, what: str, *, given: object = None, allowed: str = "", hint: str = ""):
+    def __init__(
+        self,
+        what: str,
+        *,
+        given: object = None,
+        allowed: str = "",
+        near: Sequence[str] = (),
+        hint: str = "",
+    ):
         self.what, self.given, self.allowed, self.hint = what, given, allowed, hint
+        self.near = near
         super().__init__(str(self))
 
     def __str__(self) -> str:
@@ -41,6 +53,8 @@ class ZooError(Exception):
             parts.append(f"given: {self.given}")
         if self.allowed:
             parts.append(f"allowed: {self.allowed}")
+        if self.near:
+            parts.append(f"nearest: {', '.join(self.near)}")
         if self.hint:
             parts.append(f"try: {self.hint}")
         return printable("; ".join(" ".join(part.split()) for part in parts))
@@ -94,9 +108,7 @@ class UnknownNameError(ZooError):
     exit_code = 3
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, hint: str = ""):
-        near = nearest(name, known)
-        also = f"nearest: {', '.join(near)}" if near else ""
-        super().__init__(f"no {kind} is called {name!r}", allowed=also, hint=hint)
+        super().__init__(f"no {kind} is called {name!r}", near=nearest(name, known), hint=hint)
 
 
 class AmbiguousNameError(ZooError):

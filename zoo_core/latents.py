@@ -58,7 +58,7 @@ def mix_styles(
     and for layers that it does not have.
     """
     if not isinstance(generator, StyleGenerator):
-        raise InputError(f"{type(generator).__name__} has no styles to mix")
+        raise InputError(f"{type(generator).__name__} has no styles to mix", hint="zoo interpolate")
     if not layers or min(layers) < 0 or max(layers) >= generator.num_styles:
         raise InputError(
             "no such layers", given=list(layers), allowed=f"0 to {generator.num_styles - 1}"

@@ -269,10 +269,9 @@ def load_plugins() -> Plugins:
     wanted = _wanted()
     if wanted is not None:
         for name in sorted(wanted - {entry.name for entry, _ in found}):
-            near = nearest(name, [entry.name for entry, _ in found])
             raise PluginError(
                 f"ZOO_PLUGINS names a plugin that is not installed: {name!r}",
-                allowed=f"nearest: {', '.join(near)}" if near else "",
+                near=nearest(name, [entry.name for entry, _ in found]),
                 hint="ZOO_PLUGINS=none",
             )
         found = [(entry, dist) for entry, dist in found if entry.name in wanted]

@@ -361,10 +361,9 @@ def generator_config(spec: ModelSpec, config: ProjectedConfig) -> ModelConfig:
     ours = {"resolution", "channels", "num_classes"} & keys.keys()
     for key in config.generator_settings:
         if key not in keys or key in ours:
-            near = nearest(key, keys.keys() - ours)
             raise ConfigError(
                 f"unusable key {key!r} in generator_settings of {config.generator}",
-                allowed=f"nearest: {', '.join(near)}" if near else "",
+                near=nearest(key, keys.keys() - ours),
                 hint=f"zoo show {config.generator}",
             )
     shared = {key: getattr(config, key) for key in ours}

@@ -103,6 +103,7 @@ def test_the_configuration_of_a_run_repeats_it(zoo):
         ((*TRAIN, "--data", "toyz"), 3, ["'toyz'", "nearest: toys", "zoo data list"]),
         ((*TRAIN, "--data", "./nowhere"), 2, ["nowhere", "no folder, zip file or picture"]),
         ((*TRAIN, "--set", "widht=8"), 2, ["'widht'", "nearest: width", "zoo show toy"]),
+        ((*TRAIN, "--set", "preset=tiny"), 2, ["'preset'", "try: --preset tiny"]),
         ((*TRAIN, "--set", "width=wide"), 2, ["width", "'wide'", "integer >= 1"]),
         ((*TRAIN, "--set", "width=0"), 2, ["width", "integer >= 1"]),
         ((*TRAIN, "--set", "fit=squeeze"), 2, ["one of crop, pad, stretch, exact"]),
