@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from zoo_core import convolution
 from zoo_core.convolution import conv2d, conv_transpose2d
@@ -102,3 +103,32 @@ def test_autocast_is_followed_forward_and_backward():
     assert weight.grad.dtype == torch.float32
     exact = functional.conv2d(images, weight, padding=1)
     torch.testing.assert_close(out.float(), exact, rtol=0, atol=0.1)
+
+
+class Transposed(TorchDispatchMode):
+    """The types that transposed convolutions compute in."""
+
+    def __init__(self):
+        super().__init__()
+        self.dtypes = []
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        if function is torch.ops.aten.convolution.default and arguments[6]:
+            self.dtypes.append(arguments[0].dtype)
+        return function(*arguments, **(keywords or {}))
+
+
+@pytest.mark.parametrize(
+    ("stride", "groups", "dtype"),
+    [(2, 4, torch.float32), (1, 4, torch.bfloat16), (2, 2, torch.bfloat16)],
+    ids=["depthwise with a stride", "depthwise", "grouped with a stride"],
+)
+def test_float32_does_what_cpus_are_slow_at_in_bfloat16(stride, groups, dtype):
+    images = torch.randn(1, 4, 6, 6, requires_grad=True)
+    kernel = torch.rand(4, 4 // groups, 3, 3)
+    with Transposed() as seen, torch.autocast("cpu", torch.bfloat16):
+        out = conv2d(images, kernel, stride=stride, groups=groups)
+        torch.autograd.grad(out.sum(), images, create_graph=True)
+        up = conv_transpose2d(images, kernel, stride=stride, groups=groups)
+    assert seen.dtypes == [dtype, dtype]
+    assert up.dtype is torch.bfloat16

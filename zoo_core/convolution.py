@@ -10,6 +10,7 @@ wants it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -28,10 +29,9 @@ class Geometry(NamedTuple):
 
     def apply(self, images: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Torch's convolution."""
-        convolve = functional.conv_transpose2d if self.transposed else functional.conv2d
-        return convolve(
-            images, weight, bias, stride=self.stride, padding=self.padding, groups=self.groups
-        )
+        if self.transposed:  # these have no bias here
+            return self._transpose(images, weight)
+        return functional.conv2d(images, weight, bias, self.stride, self.padding, 1, self.groups)
 
     def shape(self, images: Tensor, weight: Tensor) -> list[int]:
         """Of the output."""
@@ -48,14 +48,24 @@ class Geometry(NamedTuple):
             return self._replace(transposed=False).apply(images, weight)
         # rows and columns that no position of the kernel reached
         reach = (side + 2 * self.padding - weight.shape[2] for side in size)
-        return functional.conv_transpose2d(
-            images,
-            weight,
-            stride=self.stride,
-            padding=self.padding,
-            output_padding=[pixels % self.stride for pixels in reach],
-            groups=self.groups,
-        )
+        return self._transpose(images, weight, [pixels % self.stride for pixels in reach])
+
+    def _transpose(self, images: Tensor, weight: Tensor, missing: Sequence[int] = (0, 0)) -> Tensor:
+        """Torch's transposed convolution, with `missing` rows and columns more at the end."""
+        options = (None, self.stride, self.padding, missing, self.groups)
+        if not self._is_slow_in_bfloat16(images, weight):
+            return functional.conv_transpose2d(images, weight, *options)
+        with torch.autocast("cpu", enabled=False):  # it would make bfloat16 of them again
+            out = functional.conv_transpose2d(images.float(), weight.float(), *options)
+        return out.to(torch.bfloat16)
+
+    def _is_slow_in_bfloat16(self, images: Tensor, weight: Tensor) -> bool:
+        """Whether oneDNN has but its reference for it, which takes 8 to 80 times as long as
+        float32 does: transposed, depthwise, with a stride (docs/log.md).
+        """
+        depthwise = len(weight) == self.groups and weight.shape[1] == 1
+        on_cpu = images.device.type == "cpu" and images.dtype is torch.bfloat16
+        return on_cpu and depthwise and self.stride > 1
 
     def weight_gradient(
         self, outer: Tensor, images: Tensor, weight: Tensor, wanted: tuple[bool, bool]
