@@ -33,6 +33,7 @@ from torch.nn.functional import batch_norm, dropout, pad
 from zoo_core.interfaces import Discriminator, Generator
 from zoo_core.noise import SeededNoise
 from zoo_pix2pix.config import Pix2PixConfig
+from zoo_pix2pix.strided import DoublingConv2d, HalvingConv2d
 
 
 def normalize_each(
@@ -128,12 +129,12 @@ class UNet(nn.Module):
             # In place, though the input is also what is handed over: the ReLU that comes next
             # there leaves nothing of the difference.
             down: list[nn.Module] = [nn.Identity() if outermost else nn.LeakyReLU(0.2, True)]
-            down += [nn.Conv2d(inputs[level], width, 4, 2, 1, bias=bias)]
+            down += [HalvingConv2d(inputs[level], width, bias=bias)]
             if not outermost and not innermost:
                 down += [normalization(config, width)]
             joined, output = width if innermost else 2 * width, outputs[level]
             up: list[nn.Module] = [nn.ReLU(True)]
-            up += [nn.ConvTranspose2d(joined, output, 4, 2, 1, bias=bias or outermost)]
+            up += [DoublingConv2d(joined, output, bias=bias or outermost)]
             up += [nn.Tanh() if outermost else normalization(config, output)]
             self.downs.append(nn.Sequential(*down))
             self.ups.append(nn.Sequential(*up))

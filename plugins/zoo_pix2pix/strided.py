@@ -1,0 +1,67 @@
+"""The 4 x 4 convolutions that halve and double a picture in the U-Net.
+
+Of a few pixels a CPU makes them matrix products. There torch's own spend most of their time turning
+weights and their gradients from one memory order into another, as much for 4 pixels as for 4,000:
+the deep half of a U-Net took three times as long as these products (docs/log.md).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn.functional import linear, pad
+
+LEAST_MAPS = 512  # input times output maps a pixel, from which on a product is the faster way
+
+
+class HalvingConv2d(nn.Conv2d):
+    """[N, in, H, W] to [N, out, H // 2, W // 2], padded with zeros."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True):
+        super().__init__(in_channels, out_channels, 4, 2, 1, bias=bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Convolution, without activation."""
+        count, _, height, width = images.shape
+        size = height // 2, width // 2
+        if not _worth_a_product(images, count * size[0] * size[1], self.weight):
+            return super().forward(images)
+        padded = pad(images.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
+        patches = padded.unfold(1, 4, 2).unfold(2, 4, 2)  # [N, H // 2, W // 2, in, 4, 4]
+        rows = patches.permute(0, 1, 2, 4, 5, 3).flatten(3)
+        return linear(rows, _matrix(self.weight), self.bias).permute(0, 3, 1, 2)
+
+
+class DoublingConv2d(nn.ConvTranspose2d):
+    """[N, in, H, W] to [N, out, 2 H, 2 W], the adjoint of a `HalvingConv2d`."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True):
+        super().__init__(in_channels, out_channels, 4, 2, 1, bias=bias)
+
+    def forward(self, images: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Transposed convolution, without activation."""
+        count, _, height, width = images.shape
+        if output_size or not _worth_a_product(images, count * height * width, self.weight):
+            return super().forward(images, output_size)
+        rows = images.permute(0, 2, 3, 1)
+        # Rows and columns of a kernel as pairs: what pair 1 of a pixel adds to, pair 0 of the next
+        # one does as well.
+        kernels = linear(rows, _matrix(self.weight).t()).unflatten(3, (2, 2, 2, 2, -1))
+        pairs = kernels.new_zeros(count, height + 1, 2, width + 1, 2, kernels.shape[-1])
+        for row in range(2):
+            for column in range(2):
+                part = kernels[:, :, :, row, :, column].transpose(2, 3)
+                pairs[:, row : row + height, :, column : column + width] += part
+        doubled = pairs.flatten(1, 2).flatten(2, 3)[:, 1:-1, 1:-1].contiguous()
+        if self.bias is not None:
+            doubled = doubled + self.bias.to(doubled.dtype)
+        return doubled.permute(0, 3, 1, 2)
+
+
+def _worth_a_product(images: Tensor, rows: int, weight: Tensor) -> bool:
+    """Whether there are so few pixels that the weight is what takes the time."""
+    return images.device.type == "cpu" and rows * LEAST_MAPS <= weight.shape[0] * weight.shape[1]
+
+
+def _matrix(weight: Tensor) -> Tensor:
+    """[A, B, 4, 4] to [A, 16 B]: no copy where the channels are last in memory."""
+    return weight.permute(0, 2, 3, 1).flatten(1)
