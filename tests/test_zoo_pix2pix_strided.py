@@ -78,8 +78,9 @@ def test_a_product_copies_no_weight_whose_channels_are_last(kind):
 
 @BOTH
 @pytest.mark.parametrize("pixels", [2, 32])
-def test_autocast_and_memory_order_are_those_of_torch(kind, pixels):
-    layer = kind(256, 256).to(memory_format=torch.channels_last)
+@pytest.mark.parametrize("bias", [True, False])
+def test_autocast_and_memory_order_are_those_of_torch(kind, pixels, bias):
+    layer = kind(256, 256, bias=bias).to(memory_format=torch.channels_last)
     images = torch.randn(1, 256, pixels, pixels).to(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16):
         ours, plain = layer(images), theirs(layer, images)
