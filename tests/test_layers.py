@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn.functional import avg_pool2d, interpolate
 
 from zoo_core.layers import (
     EqualizedConv2d,
     EqualizedLinear,
+    convolve_and_halve,
+    double_and_convolve,
     minibatch_stddev,
     pixel_norm,
     scaled,
@@ -25,6 +28,17 @@ def test_equalized_layers_keep_the_variance_times_their_gain(gain: float, expect
     inside = convolution(images)[:, :, 1:-1, 1:-1]
     assert float(inside.std()) == pytest.approx(expected, rel=0.05)
     assert float(linear.weight.std()) == pytest.approx(1, rel=0.05)
+
+
+def test_doubled_pixels_and_a_convolution_are_one_transposed_convolution():
+    layer, images = EqualizedConv2d(3, 5, 3, gain=2.0, bias=0.3), torch.randn(2, 3, 6, 4)
+    plain = layer(interpolate(images, scale_factor=2))
+    torch.testing.assert_close(double_and_convolve(images, layer), plain)
+
+
+def test_a_convolution_and_averaged_pixels_are_one_strided_convolution():
+    layer, images = EqualizedConv2d(3, 5, 3, gain=2.0, bias=0.3), torch.randn(2, 3, 6, 4)
+    torch.testing.assert_close(convolve_and_halve(images, layer), avg_pool2d(layer(images), 2))
 
 
 def test_a_learning_rate_multiplier_slows_weight_and_bias_down_and_changes_no_output():

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
+from torch.nn.functional import avg_pool2d
 
-from zoo_core.resample import downsample2d, filter2d, fir, upsample2d
+from zoo_core.resample import average2d, downsample2d, filter2d, fir, upsample2d
 
 TAPS = [fir((1, 2, 1)), fir(), torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.rand(5), torch.rand(12)]
 
@@ -57,6 +58,23 @@ def test_resampling_is_twice_differentiable(resample):
     taps = fir().double()
     assert gradcheck(lambda x: resample(x, taps), images)
     assert gradgradcheck(lambda x: resample(x, taps), images)
+
+
+def test_averages_and_their_derivatives_are_those_of_pooling():
+    images = torch.randn(2, 3, 4, 6, dtype=torch.float64, requires_grad=True)
+    assert torch.equal(average2d(images), avg_pool2d(images, 2))
+    assert gradcheck(average2d, images)
+    assert gradgradcheck(average2d, images)
+
+
+def test_the_second_derivative_of_averages_keeps_the_memory_order():
+    seen = []
+    images = torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last).requires_grad_()
+    features = images * 2
+    (slope,) = torch.autograd.grad(average2d(features).square().sum(), images, create_graph=True)
+    features.register_hook(lambda gradient: seen.append(gradient.stride()))
+    slope.square().sum().backward()
+    assert seen == [images.stride()]
 
 
 def test_more_or_less_padding_makes_the_result_larger_or_smaller():

@@ -5,18 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
-from torch.nn.functional import avg_pool2d, conv2d, interpolate
+from torch.nn.functional import avg_pool2d, interpolate
 
 import zoo_stylegan
 from zoo_core.config import resolve
 from zoo_core.errors import ConfigError
 from zoo_core.interfaces import Batch, Networks, Phase, Progress
-from zoo_core.layers import EqualizedConv2d
 from zoo_core.losses import LOSSES
 from zoo_core.noise import SeededNoise
 from zoo_core.pretrained import load
 from zoo_core.regularizers import squared_gradient
-from zoo_core.resample import filter2d
 from zoo_core.schedules import growth
 from zoo_core.testing import CHECKS, Case
 from zoo_stylegan.config import PRESETS, RUN, StyleGANConfig
@@ -24,9 +22,7 @@ from zoo_stylegan.networks import (
     StyledLayer,
     StyleGANDiscriminator,
     StyleGANGenerator,
-    UpsamplingConv2d,
     adain,
-    mean_of_shifts,
     reached,
 )
 from zoo_stylegan.training import build_phases, fade
@@ -124,20 +120,7 @@ def test_weights_start_as_in_appendix_c():
     assert float(network.blocks[0].convolution.weight.detach().std()) == pytest.approx(1, rel=0.03)
 
 
-# Resampling and AdaIN
-
-
-def test_doubled_pixels_a_convolution_and_a_blur_are_one_transposed_convolution():
-    layer, features = UpsamplingConv2d(3, 5), torch.randn(2, 3, 6, 6)
-    weight = layer.convolution.weight * layer.convolution.scale
-    plain = conv2d(interpolate(features, scale_factor=2.0), weight, padding=1)
-    torch.testing.assert_close(layer(features), filter2d(plain, layer.taps))
-
-
-def test_a_convolution_and_averaged_pixels_are_one_strided_convolution():
-    layer, features = EqualizedConv2d(3, 5, 3, bias=0.3), torch.randn(2, 3, 6, 6)
-    fused = conv2d(features, mean_of_shifts(layer), layer.bias, stride=2, padding=1)
-    torch.testing.assert_close(fused, avg_pool2d(layer(features), 2))
+# AdaIN
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])

@@ -29,8 +29,8 @@ class Geometry(NamedTuple):
 
     def apply(self, images: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Torch's convolution."""
-        if self.transposed:  # these have no bias here
-            return self._transpose(images, weight)
+        if self.transposed:
+            return self._transpose(images, weight, bias)
         return functional.conv2d(images, weight, bias, self.stride, self.padding, 1, self.groups)
 
     def shape(self, images: Tensor, weight: Tensor) -> list[int]:
@@ -48,15 +48,19 @@ class Geometry(NamedTuple):
             return self._replace(transposed=False).apply(images, weight)
         # rows and columns that no position of the kernel reached
         reach = (side + 2 * self.padding - weight.shape[2] for side in size)
-        return self._transpose(images, weight, [pixels % self.stride for pixels in reach])
+        missing = [pixels % self.stride for pixels in reach]
+        return self._transpose(images, weight, None, missing)
 
-    def _transpose(self, images: Tensor, weight: Tensor, missing: Sequence[int] = (0, 0)) -> Tensor:
+    def _transpose(
+        self, images: Tensor, weight: Tensor, bias: Tensor | None, missing: Sequence[int] = (0, 0)
+    ) -> Tensor:
         """Torch's transposed convolution, with `missing` rows and columns more at the end."""
-        options = (None, self.stride, self.padding, missing, self.groups)
+        options = (self.stride, self.padding, missing, self.groups)
         if not self._is_slow_in_bfloat16(images, weight):
-            return functional.conv_transpose2d(images, weight, *options)
+            return functional.conv_transpose2d(images, weight, bias, *options)
+        bias = None if bias is None else bias.float()
         with torch.autocast("cpu", enabled=False):  # it would make bfloat16 of them again
-            out = functional.conv_transpose2d(images.float(), weight.float(), *options)
+            out = functional.conv_transpose2d(images.float(), weight.float(), bias, *options)
         return out.to(torch.bfloat16)
 
     def _is_slow_in_bfloat16(self, images: Tensor, weight: Tensor) -> bool:
@@ -92,10 +96,16 @@ def conv2d(
 
 
 def conv_transpose2d(
-    images: Tensor, weight: Tensor, *, stride: int = 1, padding: int = 0, groups: int = 1
+    images: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    stride: int = 1,
+    padding: int = 0,
+    groups: int = 1,
 ) -> Tensor:
     """As torch's own function: [N, in, H, W] by weight [in, out / groups, K, K]."""
-    return _convolve(images, weight, None, Geometry(stride, padding, groups, transposed=True))
+    return _convolve(images, weight, bias, Geometry(stride, padding, groups, transposed=True))
 
 
 def _convolve(images: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:

@@ -11,9 +11,9 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch.nn.functional import avg_pool2d, linear
 
-from zoo_core.convolution import conv2d
+from zoo_core.convolution import conv2d, conv_transpose2d
 
 
 class EqualizedLinear(nn.Module):
@@ -71,6 +71,30 @@ class EqualizedConv2d(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Convolution, without activation."""
         return conv2d(*scaled(images, self.weight, self.scale), self.bias, padding=self.padding)
+
+
+def double_and_convolve(images: Tensor, layer: EqualizedConv2d) -> Tensor:
+    """A 3 x 3 `layer` of [N, in, H, W] with each pixel doubled along both axes: [N, out, 2 H, 2 W].
+
+    Four products a pixel and map instead of nine, and no doubled picture is ever made.
+    """
+    kernel = 4 * _mean_of_shifts(layer).transpose(0, 1).flip(2, 3)
+    return conv_transpose2d(images, kernel, layer.bias, stride=2, padding=1)
+
+
+def convolve_and_halve(images: Tensor, layer: EqualizedConv2d) -> Tensor:
+    """Means of 2 x 2 pixels of what a 3 x 3 `layer` makes of [N, in, H, W]: [N, out, H/2, W/2].
+
+    Sixteen products a mean and map instead of thirty-six.
+    """
+    return conv2d(images, _mean_of_shifts(layer), layer.bias, stride=2, padding=1)
+
+
+def _mean_of_shifts(layer: EqualizedConv2d) -> Tensor:
+    """[out, in, 4, 4]: the mean of a 3 x 3 kernel and of that kernel a pixel on, in each direction
+    and in both. To convolve and then to average 2 x 2 pixels is to convolve with it.
+    """
+    return avg_pool2d(layer.weight * layer.scale, 2, stride=1, padding=1)
 
 
 def scaled(features: Tensor, weight: Tensor, scale: float) -> tuple[Tensor, Tensor]:

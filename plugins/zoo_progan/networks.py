@@ -28,8 +28,15 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, leaky_relu
 
 from zoo_core.interfaces import Discriminator, Generator
-from zoo_core.layers import EqualizedConv2d, EqualizedLinear, minibatch_stddev, pixel_norm
+from zoo_core.layers import (
+    EqualizedConv2d,
+    EqualizedLinear,
+    double_and_convolve,
+    minibatch_stddev,
+    pixel_norm,
+)
 from zoo_core.noise import SeededNoise
+from zoo_core.resample import average2d
 from zoo_core.schedules import growth
 from zoo_progan.config import ProGANConfig
 
@@ -60,8 +67,8 @@ class GeneratorStage(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Twice the size, then two layers, each activated and normalized."""
-        features = interpolate(features, scale_factor=2)
-        return activate_and_normalize(self.conv1(activate_and_normalize(self.conv0(features))))
+        features = activate_and_normalize(double_and_convolve(features, self.conv0))
+        return activate_and_normalize(self.conv1(features))
 
 
 class GrowingGenerator(nn.Module):
@@ -95,7 +102,7 @@ class DiscriminatorStage(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Two layers, then half the size."""
-        return avg_pool2d(activate(self.conv1(activate(self.conv0(features)))), 2)
+        return average2d(activate(self.conv1(activate(self.conv0(features)))))
 
 
 class DiscriminatorEnd(nn.Module):
@@ -133,7 +140,7 @@ class GrowingDiscriminator(nn.Module):
         """Logits [N, 1] of pictures [N, C, R, R], R = 4 * 2**stage."""
         features = activate(self.from_rgb[stage](images))
         if alpha < 1:
-            smaller = activate(self.from_rgb[stage - 1](avg_pool2d(images, 2)))
+            smaller = activate(self.from_rgb[stage - 1](average2d(images)))
             features = torch.lerp(smaller, self.stages[stage](features), alpha)
             stage -= 1
         for block in self.stages[stage::-1]:

@@ -33,18 +33,19 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import (
-    avg_pool2d,
-    batch_norm,
-    interpolate,
-    leaky_relu,
-)
+from torch.nn.functional import avg_pool2d, batch_norm, interpolate, leaky_relu
 
-from zoo_core.convolution import conv2d, conv_transpose2d
 from zoo_core.interfaces import Discriminator, StyleGenerator
-from zoo_core.layers import EqualizedConv2d, EqualizedLinear, minibatch_stddev, pixel_norm
+from zoo_core.layers import (
+    EqualizedConv2d,
+    EqualizedLinear,
+    convolve_and_halve,
+    double_and_convolve,
+    minibatch_stddev,
+    pixel_norm,
+)
 from zoo_core.noise import SeededNoise
-from zoo_core.resample import filter2d, fir
+from zoo_core.resample import average2d, filter2d, fir
 from zoo_core.schedules import growth
 from zoo_stylegan.config import StyleGANConfig
 
@@ -84,8 +85,7 @@ class UpsamplingConv2d(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Without bias and activation."""
-        kernel = 4 * mean_of_shifts(self.convolution).transpose(0, 1).flip(2, 3)
-        return filter2d(conv_transpose2d(features, kernel, stride=2, padding=1), self.taps)
+        return filter2d(double_and_convolve(features, self.convolution), self.taps)
 
 
 class StyledLayer(nn.Module):
@@ -219,8 +219,7 @@ class DiscriminatorBlock(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Half the size."""
         features = leaky_relu(self.convolution(features), SLOPE, inplace=True)
-        features, kernel = filter2d(features, self.taps), mean_of_shifts(self.down)
-        features = conv2d(features, kernel, self.down.bias, stride=2, padding=1)
+        features = convolve_and_halve(filter2d(features, self.taps), self.down)
         return leaky_relu(features, SLOPE, inplace=True)
 
 
@@ -255,7 +254,7 @@ class StyleGANDiscriminator(Discriminator):
         blocks = list(self.blocks[: first_block(self.config) + stage])
         features = self.enter(images, stage)
         if alpha < 1:
-            smaller = self.enter(avg_pool2d(images, 2), stage - 1)
+            smaller = self.enter(average2d(images), stage - 1)
             features = torch.lerp(smaller, blocks.pop()(features), alpha)
         for block in reversed(blocks):
             features = block(features)
@@ -286,13 +285,6 @@ def reduce(images: Tensor, side: int) -> Tensor:
     """Pictures [N, C, R, R] to [N, C, side, side], by averages."""
     factor = images.shape[2] // side
     return images if factor == 1 else avg_pool2d(images, factor)
-
-
-def mean_of_shifts(convolution: EqualizedConv2d) -> Tensor:
-    """[out, in, 4, 4]: the mean of a 3 x 3 kernel and of that kernel a pixel on, in each direction
-    and in both. To convolve and then to average 2 x 2 pixels is to convolve with it.
-    """
-    return avg_pool2d(convolution.weight * convolution.scale, 2, stride=1, padding=1)
 
 
 def adain(features: Tensor, style: Tensor) -> Tensor:
