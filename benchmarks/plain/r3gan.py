@@ -16,7 +16,7 @@ from torch.optim import Adam
 
 PRESET = "ffhq64"
 BF16_SPEED = 3.0
-SETTINGS = {"resolution": 32, "widths": (96, 96, 96, 48), "batch_size": 8, "augment": "none"}
+SETTINGS = {"resolution": 32, "widths": (96, 96, 96, 48), "batch_size": 32, "augment": "none"}
 FILTER = torch.outer(torch.tensor([1.0, 3, 3, 1]), torch.tensor([1.0, 3, 3, 1])) / 64
 
 
