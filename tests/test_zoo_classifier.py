@@ -6,11 +6,12 @@ import sys
 
 import pytest
 import torch
+from torch import nn
 from torch.nn.functional import one_hot
 
 import zoo_classifier
 from zoo_classifier.config import PRESETS, RUN, ClassifierConfig
-from zoo_classifier.networks import TimmClassifier
+from zoo_classifier.networks import TimmClassifier, fill_up_to_the_stride
 from zoo_classifier.training import build_phases
 from zoo_core.config import resolve
 from zoo_core.errors import ConfigError, OfflineError, UnknownNameError
@@ -53,6 +54,32 @@ def pictures(network: TimmClassifier, count: int) -> Batch:
 
 def start(count: int) -> Progress:
     return Progress(0, SeededNoise(0, range(count)))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 8])
+@pytest.mark.parametrize(("kernel", "padding"), [(3, 1), (5, 2), (2, 1)])
+@pytest.mark.parametrize("stride", [1, 2, 4])
+def test_zeros_up_to_the_stride_change_no_output(size, kernel, padding, stride):
+    layer = nn.Conv2d(3, 4, kernel, stride, padding)
+    images = torch.randn(2, 3, size, size)
+    expected = layer(images)
+    layer.register_forward_pre_hook(fill_up_to_the_stride)
+    torch.testing.assert_close(layer(images), expected)
+
+
+def test_no_convolution_sees_pictures_smaller_than_its_stride():
+    """What is in memory behind them gets into torch's gradients otherwise."""
+    network = classifier(backbone="test_resnet", resolution=16)
+    sizes = []
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            forward = layer._conv_forward
+            layer._conv_forward = lambda images, *rest, layer=layer, forward=forward: (
+                sizes.append((layer.stride[0], images.shape[2])) or forward(images, *rest)
+            )
+    network(torch.zeros(2, *network.image_shape))
+    assert sizes
+    assert all(side >= stride for stride, side in sizes)
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)

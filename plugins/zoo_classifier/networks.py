@@ -11,8 +11,11 @@ deviation; a backbone made for one size of picture is made for `resolution` inst
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from zoo_classifier.config import ClassifierConfig
 from zoo_core.errors import ConfigError, OfflineError, UnknownNameError
@@ -82,7 +85,7 @@ def create_backbone(config: ClassifierConfig) -> nn.Module:
     import timm
 
     is_fixed = timm.get_pretrained_cfg_value(config.backbone, "fixed_input_size")
-    return timm.create_model(
+    backbone = timm.create_model(
         config.backbone,
         num_classes=config.num_classes,
         in_chans=config.channels,
@@ -90,3 +93,24 @@ def create_backbone(config: ClassifierConfig) -> nn.Module:
         drop_rate=config.drop_rate or None,
         drop_path_rate=config.drop_path_rate or None,
     )
+    for layer in backbone.modules():
+        if type(layer) is nn.Conv2d and isinstance(layer.padding, tuple):
+            layer.register_forward_pre_hook(fill_up_to_the_stride)
+    return backbone
+
+
+def fill_up_to_the_stride(layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor] | None:
+    """Zeros behind pictures smaller than the stride of `layer`, where they are the padding anyway.
+
+    Without them torch's gradient of a weight, in bfloat16 on a CPU, is whatever lies in memory
+    (docs/log.md).
+    """
+    assert isinstance(layer, nn.Conv2d)
+    (images,) = inputs
+    missing = [
+        max(0, stride - side) if size > 2 * padding else 0
+        for stride, side, size, padding in zip(
+            layer.stride, images.shape[2:], layer.kernel_size, layer.padding, strict=True
+        )
+    ]
+    return (pad(images, (0, missing[1], 0, missing[0])),) if any(missing) else None
