@@ -124,11 +124,14 @@ class Transposed(TorchDispatchMode):
     ids=["depthwise with a stride", "depthwise", "grouped with a stride"],
 )
 def test_float32_does_what_cpus_are_slow_at_in_bfloat16(stride, groups, dtype):
+    torch.manual_seed(0)
     images = torch.randn(1, 4, 6, 6, requires_grad=True)
-    kernel = torch.rand(4, 4 // groups, 3, 3)
+    kernel, bias = torch.rand(4, 4 // groups, 3, 3), torch.full((4,), 5.0)
     with Transposed() as seen, torch.autocast("cpu", torch.bfloat16):
         out = conv2d(images, kernel, stride=stride, groups=groups)
         torch.autograd.grad(out.sum(), images, create_graph=True)
-        up = conv_transpose2d(images, kernel, stride=stride, groups=groups)
+        up = conv_transpose2d(images, kernel, bias, stride=stride, groups=groups)
     assert seen.dtypes == [dtype, dtype]
     assert up.dtype is torch.bfloat16
+    exact = functional.conv_transpose2d(images, kernel, bias, stride=stride, groups=groups)
+    torch.testing.assert_close(up.float(), exact, rtol=0, atol=0.1)
