@@ -15,6 +15,7 @@ from zoo_core.losses import LOSSES
 from zoo_core.noise import SeededNoise
 from zoo_core.pretrained import load
 from zoo_core.regularizers import squared_gradient
+from zoo_core.resample import filter2d
 from zoo_core.schedules import growth
 from zoo_core.testing import CHECKS, Case
 from zoo_stylegan.config import PRESETS, RUN, StyleGANConfig
@@ -22,6 +23,7 @@ from zoo_stylegan.networks import (
     StyledLayer,
     StyleGANDiscriminator,
     StyleGANGenerator,
+    UpsamplingConv2d,
     adain,
     reached,
 )
@@ -120,7 +122,13 @@ def test_weights_start_as_in_appendix_c():
     assert float(network.blocks[0].convolution.weight.detach().std()) == pytest.approx(1, rel=0.03)
 
 
-# AdaIN
+# Upsampling and AdaIN
+
+
+def test_upsampling_doubles_pixels_convolves_and_blurs():
+    layer, features = UpsamplingConv2d(3, 5), torch.randn(2, 3, 6, 6)
+    plain = layer.convolution(interpolate(features, scale_factor=2))
+    torch.testing.assert_close(layer(features), filter2d(plain, layer.taps))
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])

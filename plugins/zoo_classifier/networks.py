@@ -94,7 +94,7 @@ def create_backbone(config: ClassifierConfig) -> nn.Module:
         drop_path_rate=config.drop_path_rate or None,
     )
     for layer in backbone.modules():
-        if type(layer) is nn.Conv2d and isinstance(layer.padding, tuple):
+        if type(layer) is nn.Conv2d and max(layer.stride) > 1 and layer.padding != "valid":
             layer.register_forward_pre_hook(fill_up_to_the_stride)
     return backbone
 

@@ -37,11 +37,11 @@ class DoublingConv2d(nn.ConvTranspose2d):
     def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True):
         super().__init__(in_channels, out_channels, 4, 2, 1, bias=bias)
 
-    def forward(self, images: Tensor, output_size: list[int] | None = None) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Transposed convolution, without activation."""
         count, _, height, width = images.shape
-        if output_size or not _worth_a_product(images, count * height * width, self.weight):
-            return super().forward(images, output_size)
+        if not _worth_a_product(images, count * height * width, self.weight):
+            return super().forward(images)
         rows = images.permute(0, 2, 3, 1)
         # Rows and columns of a kernel as pairs: what pair 1 of a pixel adds to, pair 0 of the next
         # one does as well.

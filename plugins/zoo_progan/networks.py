@@ -13,7 +13,8 @@ of doublings, alpha the weight of its resolution against the one below. `ProGANG
 `ProGANDiscriminator` know from `images_seen`, a buffer, where a run stands.
 
 Departures: the two 4 x 4 convolutions, of a 1 x 1 and to a 1 x 1 picture, are written as the matrix
-products that they are; the spread is measured in groups of 4 pictures, not over the minibatch; a
+products that they are, and a 3 x 3 kernel on doubled pixels as the transposed convolution that it
+is; the spread is measured in groups of 4 pictures, not over the minibatch; a
 generator that has not fully grown enlarges its pictures to full size.
 """
 
