@@ -35,7 +35,7 @@ GOLDEN = Path(__file__).with_name("golden")
 def small(**settings) -> Pix2PixConfig:
     """A configuration of a few weights."""
     sizes = {"resolution": 32, "generator_width": 2, "discriminator_width": 2}
-    return Pix2PixConfig(**{**sizes, "discriminator_layers": 1, **settings})
+    return Pix2PixConfig(**{**sizes, "num_discriminator_layers": 1, **settings})
 
 
 def preset(name: str) -> Pix2PixConfig:
@@ -103,17 +103,19 @@ def test_other_resolutions_are_refused(values):
 
 
 def test_more_halvings_than_the_resolution_has_are_refused():
-    values = {"resolution": 64, "discriminator_layers": 5}
-    with pytest.raises(ConfigError, match="discriminator_layers is at most 4 at 64 pixels, not 5"):
+    values = {"resolution": 64, "num_discriminator_layers": 5}
+    with pytest.raises(
+        ConfigError, match="num_discriminator_layers is at most 4 at 64 pixels, not 5"
+    ):
         resolve("pix2pix", Pix2PixConfig, ("--set", values))
-    deepest = small(resolution=64, discriminator_layers=4)
+    deepest = small(resolution=64, num_discriminator_layers=4)
     logits = PatchGAN(deepest)(pictures(deepest, 2), source=pictures(deepest, 2))
     assert logits.shape == (2, 1, 2, 2)
 
 
 @pytest.mark.parametrize(("layers", "side"), [(0, 1), (1, 16), (2, 34), (3, 70)])
 def test_a_logit_sees_a_patch_of_the_published_size(layers: int, side: int):
-    config = small(resolution=128, discriminator_layers=layers)
+    config = small(resolution=128, num_discriminator_layers=layers)
     images = pictures(config, 1).requires_grad_()
     logits = PatchGAN(config).eval()(images, source=pictures(config, 1))
     middle = logits.shape[2] // 2

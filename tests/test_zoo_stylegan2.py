@@ -216,7 +216,7 @@ def test_a_conditional_generator_trains_on_the_labels_of_the_batch():
 
 def test_penalties_are_phases_of_their_own_and_can_be_left_out():
     assert list(phases(config())[1]) == ["generator", "path_length", "discriminator", "r1"]
-    assert list(phases(config(gamma=0.0, path_weight=0.0))[1]) == ["generator", "discriminator"]
+    assert list(phases(config(penalty=0.0, path_weight=0.0))[1]) == ["generator", "discriminator"]
 
 
 def test_a_lazy_penalty_slows_its_optimizer_down():
@@ -254,7 +254,7 @@ def test_r1_is_weighted_by_its_interval():
     progress = Progress(0, SeededNoise(0, range(4)))
     losses = []
     for every in (1, 16):
-        _, found = phases(config(r1_every=every, gamma=0.5))
+        _, found = phases(config(penalty_every=every, penalty=0.5))
         terms = found["r1"].loss(batch, progress)
         assert found["r1"].every == every
         losses.append(float((terms["loss"] / terms["r1"]).detach()))

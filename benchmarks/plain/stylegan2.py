@@ -22,7 +22,7 @@ FILTER = torch.outer(torch.tensor([1.0, 3, 3, 1]), torch.tensor([1.0, 3, 3, 1]))
 
 def steps(g: nn.Module, d: nn.Module, pictures: Tensor, size: int, config: Any) -> Iterator[None]:
     """Train on `pictures`, uint8 [N, C, H, W], in random batches of `size`."""
-    slower = config.r1_every / (config.r1_every + 1)
+    slower = config.penalty_every / (config.penalty_every + 1)
     betas = (0.0, config.beta2)
     opt_g = Adam(g.parameters(), lr=config.learning_rate, betas=betas)
     opt_d = Adam(d.parameters(), lr=config.learning_rate * slower, betas=(0.0, 0.99**slower))
@@ -40,12 +40,12 @@ def steps(g: nn.Module, d: nn.Module, pictures: Tensor, size: int, config: Any) 
         softplus(discriminate(d, fake)).mean().backward()
         softplus(-discriminate(d, real)).mean().backward()
         opt_d.step()
-        if number % config.r1_every == 0:
+        if number % config.penalty_every == 0:
             opt_d.zero_grad()
             images = real.requires_grad_()
             (slope,) = torch.autograd.grad(discriminate(d, images).sum(), images, create_graph=True)
             r1 = slope.square().sum((1, 2, 3)).mean()
-            (r1 * config.gamma / 2 * config.r1_every).backward()
+            (r1 * config.penalty / 2 * config.penalty_every).backward()
             opt_d.step()
         number += 1
         yield

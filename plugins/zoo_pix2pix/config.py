@@ -19,7 +19,7 @@ class Pix2PixConfig(ModelConfig, frozen=True, kw_only=True):
     source_channels: Annotated[Literal[1, 3], setting("1 for grey sources, 3 for RGB")] = 3
     generator_width: Annotated[int, setting("feature maps of the first convolution", ge=1)] = 32
     discriminator_width: Annotated[int, setting("feature maps of the first convolution", ge=1)] = 32
-    discriminator_layers: Annotated[
+    num_discriminator_layers: Annotated[
         int, setting("halvings of the size: 3 judges patches of 70 x 70, 0 single pixels", ge=0)
     ] = 3
     norm: Annotated[
@@ -51,10 +51,10 @@ class Pix2PixConfig(ModelConfig, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         check_power_of_two("resolution", self.resolution, 32)
         deepest = self.resolution.bit_length() - 3
-        if self.discriminator_layers > deepest:
+        if self.num_discriminator_layers > deepest:
             raise ValueError(
-                f"discriminator_layers is at most {deepest} at {self.resolution} pixels, "
-                f"not {self.discriminator_layers}"
+                f"num_discriminator_layers is at most {deepest} at {self.resolution} pixels, "
+                f"not {self.num_discriminator_layers}"
             )
 
 
@@ -86,7 +86,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "resolution": 32,
         "generator_width": 4,
         "discriminator_width": 4,
-        "discriminator_layers": 2,
+        "num_discriminator_layers": 2,
         "inference": "paper",
         "batch_size": 4,
         "images": 64,

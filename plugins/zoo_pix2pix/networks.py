@@ -261,7 +261,7 @@ class PatchGAN(Discriminator):
 
     def __init__(self, config: Pix2PixConfig):
         super().__init__()
-        halvings = config.discriminator_layers
+        halvings = config.num_discriminator_layers
         kernel, padding = (4, 1) if halvings else (1, 0)
         num_hidden = max(halvings, 1) + 1
         widths = [config.discriminator_width * min(1 << stage, 8) for stage in range(num_hidden)]

@@ -117,7 +117,7 @@ def _patchgan(state: dict[str, Tensor]) -> tuple[nn.Module, Names]:
         source_channels=first.shape[1] // 2,  # only their sum matters
         channels=first.shape[1] - first.shape[1] // 2,
         discriminator_width=first.shape[0],
-        discriminator_layers=0 if theirs == "net" else num_convolutions - 2,
+        num_discriminator_layers=0 if theirs == "net" else num_convolutions - 2,
         norm=_norm(state, f"{theirs}.2"),
     )
     network = PatchGAN(config)

@@ -6,22 +6,18 @@ from typing import Annotated, Any, Literal
 
 from zoo_core.config import ModelConfig, check_power_of_two, setting
 
-MIN_RESOLUTION = 8
-
 
 class StyleGAN2Config(ModelConfig, frozen=True, kw_only=True):
     """Defaults are a small relative for two CPU cores; the published ones are presets."""
 
-    resolution: Annotated[
-        int, setting("pixels a side, a power of two from 8", ge=MIN_RESOLUTION, le=4096)
-    ] = 32
+    resolution: Annotated[int, setting("pixels a side, a power of two from 8", ge=8, le=4096)] = 32
     channels: Annotated[Literal[1, 3], setting("1 for grey pictures, 3 for RGB")] = 3
     num_classes: Annotated[
         int, setting("classes of the pictures; 0: labels are not used", ge=0)
     ] = 0
     latent_size: Annotated[int, setting("length of the latent z", ge=1)] = 128
     style_size: Annotated[int, setting("length of the intermediate latent w", ge=1)] = 128
-    mapping_layers: Annotated[int, setting("layers between z and w", ge=1)] = 2
+    num_mapping_layers: Annotated[int, setting("layers between z and w", ge=1)] = 2
     channel_base: Annotated[
         int, setting("feature maps at resolution r are channel_base / r", ge=1)
     ] = 512
@@ -36,8 +32,8 @@ class StyleGAN2Config(ModelConfig, frozen=True, kw_only=True):
     mixing_prob: Annotated[
         float, setting("share of pictures drawn in two styles while training", ge=0, le=1)
     ] = 0.9
-    gamma: Annotated[float, setting("weight of R1; 0 switches it off", ge=0)] = 2.0
-    r1_every: Annotated[int, setting("steps between two R1 penalties", ge=1)] = 8
+    penalty: Annotated[float, setting("weight gamma of R1; 0 switches it off", ge=0)] = 2.0
+    penalty_every: Annotated[int, setting("steps between two R1 penalties", ge=1)] = 8
     path_weight: Annotated[
         float, setting("weight of the path length penalty; 0 switches it off", ge=0)
     ] = 0.0
@@ -69,7 +65,7 @@ RUN = {
 
 
 def published(
-    resolution: int, batch_size: int, group_size: int, gamma: float, ema_half_life: int
+    resolution: int, batch_size: int, group_size: int, penalty: float, ema_half_life: int
 ) -> dict[str, Any]:
     """Settings that the published configurations of StyleGAN2 share."""
     large = resolution >= 512
@@ -77,11 +73,11 @@ def published(
         "resolution": resolution,
         "latent_size": 512,
         "style_size": 512,
-        "mapping_layers": 8,
+        "num_mapping_layers": 8,
         "channel_base": 32768 if large else 16384,
         "group_size": group_size,
-        "gamma": gamma,
-        "r1_every": 16,
+        "penalty": penalty,
+        "penalty_every": 16,
         "path_weight": 2.0,
         "learning_rate": 0.002 if resolution >= 1024 else 0.0025,
         "batch_size": batch_size,
@@ -94,10 +90,10 @@ def published(
 def auto(resolution: int) -> dict[str, Any]:
     """StyleGAN2-ADA's rules for any resolution on one GPU (its appendix, "auto")."""
     batch_size = min(4096 // resolution, 32)
-    gamma = 0.0002 * resolution**2 / batch_size
+    penalty = 0.0002 * resolution**2 / batch_size
     half_life = batch_size * 10_000 // 32
-    return published(resolution, batch_size, min(batch_size, 4), gamma, half_life) | {
-        "mapping_layers": 2,
+    return published(resolution, batch_size, min(batch_size, 4), penalty, half_life) | {
+        "num_mapping_layers": 2,
         "ema_rampup": 0.05,
         "augment": "ada",
     }
@@ -110,7 +106,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "style_size": 8,
         "channel_base": 64,
         "channel_max": 8,
-        "r1_every": 2,
+        "penalty_every": 2,
         "path_weight": 2.0,
         "path_every": 2,
         "batch_size": 8,
@@ -122,13 +118,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         "latent_size": 512,
         "style_size": 512,
         "channel_base": 4096,
-        "r1_every": 16,
+        "penalty_every": 16,
         "images": 600_000,
     },
     "cifar": published(32, 64, 32, 0.01, 500_000)
     | {
         "num_classes": 10,
-        "mapping_layers": 2,
+        "num_mapping_layers": 2,
         "discriminator": "orig",
         "mixing_prob": 0.0,
         "path_weight": 0.0,

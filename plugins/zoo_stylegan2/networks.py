@@ -167,7 +167,7 @@ class StyleGAN2Generator(StyleGenerator):
         self.style_size = config.style_size
         self.config = config
         self.mapping = MappingNetwork(
-            config.latent_size, config.num_classes, config.style_size, config.mapping_layers
+            config.latent_size, config.num_classes, config.style_size, config.num_mapping_layers
         )
         self.register_buffer("average_w", torch.zeros(config.style_size))
         sizes = block_sizes(config.resolution)
@@ -297,7 +297,7 @@ class StyleGAN2Discriminator(Discriminator):
         self,
         config: StyleGAN2Config,
         *,
-        mapping_layers: int = 8,  # of the classes', whatever the generator has
+        num_mapping_layers: int = 8,  # of the classes', whatever the generator has
         direction_size: int | None = None,  # of a class's direction; None: as many as feature maps
         stddev_channels: int = 1,  # of the minibatch standard deviation
     ):
@@ -318,7 +318,7 @@ class StyleGAN2Discriminator(Discriminator):
         size = direction_size or last
         self.out = EqualizedLinear(last, size if config.num_classes else 1)
         self.mapping = (
-            MappingNetwork(0, config.num_classes, size, mapping_layers)
+            MappingNetwork(0, config.num_classes, size, num_mapping_layers)
             if config.num_classes
             else None
         )

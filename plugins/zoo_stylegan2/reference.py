@@ -59,7 +59,7 @@ def network_from_reference(about: Mapping[str, Any], state: Mapping[str, Tensor]
         num_classes=about["c_dim"],
         latent_size=about.get("z_dim", 512),
         style_size=about.get("w_dim", 512),
-        mapping_layers=about.get("mapping_layers", 8),
+        num_mapping_layers=about.get("mapping_layers", 8),
         channel_base=about["channel_base"],
         channel_max=about["channel_max"],
         discriminator=about.get("architecture", "resnet"),
@@ -75,7 +75,7 @@ def _discriminator(config: StyleGAN2Config, state: Mapping[str, Tensor]) -> Styl
     outputs, inputs = state["b4.conv.weight"].shape[:2]
     return StyleGAN2Discriminator(
         config,
-        mapping_layers=sum(bool(re.fullmatch(r"mapping\.fc\d+\.weight", key)) for key in state),
+        num_mapping_layers=sum(bool(re.fullmatch(r"mapping\.fc\d+\.weight", key)) for key in state),
         direction_size=len(state["b4.out.weight"]),
         stddev_channels=inputs - outputs,
     )

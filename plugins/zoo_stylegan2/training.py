@@ -69,7 +69,7 @@ class StyleGAN2Training:
             return self.discriminator(images, labels=batch.labels)
 
         r1 = squared_gradient(judge, batch.images)
-        return {"loss": self.config.gamma / 2 * self.config.r1_every * r1, "r1": r1}
+        return {"loss": self.config.penalty / 2 * self.config.penalty_every * r1, "r1": r1}
 
     def path_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         """How far |J^T y|, of the synthesis network's Jacobian J by w and random pictures y, is
@@ -93,7 +93,7 @@ def build_phases(networks: Networks, config: StyleGAN2Config) -> list[Phase]:
     """The generator's phases, then the discriminator's, as in the public code."""
     training = StyleGAN2Training(networks, config)
     generator, discriminator = training.generator, training.discriminator
-    judge = lazy_adam(discriminator, config, config.r1_every if config.gamma else 0)
+    judge = lazy_adam(discriminator, config, config.penalty_every if config.penalty else 0)
     maker = lazy_adam(generator, config, config.path_every if config.path_weight else 0)
     phases = [Phase("generator", generator, maker, training.generator_loss)]
     if config.path_weight:
@@ -107,8 +107,10 @@ def build_phases(networks: Networks, config: StyleGAN2Config) -> list[Phase]:
         )
         phases.append(path)
     phases.append(Phase("discriminator", discriminator, judge, training.discriminator_loss))
-    if config.gamma:
-        phases.append(Phase("r1", discriminator, judge, training.r1_loss, every=config.r1_every))
+    if config.penalty:
+        phases.append(
+            Phase("r1", discriminator, judge, training.r1_loss, every=config.penalty_every)
+        )
     return phases
 
 
