@@ -145,6 +145,14 @@ def test_noise_between_seeds_is_distributed_as_ever():
     assert float(uniform.std()) == pytest.approx(12**-0.5, abs=0.005)
 
 
+def test_noise_on_the_way_to_itself_stays_as_it_is():
+    noise, shares = SeededNoise([7, 8]), torch.tensor([0.5, 0.5])
+    between, other = noise.toward(SeededNoise([7, 9]), shares), SeededNoise([9])
+    assert torch.equal(between.normal("x", (50,))[0], noise.normal("x", (50,))[0])
+    turned = (noise.normal("x", (50,))[1] + other.normal("x", (50,))[0]) / 2**0.5
+    torch.testing.assert_close(between.normal("x", (50,))[1], turned)
+
+
 @pytest.mark.parametrize("noise", [SeededNoise(range(5)), SeededNoise(3, range(5))])
 def test_some_rows_of_noise_are_those_rows(noise: SeededNoise):
     assert torch.equal(noise[1:3].normal("x", (2,)), noise.normal("x", (2,))[1:3])

@@ -58,13 +58,17 @@ class SeededNoise:
         """Numbers on the way to those of `goal`: this noise where a row's share is 0, `goal` at 1.
 
         In between they are distributed as ever: normal ones are turned on a circle, uniform ones
-        with them, through the normal distribution; integers change over in the middle.
+        with them, through the normal distribution; integers change over in the middle. A row that
+        is its own goal stays as it is: turned towards themselves, numbers would grow.
         `shares` is float [rows] in 0..1.
         """
         between = SeededNoise(
             self._seeds if len(self._seeds) > 1 else self._seeds[0], self._indices
         )
-        between._goal, between._shares = goal, shares
+        arrived = torch.tensor(
+            [own == other for own, other in zip(self._streams(), goal._streams(), strict=True)]
+        )
+        between._goal, between._shares = goal, shares.masked_fill(arrived, 0)
         return between
 
     def normal(self, purpose: str, shape: Sequence[int] = ()) -> Tensor:
@@ -104,6 +108,11 @@ class SeededNoise:
             return own
         changed = self._per_row(self._shares, own) >= 0.5
         return torch.where(changed, self._goal.integers(purpose, high, shape), own)
+
+    def _streams(self) -> list[tuple[int, int]]:
+        """Seed and index of every row."""
+        seeds = self._seeds * (self._rows // len(self._seeds))
+        return list(zip(seeds, self._indices.tolist(), strict=True))
 
     def _turned(self, own: Tensor, goal: Tensor) -> Tensor:
         angle = self._per_row(self._shares * (math.pi / 2), own)
