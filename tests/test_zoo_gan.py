@@ -6,18 +6,30 @@ import math
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import one_hot, relu, softplus
 
 import zoo_gan
 from zoo_core.config import describe, fields, resolve
 from zoo_core.errors import ConfigError
-from zoo_core.interfaces import Batch, Networks, Progress
+from zoo_core.interfaces import Batch, Networks, Phase, Progress
 from zoo_core.losses import LOSSES
 from zoo_core.noise import SeededNoise
 from zoo_core.testing import CHECKS, Case
 from zoo_gan.config import PRESETS, RUN, GANConfig
 from zoo_gan.networks import GANDiscriminator, GANGenerator, Maxout
 from zoo_gan.training import build_phases
+
+NOISE = SeededNoise(range(4))
+CERTAIN = {"input_dropout": 0.0, "hidden_dropout": 0.0}
+FORMULAS = {  # of logits r of real and f of fake pictures: the discriminator's, the generator's
+    "minimax": (lambda r, f: softplus(-r) + softplus(f), lambda r, f: -softplus(f)),
+    "non-saturating": (lambda r, f: softplus(-r) + softplus(f), lambda r, f: softplus(-f)),
+    "least-squares": (lambda r, f: ((r - 1) ** 2 + f**2) / 2, lambda r, f: (f - 1) ** 2 / 2),
+    "hinge": (lambda r, f: relu(1 - r) + relu(1 + f), lambda r, f: -f),
+    "wasserstein": (lambda r, f: f - r, lambda r, f: -f),
+    "relativistic": (lambda r, f: softplus(f - r), lambda r, f: softplus(r - f)),
+}
 
 
 def preset(name: str, **settings: object) -> GANConfig:
@@ -29,18 +41,23 @@ def count(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def losses(config: GANConfig) -> dict[str, dict[str, torch.Tensor]]:
-    """The terms of every phase on a batch of noise; no phase has moved anything."""
+def start(config: GANConfig) -> tuple[Networks, Batch, list[Phase]]:
+    """New networks, a batch of noise, and the phases."""
     networks = Networks(GANGenerator(config), GANDiscriminator(config))
     images = torch.rand(4, *networks.generator.image_shape) * 2 - 1
     labels = torch.arange(4) % config.num_classes if config.num_classes else None
-    batch, progress = (
-        Batch(images, labels, None, torch.arange(4)),
-        Progress(0, SeededNoise(range(4))),
-    )
-    return {
-        phase.name: dict(phase.loss(batch, progress)) for phase in build_phases(networks, config)
-    }
+    batch = Batch(images, labels, None, torch.arange(4))
+    return networks, batch, build_phases(networks, config)
+
+
+def terms_of(phases: list[Phase], batch: Batch) -> dict[str, dict[str, Tensor]]:
+    """The terms of every phase; no phase has moved anything."""
+    return {phase.name: dict(phase.loss(batch, Progress(0, NOISE))) for phase in phases}
+
+
+def losses(config: GANConfig) -> dict[str, dict[str, Tensor]]:
+    _, batch, phases = start(config)
+    return terms_of(phases, batch)
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
@@ -89,7 +106,7 @@ def test_layers_are_where_the_paper_has_them():
         for network in (GANGenerator(preset("paper28")), GANDiscriminator(preset("paper28")))
     )
     assert generator == ["Linear", "ReLU", "Linear", "ReLU", "Linear", "Tanh", "Unflatten"]
-    assert discriminator == ["Dropout", "Maxout", "Dropout", "Maxout", "Dropout", "Linear"]
+    assert discriminator == ["Maxout", "Dropout", "Maxout", "Dropout", "Linear"]
 
 
 def test_dropout_is_the_discriminators_and_for_training_only():
@@ -100,6 +117,16 @@ def test_dropout_is_the_discriminators_and_for_training_only():
     assert not torch.equal(discriminator(images), discriminator(images))
     discriminator.eval()
     assert torch.equal(discriminator(images), discriminator(images))
+
+
+def test_dropout_never_hides_a_label():
+    discriminator = GANDiscriminator(preset("paper28", num_classes=3, input_dropout=0.9))
+    seen = []
+    discriminator.main.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    labels = torch.arange(64) % 3
+    discriminator(torch.ones(64, 1, 28, 28), labels=labels)
+    assert torch.equal(seen[0][:, -3:], one_hot(labels, 3).float())
+    assert float((seen[0][:, :-3] == 0).float().mean()) == pytest.approx(0.9, abs=0.01)
 
 
 def test_latents_are_uniform_with_variance_one():
@@ -163,9 +190,37 @@ def test_every_loss_of_the_core_trains(loss: str):
     assert all(bool(value.isfinite()) for phase in terms.values() for value in phase.values())
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_losses_are_those_of_logits_given_the_same_labels(loss: str):
+    networks, batch, phases = start(preset("tiny", loss=loss, num_classes=3, **CERTAIN))
+    fake = networks.generator.generate(NOISE, labels=batch.labels)
+    logits = [networks.discriminator(each, labels=batch.labels) for each in (batch.images, fake)]
+    terms = terms_of(phases, batch)
+    for name, formula in zip(("discriminator", "generator"), FORMULAS[loss], strict=True):
+        torch.testing.assert_close(terms[name]["loss"], formula(*logits).mean())
+
+
+def test_the_penalty_is_r1_of_real_and_r2_of_fake_pictures_weighted_by_its_interval():
+    config = preset("tiny", penalty=0.5, penalty_every=6, num_classes=3, **CERTAIN)
+    networks, batch, phases = start(config)
+    fake = networks.generator.generate(NOISE, labels=batch.labels).detach()
+    r1, r2 = (
+        squared_slope(networks.discriminator, each, batch.labels) for each in (batch.images, fake)
+    )
+    found = terms_of(phases, batch)["penalty"]
+    torch.testing.assert_close([found["r1"], found["r2"]], [r1, r2])
+    torch.testing.assert_close(found["loss"], 0.5 / 2 * 6 * (r1 + r2))
+
+
+def squared_slope(judge: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    images = images.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(judge(images, labels=labels).sum(), images)
+    return slope.square().sum((1, 2, 3)).mean()
+
+
 def test_minimax_is_equation_one():
     """V = E[log D(x)] + E[log(1 - D(G(z)))]: the generator's loss is its second half."""
-    config = preset("tiny", loss="minimax", input_dropout=0.0, hidden_dropout=0.0)
+    config = preset("tiny", loss="minimax", **CERTAIN)
     torch.manual_seed(0)
     terms = losses(config)
     torch.manual_seed(0)

@@ -84,7 +84,8 @@ class GANDiscriminator(Discriminator):
     def __init__(self, config: GANConfig):
         super().__init__()
         self.num_classes = config.num_classes
-        layers: list[nn.Module] = [nn.Dropout(config.input_dropout)]
+        self.input_dropout = nn.Dropout(config.input_dropout)
+        layers: list[nn.Module] = []
         before = config.channels * config.resolution**2 + config.num_classes
         for width in config.discriminator_widths:
             layers += [Maxout(before, width, config.num_pieces), nn.Dropout(config.hidden_dropout)]
@@ -95,8 +96,8 @@ class GANDiscriminator(Discriminator):
         self, images: Tensor, *, labels: Tensor | None = None, source: Tensor | None = None
     ) -> Tensor:
         """Logits [N]: the larger, the more real."""
-        pixels = with_labels(images.flatten(1), labels, self.num_classes)
-        return self.main(pixels).float().flatten()
+        pixels = self.input_dropout(images.flatten(1))
+        return self.main(with_labels(pixels, labels, self.num_classes)).float().flatten()
 
 
 def with_labels(features: Tensor, labels: Tensor | None, num_classes: int) -> Tensor:
