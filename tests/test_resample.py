@@ -5,9 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import avg_pool2d, interpolate
 
-from zoo_core.resample import average2d, downsample2d, filter2d, fir, upsample2d
+from zoo_core.resample import (
+    average2d,
+    average_to,
+    downsample2d,
+    fade,
+    filter2d,
+    fir,
+    upsample2d,
+)
 
 TAPS = [fir((1, 2, 1)), fir(), torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.rand(5), torch.rand(12)]
 
@@ -86,3 +94,18 @@ def test_more_or_less_padding_makes_the_result_larger_or_smaller():
 def test_a_filter_sums_to_one():
     assert float(fir((1, 2, 1)).sum()) == 1
     assert fir().tolist() == [0.125, 0.375, 0.375, 0.125]
+
+
+def test_pictures_fade_from_large_pixels_to_their_own():
+    images = torch.randn(2, 3, 8, 8)
+    coarse = interpolate(avg_pool2d(images, 2), scale_factor=2)
+    torch.testing.assert_close(fade(images, 0.3), 0.7 * coarse + 0.3 * images)
+    assert fade(images, 1.0) is images
+
+
+def test_an_average_has_the_side_that_was_asked_for():
+    images = torch.randn(2, 3, 16, 16)
+    torch.testing.assert_close(
+        average_to(images, 4), images.unfold(2, 4, 4).unfold(3, 4, 4).mean((4, 5))
+    )
+    assert average_to(images, 16) is images

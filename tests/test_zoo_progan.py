@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import avg_pool2d, interpolate, softplus
 
 import zoo_progan
 from zoo_core import load
@@ -16,14 +16,19 @@ from zoo_core.errors import ConfigError
 from zoo_core.interfaces import Batch, Networks, Progress
 from zoo_core.layers import EqualizedConv2d, EqualizedLinear
 from zoo_core.noise import SeededNoise
+from zoo_core.resample import average_to, fade
 from zoo_core.testing import CHECKS, Case
 from zoo_progan.config import PRESETS, RUN, ProGANConfig
-from zoo_progan.networks import ProGANDiscriminator, ProGANGenerator, reached, reduce
+from zoo_progan.networks import ProGANDiscriminator, ProGANGenerator, reached
 from zoo_progan.reference import network_from_reference
-from zoo_progan.training import build_phases, fade
+from zoo_progan.training import build_phases
 
 STABLE, FADE = 100, 100  # of the small networks below: 16 pixels, three stages
 GROWN = STABLE + 2 * (FADE + STABLE)
+FORMULAS = {  # of logits r of real and f of fake pictures: the discriminator's, the generator's
+    "wasserstein": (lambda r, f: f - r, lambda r, f: -f),
+    "non-saturating": (lambda r, f: softplus(-r) + softplus(f), lambda r, f: softplus(-f)),
+}
 
 
 def preset(name: str) -> ProGANConfig:
@@ -59,6 +64,13 @@ def count(network: nn.Module) -> int:
 def step_batch(resolution: int = 16) -> tuple[Batch, SeededNoise]:
     images = torch.rand(4, 3, resolution, resolution) * 2 - 1
     return Batch(images, None, None, torch.arange(4)), SeededNoise(0, range(4))
+
+
+def slopes(judge: nn.Module, images: Tensor) -> Tensor:
+    """[N]: the norm of the gradient at each picture."""
+    images = images.detach().clone().requires_grad_()
+    (slope,) = torch.autograd.grad(judge(images).sum(), images)
+    return slope.square().sum((1, 2, 3)).sqrt()
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
@@ -142,18 +154,11 @@ def test_a_new_resolution_is_faded_into_the_discriminator():
     assert not torch.allclose(faded, new)
 
 
-def test_real_pictures_are_faded_like_fake_ones():
-    images = torch.randn(2, 3, 8, 8)
-    coarse = interpolate(avg_pool2d(images, 2), scale_factor=2)
-    torch.testing.assert_close(fade(images, 0.3), 0.7 * coarse + 0.3 * images)
-    assert torch.equal(fade(images, 1.0), images)
-
-
 def test_pictures_have_full_size_while_the_generator_grows():
     generator = pair(small(), images=STABLE + FADE).generator
     images = generator.sample([0, 1])
     assert images.shape == (2, 3, 16, 16)
-    assert torch.equal(images, interpolate(reduce(images, stage=1), scale_factor=2))
+    assert torch.equal(images, interpolate(average_to(images, 8), scale_factor=2))
 
 
 def test_the_discriminator_takes_full_size_and_the_size_reached():
@@ -182,7 +187,7 @@ def test_the_losses_see_real_and_fake_pictures_of_the_size_reached(images: int):
     for phase in build_phases(networks, small()):
         phase.loss(batch, Progress(images, noise))
     stage, alpha = reached(small(), torch.tensor(images))
-    real, side = fade(reduce(batch.images, stage), alpha), 4 << stage
+    real, side = fade(average_to(batch.images, 4 << stage), alpha), 4 << stage
     assert [given.shape for given in seen] == [(4, 3, side, side)] * 4  # real, fake, R1, fake again
     assert torch.equal(seen[0], real)
     assert torch.equal(seen[2], real)
@@ -223,6 +228,44 @@ def test_the_weights_of_a_finished_run_have_fully_grown(tmp_path):
     run = Case.of("progan", tmp_path).run("run", 64)
     generator = load(run.path)
     assert reached(generator.config, generator.images_seen) == (2, 1.0)
+
+
+@pytest.mark.parametrize("loss", FORMULAS)
+def test_the_losses_are_those_of_the_logits(loss: str):
+    config = small(loss=loss)
+    networks, (batch, noise) = pair(config), step_batch()
+    fake = networks.generator.generate(noise)
+    logits = networks.discriminator(batch.images), networks.discriminator(fake)
+    judge, _, maker = build_phases(networks, config)
+    for phase, formula in zip((judge, maker), FORMULAS[loss], strict=True):
+        found = phase.loss(batch, Progress(GROWN, noise))["loss"]
+        torch.testing.assert_close(found, formula(*logits).mean())
+
+
+@pytest.mark.parametrize("every", [1, 6])
+def test_the_gradient_penalty_is_lambda_times_that_of_mixtures_of_real_and_fake(every: int):
+    """At every step it is in the discriminator's loss, else in a phase, times its interval."""
+    config = small(loss="wasserstein", penalty=3.0, penalty_every=every)
+    networks, (batch, noise) = pair(config), step_batch()
+    fake = networks.generator.generate(noise)
+    mixtures = torch.lerp(fake, batch.images, noise.uniform("mix").view(4, 1, 1, 1))
+    expected = 3 * every * (slopes(networks.discriminator, mixtures) - 1).square().mean()
+    if every == 1:
+        expected += networks.discriminator(fake).mean()
+        expected -= networks.discriminator(batch.images).mean()
+    phases = build_phases(networks, config)
+    *_, found = [phase.loss(batch, Progress(GROWN, noise)) for phase in phases[:-1]]
+    torch.testing.assert_close(found["loss"], expected)
+
+
+def test_r1_is_half_of_gamma_times_the_squared_slope_at_real_pictures_times_its_interval():
+    config = small(penalty=3.0, penalty_every=6)
+    networks, (batch, noise) = pair(config), step_batch()
+    judge, penalty, _ = build_phases(networks, config)
+    judge.loss(batch, Progress(GROWN, noise))
+    found = penalty.loss(batch, Progress(GROWN, noise))["loss"]
+    expected = 3 / 2 * 6 * slopes(networks.discriminator, batch.images).square().mean()
+    torch.testing.assert_close(found, expected)
 
 
 def test_the_published_loss_is_one_step_with_penalty_and_drift():

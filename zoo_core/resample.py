@@ -1,4 +1,4 @@
-"""Twice or half the size, by a FIR filter or by means: pure torch, any number of derivatives.
+"""Other sizes, by a FIR filter or by means: pure torch, any number of derivatives.
 
 `taps` is a one-dimensional filter that sums to 1 and is applied along both axes, such as
 [1, 3, 3, 1] / 8. Pictures are continued by zeros. One depthwise convolution with the outer product
@@ -17,7 +17,7 @@ from torch.nn.functional import avg_pool2d, interpolate, pad
 
 from zoo_core.convolution import conv2d, conv_transpose2d
 
-BINOMIAL = (1.0, 3.0, 3.0, 1.0)  # Karras et al. 2019, section 2: what StyleGAN2 resamples with
+BINOMIAL = (1.0, 3.0, 3.0, 1.0)  # what the public StyleGAN2 resamples with
 
 
 def fir(taps: Sequence[float] = BINOMIAL) -> Tensor:
@@ -55,6 +55,22 @@ def average2d(images: Tensor) -> Tensor:
     they are added to, which slows down whatever comes next (docs/log.md).
     """
     return _Average.apply(images)
+
+
+def average_to(images: Tensor, side: int) -> Tensor:
+    """[N, C, R, R] to [N, C, side, side], R a multiple of it: means of square blocks of pixels."""
+    factor = images.shape[2] // side
+    return images if factor == 1 else avg_pool2d(images, factor)
+
+
+def fade(images: Tensor, alpha: float) -> Tensor:
+    """Pictures [N, C, R, R] on the way from R / 2, with its large pixels, at alpha 0 to R at 1.
+
+    What progressively grown networks are shown as real (Karras et al. 2018, figure 2).
+    """
+    if alpha == 1:
+        return images
+    return torch.lerp(interpolate(avg_pool2d(images, 2), scale_factor=2.0), images, alpha)
 
 
 class _Average(Function):

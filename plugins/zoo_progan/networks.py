@@ -26,7 +26,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate, leaky_relu
+from torch.nn.functional import interpolate, leaky_relu
 
 from zoo_core.interfaces import Discriminator, Generator
 from zoo_core.layers import (
@@ -37,7 +37,7 @@ from zoo_core.layers import (
     pixel_norm,
 )
 from zoo_core.noise import SeededNoise
-from zoo_core.resample import average2d
+from zoo_core.resample import average2d, average_to
 from zoo_core.schedules import growth
 from zoo_progan.config import ProGANConfig
 
@@ -204,7 +204,7 @@ class ProGANDiscriminator(Discriminator):
     ) -> Tensor:
         """Logits [N]: the larger, the more real."""
         stage, alpha = reached(self.config, self.images_seen)
-        return self.network(reduce(images, stage), stage, alpha).float().flatten()
+        return self.network(average_to(images, 4 << stage), stage, alpha).float().flatten()
 
 
 def reached(config: ProGANConfig, images_seen: Tensor) -> tuple[int, float]:
@@ -213,12 +213,6 @@ def reached(config: ProGANConfig, images_seen: Tensor) -> tuple[int, float]:
     if images_seen.is_meta:
         return num_stages - 1, 1.0
     return growth(int(images_seen), num_stages, config.fade_images, config.stable_images)
-
-
-def reduce(images: Tensor, stage: int) -> Tensor:
-    """[N, C, R, R] to [N, C, r, r] of the stage, by averages."""
-    factor = images.shape[2] // (4 << stage)
-    return images if factor == 1 else avg_pool2d(images, factor)
 
 
 def activate(features: Tensor) -> Tensor:

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, interpolate
 
 from zoo_core.interfaces import Batch, Networks, Phase, Progress
 from zoo_core.losses import LOSSES
 from zoo_core.optimizers import Adam
 from zoo_core.regularizers import gradient_penalty, squared_gradient
+from zoo_core.resample import average_to, fade
 from zoo_progan.config import ProGANConfig
-from zoo_progan.networks import reached, reduce
+from zoo_progan.networks import reached
 
 
 class ProGANTraining:
@@ -40,7 +40,7 @@ class ProGANTraining:
         for network in (self.generator, self.discriminator):
             network.images_seen.fill_(progress.images)
         stage, alpha = reached(self.config, self.discriminator.images_seen)
-        self._real = fade(reduce(batch.images, stage), alpha)
+        self._real = fade(average_to(batch.images, 4 << stage), alpha)
         self._fake = self.generator(self.generator.latents(progress.noise))
         real, fake = self.discriminator(self._real), self.discriminator(self._fake.detach())
         terms = self.loss.discriminator_terms(real, fake)
@@ -69,13 +69,6 @@ class ProGANTraining:
         fake = self.discriminator(self._fake)
         self._real = self._fake = None
         return {"loss": self.loss.generator(fake, fake)}  # neither loss asks for real logits
-
-
-def fade(images: Tensor, alpha: float) -> Tensor:
-    """Real pictures [N, C, R, R] on the way from R / 2, as far as the networks are (figure 2)."""
-    if alpha == 1:
-        return images
-    return torch.lerp(interpolate(avg_pool2d(images, 2), scale_factor=2), images, alpha)
 
 
 def build_phases(networks: Networks, config: ProGANConfig) -> list[Phase]:
