@@ -5,17 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import avg_pool2d, conv2d, interpolate, leaky_relu, linear, softplus
 
 import zoo_stylegan
 from zoo_core.config import resolve
 from zoo_core.errors import ConfigError
 from zoo_core.interfaces import Batch, Networks, Phase, Progress
-from zoo_core.losses import LOSSES
 from zoo_core.noise import SeededNoise
 from zoo_core.pretrained import load
 from zoo_core.regularizers import squared_gradient
-from zoo_core.resample import filter2d
+from zoo_core.resample import fade, filter2d
 from zoo_core.schedules import growth
 from zoo_core.testing import CHECKS, Case
 from zoo_stylegan.config import PRESETS, RUN, StyleGANConfig
@@ -27,7 +26,7 @@ from zoo_stylegan.networks import (
     adain,
     reached,
 )
-from zoo_stylegan.training import build_phases, fade
+from zoo_stylegan.training import build_phases
 
 LAST = 1 << 40  # images after which everything is grown
 
@@ -122,6 +121,82 @@ def test_weights_start_as_in_appendix_c():
     assert float(network.blocks[0].convolution.weight.detach().std()) == pytest.approx(1, rel=0.03)
 
 
+# The whole networks, written out
+
+
+def equalized(layer: nn.Module, gain: float) -> torch.Tensor:
+    """A weight, scaled as He et al. 2015 would have started it."""
+    return layer.weight * gain / layer.weight[0].numel() ** 0.5
+
+
+def blurred(features: torch.Tensor) -> torch.Tensor:
+    taps = torch.tensor([1.0, 2.0, 1.0])
+    kernel = (torch.outer(taps, taps) / 16).expand(features.shape[1], 1, 3, 3)
+    return conv2d(features, kernel, padding=1, groups=features.shape[1])
+
+
+def literal_layer(features: torch.Tensor, layer: StyledLayer, w: torch.Tensor) -> torch.Tensor:
+    """Noise, bias, leaky ReLU, AdaIN (figure 1b, equation 1)."""
+    features = features + layer.noise_const * layer.noise_scale + layer.bias
+    features = leaky_relu(features, 0.2)
+    style = linear(w, equalized(layer.style, 1.0), layer.style.bias)[:, :, None, None]
+    scale, shift = style.chunk(2, 1)
+    variance, mean = torch.var_mean(features, (2, 3), correction=0, keepdim=True)
+    return (features - mean) / (variance + 1e-8).sqrt() * scale + shift
+
+
+def test_the_mapping_network_is_the_one_of_appendix_c():
+    mapping, z = generator().mapping, torch.randn(3, 8)
+    w = z / (z.square().mean(1, keepdim=True) + 1e-8).sqrt()
+    for layer in mapping.layers:
+        assert float(layer.weight.detach().std()) == pytest.approx(100, rel=0.3)  # learns slowly
+        nn.init.normal_(layer.bias, std=100.0)
+        w = leaky_relu(linear(w, 0.01 * equalized(layer, 2**0.5), 0.01 * layer.bias), 0.2)
+    torch.testing.assert_close(mapping(z), w)
+
+
+def test_the_synthesis_network_is_the_one_of_figure_1b():
+    network, styles = generator().eval(), torch.randn(2, 6, 8)
+    for name, parameter in network.named_parameters():
+        if name.endswith("bias"):
+            nn.init.normal_(parameter)
+    features = network.constant
+    for number, block in enumerate(network.blocks):
+        if number:
+            features = interpolate(features, scale_factor=2)
+            weight = equalized(block.enter.convolution, 2**0.5)
+            features = blurred(conv2d(features, weight, padding=1))
+        features = literal_layer(features, block.first, styles[:, 2 * number])
+        features = conv2d(features, equalized(block.convolution, 2**0.5), padding=1)
+        features = literal_layer(features, block.second, styles[:, 2 * number + 1])
+    last = network.to_rgb[-1]
+    images = conv2d(features, equalized(last, 1.0), last.bias)
+    torch.testing.assert_close(network.synthesize(styles), images, rtol=1e-4, atol=1e-4)
+
+
+def test_the_discriminator_is_progans_with_a_blur_before_it_halves():
+    judge = discriminator()
+    for name, parameter in judge.named_parameters():
+        if name.endswith("bias"):
+            nn.init.normal_(parameter)
+
+    def convolved(layer: nn.Module, features: torch.Tensor) -> torch.Tensor:
+        padding = layer.weight.shape[2] // 2
+        return conv2d(features, equalized(layer, 2**0.5), layer.bias, padding=padding)
+
+    features = leaky_relu(convolved(judge.from_rgb[-1], pictures()), 0.2)
+    for block in reversed(judge.blocks):
+        features = blurred(leaky_relu(convolved(block.convolution, features), 0.2))
+        features = leaky_relu(avg_pool2d(convolved(block.down, features), 2), 0.2)
+    deviation = (features.var(0, correction=0) + 1e-8).sqrt().mean()
+    features = torch.cat([features, deviation.expand(4, 1, 4, 4)], 1)
+    features = leaky_relu(convolved(judge.convolution, features), 0.2).flatten(1)
+    weight = equalized(judge.linear, 2**0.5)
+    features = leaky_relu(linear(features, weight, judge.linear.bias), 0.2)
+    logits = linear(features, equalized(judge.logit, 1.0), judge.logit.bias)
+    torch.testing.assert_close(judge(pictures()), logits.flatten(), rtol=1e-4, atol=1e-4)
+
+
 # Upsampling and AdaIN
 
 
@@ -210,7 +285,6 @@ def test_real_pictures_are_blended_as_generated_ones_are():
     torch.testing.assert_close(seen[0], small)
     torch.testing.assert_close(seen[2], interpolate(small, scale_factor=2.0) * 0.75 + large * 0.25)
     assert [tuple(images.shape[2:]) for images in seen] == [(8, 8)] * 2 + [(16, 16)] * 2
-    assert fade(large, 1.0) is large
 
 
 def test_a_step_tells_both_networks_how_many_images_were_seen():
@@ -368,15 +442,30 @@ def test_r1_of_every_step_is_part_of_the_discriminators_loss():
     )
 
 
-def test_the_generators_loss_is_the_non_saturating_one_on_the_same_fakes():
+def test_without_a_weight_there_is_no_penalty():
+    _, terms = losses(preset("tiny", penalty=0.0))
+    assert list(terms) == ["discriminator", "generator"]
+    _, terms = losses(preset("tiny", penalty=0.0, penalty_every=1))
+    assert "r1" not in terms["discriminator"]
+
+
+def test_the_losses_are_the_non_saturating_ones_on_the_same_fakes():
     networks, terms = losses(TINY)
     torch.manual_seed(0)
     again, _ = phases(TINY)
     again.generator.images_seen.fill_(16)
-    fake = again.generator.synthesize_grown(again.generator.styles(SeededNoise(range(4))))
-    logits = networks.discriminator(fake)
-    expected = LOSSES["non-saturating"].generator(logits, logits)
-    torch.testing.assert_close(terms["generator"]["loss"], expected)
+    images = again.generator.synthesize_grown(again.generator.styles(SeededNoise(range(4))))
+    real, fake = map(networks.discriminator, (fade(pictures(), 0.25), images))
+    judged = softplus(-real).mean() + softplus(fake).mean()
+    torch.testing.assert_close(terms["discriminator"]["loss"], judged)
+    torch.testing.assert_close(terms["generator"]["loss"], softplus(-fake).mean())
+
+
+def test_half_precision_leaves_w_as_it_is():
+    network, z = generator(), torch.randn(3, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        w = network.mapping(z)
+    assert torch.equal(w, network.mapping(z))
 
 
 def test_half_precision_keeps_pictures_and_logits_in_float32():

@@ -9,14 +9,16 @@ N(0, 1) and have an equalized learning rate, in the mapping network a hundredth 
 noise scales start at 0, the constant and the biases of the deviations at 1; leaky ReLU, slope 0.2.
 
 The discriminator and the growth are those of Karras et al. 2018 (ProGAN, arXiv:1710.10196): every
-next resolution is faded in (section 2, figure 2), and the minibatch standard deviation has groups
-of 4 (section 3). New here: the growth begins with 8 x 8 pixels, and a binomial filter [1, 2, 1]
+next resolution is faded in (section 2, figure 2), and the minibatch standard deviation (section 3)
+is at its end. New here: the growth begins with 8 x 8 pixels, and a binomial filter [1, 2, 1]
 follows each upsampling and precedes each downsampling.
 
 Both networks keep the number of images seen in a buffer; how far they are grown is a pure function
 of it. Where it has no value, on the meta device, they are fully grown.
 
 Departures:
+- The minibatch standard deviation compares groups of 4 pictures, as the public code does; the paper
+  compares the whole minibatch.
 - A picture that is mixed of two styles has a layer of its own at which they change.
 - Noise inputs are fixed in evaluation mode, so that a picture is a function of its seed.
 - Every resampling is one operation with its convolution, as in the paper from 128 pixels on: a
@@ -33,7 +35,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, batch_norm, interpolate, leaky_relu
+from torch.nn.functional import batch_norm, interpolate, leaky_relu
 
 from zoo_core.interfaces import Discriminator, StyleGenerator
 from zoo_core.layers import (
@@ -41,11 +43,12 @@ from zoo_core.layers import (
     EqualizedLinear,
     convolve_and_halve,
     double_and_convolve,
+    full_precision,
     minibatch_stddev,
     pixel_norm,
 )
 from zoo_core.noise import SeededNoise
-from zoo_core.resample import average2d, filter2d, fir
+from zoo_core.resample import average2d, average_to, filter2d, fir
 from zoo_core.schedules import growth
 from zoo_stylegan.config import StyleGANConfig
 
@@ -69,10 +72,11 @@ class MappingNetwork(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         """w, float32."""
-        features = pixel_norm(latents)
-        for layer in self.layers:
-            features = leaky_relu(layer(features), SLOPE, inplace=True)
-        return features.float()
+        with full_precision(latents.device):
+            features = pixel_norm(latents)
+            for layer in self.layers:
+                features = leaky_relu(layer(features), SLOPE, inplace=True)
+            return features
 
 
 class UpsamplingConv2d(nn.Module):
@@ -250,7 +254,7 @@ class StyleGANDiscriminator(Discriminator):
         down to it.
         """
         stage, alpha = reached(self.config, self.images_seen)
-        images = reduce(images, self.config.first_resolution << stage)
+        images = average_to(images, self.config.first_resolution << stage)
         blocks = list(self.blocks[: first_block(self.config) + stage])
         features = self.enter(images, stage)
         if alpha < 1:
@@ -279,12 +283,6 @@ def reached(config: StyleGANConfig, images_seen: Tensor) -> tuple[int, float]:
     if images_seen.is_meta:
         return num_stages - 1, 1.0
     return growth(int(images_seen), num_stages, config.fade_images, config.stable_images)
-
-
-def reduce(images: Tensor, side: int) -> Tensor:
-    """Pictures [N, C, R, R] to [N, C, side, side], by averages."""
-    factor = images.shape[2] // side
-    return images if factor == 1 else avg_pool2d(images, factor)
 
 
 def adain(features: Tensor, style: Tensor) -> Tensor:

@@ -14,14 +14,14 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, interpolate
 
 from zoo_core.interfaces import Batch, Networks, Phase, Progress
 from zoo_core.losses import LOSSES
 from zoo_core.optimizers import Adam
 from zoo_core.regularizers import squared_gradient
+from zoo_core.resample import average_to, fade
 from zoo_stylegan.config import StyleGANConfig
-from zoo_stylegan.networks import reached, reduce
+from zoo_stylegan.networks import reached
 
 LOSS = LOSSES["non-saturating"]
 
@@ -35,7 +35,6 @@ class StyleGANTraining:
         assert networks.discriminator is not None
         self.generator, self.discriminator = networks.generator, networks.discriminator
         self.config = config
-        self.lazy = config.penalty_every > 1
         self.penalty = config.penalty * config.penalty_every / 2
         self._real: Tensor | None = None
         self._fake: Tensor | None = None
@@ -45,11 +44,11 @@ class StyleGANTraining:
         for network in (self.generator, self.discriminator):
             network.images_seen.fill_(progress.images)
         stage, alpha = reached(self.config, self.discriminator.images_seen)
-        self._real = fade(reduce(batch.images, self.config.first_resolution << stage), alpha)
+        self._real = fade(average_to(batch.images, self.config.first_resolution << stage), alpha)
         self._fake = self.generator.synthesize_grown(self.generator.styles(progress.noise))
         real, fake = self.discriminator(self._real), self.discriminator(self._fake.detach())
         terms = LOSS.discriminator_terms(real, fake)
-        if not self.lazy:
+        if self.penalty and self.config.penalty_every == 1:
             penalty = self.penalty_loss(batch, progress)
             terms |= {"loss": terms["loss"] + penalty["loss"], "r1": penalty["r1"]}
         return terms
@@ -68,15 +67,8 @@ class StyleGANTraining:
         return {"loss": LOSS.generator(fake, fake)}
 
 
-def fade(images: Tensor, alpha: float) -> Tensor:
-    """Real pictures [N, C, R, R] on the way from R / 2, as far as the networks are."""
-    if alpha == 1:
-        return images
-    return torch.lerp(interpolate(avg_pool2d(images, 2), scale_factor=2.0), images, alpha)
-
-
 def build_phases(networks: Networks, config: StyleGANConfig) -> list[Phase]:
-    """Discriminator, its penalty if that is lazy, generator."""
+    """Discriminator, its penalty every few steps, generator."""
 
     def adam(module: torch.nn.Module) -> Adam:
         betas = (config.beta1, config.beta2)
@@ -86,7 +78,7 @@ def build_phases(networks: Networks, config: StyleGANConfig) -> list[Phase]:
     generator, discriminator = training.generator, training.discriminator
     judge = adam(discriminator)
     phases = [Phase("discriminator", discriminator, judge, training.discriminator_loss)]
-    if training.lazy:
+    if config.penalty and config.penalty_every > 1:
         phases.append(
             Phase(
                 "penalty", discriminator, judge, training.penalty_loss, every=config.penalty_every
