@@ -3,7 +3,7 @@ networks with limited data", arXiv:2006.06676.
 
 Appendix B in code: the operations called "bgc" there (blitting, geometry, color) and cutout, in its
 order, each with probability p. What happens to a picture is multiplied into one matrix, 3 x 3 for
-geometry and 4 x 4 for color, and carried out at once. Section 3.1 in code: p follows how well the
+geometry and 4 x 4 for color, and carried out at once. Section 3 in code: p follows how well the
 discriminator knows its training pictures by heart.
 
 Departures: filtering and noise of the picture are left out; p is held below 1 as well as above 0,
@@ -27,7 +27,7 @@ from zoo_core.errors import ConfigError
 from zoo_core.schedules import cosine
 from zoo_core.warp import linear, warp
 
-STEPS_A_CHANGE = 4  # steps between two changes of p, section 3.1
+STEPS_A_CHANGE = 4  # steps between two changes of p, section 3
 
 
 def _ones(side: int, *places: tuple[int, int]) -> Tensor:
@@ -208,7 +208,7 @@ class ADA(Augment):
 
     def observe(self, signs: Tensor | None, images: int, batch_size: int) -> None:
         """Set p for the next step: by the schedule, or every 4 steps by the sign of r_t - target,
-        where r_t is the mean of `signs` since the last change (eq. 1 and section 3.1).
+        where r_t is the mean of `signs` since the last change (section 3, eq. 1).
         """
         if self.target is None:
             self.p.fill_(cosine(images, 0.0, self.prob, self.rampup))

@@ -126,7 +126,7 @@ def pixel_norm(features: Tensor, epsilon: float = 1e-8) -> Tensor:
 
 def minibatch_stddev(features: Tensor, group_size: int, num_channels: int = 1) -> Tensor:
     """Append `num_channels` constant channels to [N, C, H, W]: how much the pictures of a group
-    differ (Karras et al. 2018, section 3), in float32.
+    differ (Karras et al. 2018, section 3, with the whole minibatch as one group), in float32.
 
     The members of a group of `group_size` stand N / `group_size` apart; where that is no whole
     number, all N are one group.

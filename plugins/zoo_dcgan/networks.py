@@ -103,7 +103,7 @@ def normalization(kind: str, width: int) -> list[nn.Module]:
 
 
 def initialize(module: nn.Module) -> None:
-    """Section 4: weights from N(0, 0.02), scales of normalizations from N(1, 0.02), biases 0."""
+    """Section 4: weights from N(0, 0.02). The public code's: scales from N(1, 0.02), biases 0."""
     if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
     elif isinstance(module, nn.BatchNorm2d):

@@ -293,7 +293,7 @@ def normalization(config: Pix2PixConfig, width: int) -> nn.Module:
 
 
 def initialize(module: nn.Module) -> None:
-    """Section 6.2: weights from N(0, 0.02), scales of normalizations from N(1, 0.02), biases 0."""
+    """Section 6.2: weights from N(0, 0.02). The public code's: scales from N(1, 0.02), biases 0."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
     elif isinstance(module, nn.BatchNorm2d):

@@ -88,7 +88,9 @@ def published(
 
 
 def auto(resolution: int) -> dict[str, Any]:
-    """StyleGAN2-ADA's rules for any resolution on one GPU (its appendix, "auto")."""
+    """The rules of StyleGAN2-ADA's public code for any resolution on one GPU; that of the penalty
+    is the paper's, too (appendix C).
+    """
     batch_size = min(4096 // resolution, 32)
     penalty = 0.0002 * resolution**2 / batch_size
     half_life = batch_size * 10_000 // 32

@@ -17,7 +17,9 @@ with a weight for every picture, as the paper's appendix B has it, is several ti
 
 Departures: the crossover of style mixing is drawn for each picture; noise inputs of a trained
 generator are fixed (the paper draws new ones); there is no 16-bit clamping, since bfloat16 has
-float32's range. Gains of activations are folded into weights and biases, which leaky ReLU allows.
+float32's range, and in bfloat16 runs every layer but the mapping network computes in it, where the
+public code has 16 bits at the four largest resolutions only. Gains of activations are folded into
+weights and biases, which leaky ReLU allows.
 """
 
 from __future__ import annotations
@@ -70,7 +72,7 @@ class MappingNetwork(nn.Module):
 class ModulatedLayer(nn.Module):
     """[N, in, H, W] to [N, out, H, W], or twice as large: modulated convolution, noise, leaky ReLU.
 
-    Figure 2 (c) of the paper.
+    Figure 2 (d) of the paper.
     """
 
     def __init__(self, in_channels: int, out_channels: int, size: int, style_size: int, up: bool):
