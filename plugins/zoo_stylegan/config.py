@@ -34,7 +34,7 @@ class StyleGANConfig(ModelConfig, frozen=True, kw_only=True):
     truncation_layers: Annotated[
         int, setting("layers, from the first on, whose styles truncation moves", ge=0)
     ] = 8
-    penalty: Annotated[float, setting("weight gamma of R1; 0 switches it off", ge=0)] = 2.0
+    penalty: Annotated[float, setting("weight gamma of R1; 0 switches it off", ge=0)] = 10.0
     penalty_every: Annotated[
         int, setting("steps between two penalties; 1 puts R1 into the loss", ge=1)
     ] = 8
@@ -64,7 +64,7 @@ class StyleGANConfig(ModelConfig, frozen=True, kw_only=True):
 
 RUN = {
     "data": "critters",
-    "images": 150_000,
+    "images": 300_000,
     "batch_size": 32,
     "ema_half_life": 10_000,
     "ema_rampup": 0.1,
