@@ -291,6 +291,19 @@ def test_a_lazy_phase_runs_at_its_interval():
     assert training.terms["generator/loss"][1] == 4
 
 
+@pytest.mark.parametrize(("rampup", "half_lives"), [(0.0, [16, 16, 16]), (0.5, [2, 4, 6])])
+def test_the_average_has_its_half_life_in_images(rampup: float, half_lives: list[int]):
+    resolved = toys.resolved(ema_half_life=16, ema_rampup=rampup)
+    training = build(toys.TOY, resolved, RUNTIME)
+    batch = random_batch(training, 4, RUNTIME)
+    expected = [weight.detach().clone() for weight in training.ema.network.parameters()]
+    for half_life in half_lives:
+        step(training, batch, resolved.run, RUNTIME)
+        for average, live in zip(expected, training.networks.main.parameters(), strict=True):
+            average.lerp_(live.detach(), 1 - 0.5 ** (4 / half_life))
+    torch.testing.assert_close(list(training.ema.network.parameters()), expected)
+
+
 def test_a_schedule_sets_the_optimizer_from_the_images_seen():
     training = build(toys.TOY, toys.resolved(), RUNTIME)
     last = replace(training.phases[-1], schedule=lambda images: {"lr": 1.0 / (1 + images)})

@@ -5,12 +5,13 @@ from __future__ import annotations
 import msgspec
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import relu, softplus
 
 import zoo_dcgan
 from zoo_core.config import describe, fields, resolve
 from zoo_core.errors import ConfigError
-from zoo_core.interfaces import Batch, Networks, Progress
+from zoo_core.interfaces import Batch, Networks, Phase, Progress
 from zoo_core.losses import LOSSES
 from zoo_core.noise import SeededNoise
 from zoo_core.testing import CHECKS, Case
@@ -19,6 +20,31 @@ from zoo_dcgan.networks import DCGANDiscriminator, DCGANGenerator
 from zoo_dcgan.training import build_phases
 
 PAPER = resolve("dcgan", DCGANConfig, ("defaults", RUN), ("paper64", PRESETS["paper64"])).config
+NOISE = SeededNoise(0, range(4))
+FORMULAS = {  # of logits r of real and f of fake pictures: the discriminator's, the generator's
+    "minimax": (lambda r, f: softplus(-r) + softplus(f), lambda r, f: -softplus(f)),
+    "non-saturating": (lambda r, f: softplus(-r) + softplus(f), lambda r, f: softplus(-f)),
+    "least-squares": (lambda r, f: ((r - 1) ** 2 + f**2) / 2, lambda r, f: (f - 1) ** 2 / 2),
+    "hinge": (lambda r, f: relu(1 - r) + relu(1 + f), lambda r, f: -f),
+    "wasserstein": (lambda r, f: f - r, lambda r, f: -f),
+    "relativistic": (lambda r, f: softplus(f - r), lambda r, f: softplus(r - f)),
+}
+
+
+def start(**settings: object) -> tuple[Networks, Batch, list[Phase]]:
+    """New tiny networks, with weights that spread the logits, a batch of noise, and the phases."""
+    layers = ("tiny", PRESETS["tiny"]), ("--set", settings)
+    config = resolve("dcgan", DCGANConfig, *layers).config
+    networks = Networks(DCGANGenerator(config), DCGANDiscriminator(config))
+    for parameter in networks.discriminator.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    batch = Batch(torch.rand(4, 3, 16, 16) * 2 - 1, None, None, torch.arange(4))
+    return networks, batch, build_phases(networks, config)
+
+
+def terms_of(phases: list[Phase], batch: Batch) -> dict[str, dict[str, Tensor]]:
+    """The terms of every phase; no phase has moved anything."""
+    return {phase.name: dict(phase.loss(batch, Progress(0, NOISE))) for phase in phases}
 
 
 def count(network: nn.Module) -> int:
@@ -94,16 +120,35 @@ def test_truncation_zero_is_one_picture():
 
 
 def test_both_networks_judge_the_same_fakes_once_made():
-    config = resolve("dcgan", DCGANConfig, ("tiny", PRESETS["tiny"])).config
-    generator, discriminator = DCGANGenerator(config), DCGANDiscriminator(config)
-    calls = []
-    generator.register_forward_hook(lambda *_: calls.append(1))
-    phases = build_phases(Networks(generator, discriminator), config)
-    batch = Batch(torch.zeros(4, 3, 16, 16), None, None, torch.arange(4))
-    for phase in phases:
-        phase.loss(batch, Progress(0, SeededNoise(0, range(4))))
-    assert [phase.name for phase in phases] == ["discriminator", "penalty", "generator"]
+    (networks, batch, phases), calls = start(), []
+    networks.generator.register_forward_hook(lambda *_: calls.append(1))
+    assert list(terms_of(phases, batch)) == ["discriminator", "penalty", "generator"]
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_losses_are_those_of_the_logits(loss: str):
+    networks, batch, phases = start(loss=loss)
+    fake = networks.generator.generate(NOISE)
+    logits = networks.discriminator(batch.images), networks.discriminator(fake)
+    terms = terms_of(phases, batch)
+    for name, formula in zip(("discriminator", "generator"), FORMULAS[loss], strict=True):
+        torch.testing.assert_close(terms[name]["loss"], formula(*logits).mean())
+
+
+def test_the_penalty_is_r1_of_real_and_r2_of_fake_pictures_weighted_by_its_interval():
+    networks, batch, phases = start(penalty=0.5, penalty_every=6)
+    fake = networks.generator.generate(NOISE).detach()
+    r1, r2 = (squared_slope(networks.discriminator, each) for each in (batch.images, fake))
+    found = terms_of(phases, batch)["penalty"]
+    torch.testing.assert_close([found["r1"], found["r2"]], [r1, r2])
+    torch.testing.assert_close(found["loss"], 0.5 / 2 * 6 * (r1 + r2))
+
+
+def squared_slope(judge: nn.Module, images: Tensor) -> Tensor:
+    images = images.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(judge(images).sum(), images)
+    return slope.square().sum((1, 2, 3)).mean()
 
 
 def test_every_loss_of_the_core_can_be_chosen():
