@@ -152,6 +152,30 @@ def test_weights_start_as_in_fixup():
     assert len(found) == 8
 
 
+@torch.no_grad()
+def test_what_is_not_in_a_block_starts_by_its_fan_in():
+    """That of a basis and an embedding is 1 in the generator, which takes them as they are; the
+    discriminator sums over their pixels and columns.
+    """
+    sizes = {"latent_size": 16, "embedding_size": 9, "projection_size": 100}
+    config = R3GANConfig(resolution=16, widths=(64, 256, 256), num_classes=400, **sizes)
+    generator, discriminator = R3GANGenerator(config), R3GANDiscriminator(config)
+    start, end = generator.stages[0][0], discriminator.stages[-1][-1]
+    for weights, expected in [
+        (generator.embedding.weight, 1),
+        (start.linear.weight, 1 / 5),
+        (start.basis, 1),
+        (generator.stages[1][0].conv.weight, 1 / 8),
+        (generator.to_images.weight, 1 / 16),
+        (discriminator.from_images.weight, 3**-0.5),
+        (discriminator.stages[1][-1].conv.weight, 1 / 16),
+        (end.basis, 1 / 4),
+        (end.linear.weight, 1 / 8),
+        (discriminator.embedding.weight, 1 / 10),
+    ]:
+        assert float(weights.std()) == pytest.approx(expected, rel=0.1)
+
+
 def test_the_penalty_has_its_numerical_gradient():
     config = small(widths=(4, 2), group_size=2)
     network = awake(R3GANDiscriminator(config)).double()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
+from msgspec.structs import asdict
 from torch import nn
 from torch.autograd import gradcheck, gradgradcheck
-from torch.nn.functional import conv2d
+from torch.nn.functional import conv2d, softplus
 
 from zoo_core.config import resolve
 from zoo_core.errors import ConfigError
 from zoo_core.interfaces import Batch, Networks, Progress
 from zoo_core.latents import mix_styles
 from zoo_core.noise import SeededNoise
+from zoo_core.regularizers import squared_gradient
 from zoo_core.resample import downsample2d, fir, upsample2d
 from zoo_core.testing import CHECKS, Case
 from zoo_stylegan2.config import PRESETS, RUN, StyleGAN2Config
@@ -25,7 +29,7 @@ from zoo_stylegan2.networks import (
     downsampling_conv,
     upsampling_conv,
 )
-from zoo_stylegan2.training import PATH_DECAY, build_phases, lazy_adam
+from zoo_stylegan2.training import build_phases, lazy_adam
 
 
 def config(preset: str = "tiny", **changes: object) -> StyleGAN2Config:
@@ -37,6 +41,13 @@ def phases(settings: StyleGAN2Config):
     torch.manual_seed(0)
     networks = Networks(StyleGAN2Generator(settings), StyleGAN2Discriminator(settings))
     return networks, {phase.name: phase for phase in build_phases(networks, settings)}
+
+
+def step(settings: StyleGAN2Config, size: int = 4) -> tuple[Batch, Progress]:
+    """What the phases of a first step are given."""
+    images = torch.rand(size, settings.channels, settings.resolution, settings.resolution) * 2 - 1
+    labels = torch.arange(size) % settings.num_classes if settings.num_classes else None
+    return Batch(images, labels, None, torch.arange(size)), Progress(0, SeededNoise(0, range(size)))
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
@@ -60,6 +71,38 @@ def test_the_published_sizes_to_the_unit(preset: str, generator: int, discrimina
     assert counts == [generator, discriminator]
 
 
+PUBLISHED = (
+    "penalty", "learning_rate", "path_weight", "mixing_prob", "group_size",
+    "num_mapping_layers", "channel_base", "ema_half_life", "ema_rampup",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("preset", "values"),
+    [
+        ("cifar", (0.01, 0.0025, 0, 0, 32, 2, 16384, 500_000, 0.05)),
+        ("paper256", (1, 0.0025, 2, 0.9, 8, 8, 16384, 20_000, 0)),
+        ("paper512", (0.5, 0.0025, 2, 0.9, 8, 8, 32768, 20_000, 0)),
+        ("paper1024", (2, 0.002, 2, 0.9, 4, 8, 32768, 10_000, 0)),
+        ("config-f", (10, 0.002, 2, 0.9, 4, 8, 32768, 10_000, 0)),
+        ("auto256", (0.8192, 0.0025, 2, 0.9, 4, 2, 16384, 5_000, 0.05)),
+        ("auto1024", (52.4288, 0.002, 2, 0.9, 4, 2, 32768, 1_250, 0.05)),
+    ],
+)
+def test_presets_have_the_published_values(preset: str, values: tuple[float, ...]):
+    expected = dict(zip(PUBLISHED, values, strict=True))
+    expected |= {"latent_size": 512, "style_size": 512, "channel_max": 512}
+    expected |= {"penalty_every": 16, "path_every": 4, "beta1": 0, "beta2": 0.99}
+    resolved = resolve("stylegan2", StyleGAN2Config, ("defaults", RUN), (preset, PRESETS[preset]))
+    found = {**asdict(resolved.run), **asdict(resolved.config)}
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("resolution", "batch_size"), [(64, 32), (256, 16), (1024, 4)])
+def test_the_batch_of_an_auto_preset_fills_one_gpu(resolution: int, batch_size: int):
+    assert PRESETS[f"auto{resolution}"]["batch_size"] == batch_size
+
+
 @pytest.mark.parametrize("resolution", [4, 24, 100])
 def test_other_resolutions_are_refused(resolution: int):
     with pytest.raises(ConfigError, match="resolution"):
@@ -78,6 +121,20 @@ def test_every_architecture_builds_and_runs(kind: str, resolution: int, channels
     images = StyleGAN2Generator(settings).sample([0, 1])
     assert images.shape == (2, channels, resolution, resolution)
     assert StyleGAN2Discriminator(settings)(images).shape == (2,)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("network", [StyleGAN2Generator, StyleGAN2Discriminator])
+def test_weights_start_as_in_the_paper(network: type[nn.Module]):
+    """From N(0, 1), layers that map from N(0, 100^2); biases 0, those of styles 1."""
+    settings = config(resolution=16, channel_base=512, channel_max=512, num_classes=9)
+    for name, parameter in network(settings).named_parameters():
+        if name.endswith(("bias", "noise_strength")):
+            assert (parameter == ("affine" in name)).all(), name
+        else:
+            spread, slack = float(parameter.std()), 3 / parameter.numel() ** 0.5
+            expected = 100 if "mapping.layers" in name else 1
+            assert spread == pytest.approx(expected, rel=slack), name
 
 
 def test_shared_weights_with_scales_are_a_weight_for_every_picture():
@@ -229,24 +286,82 @@ def test_a_lazy_penalty_slows_its_optimizer_down():
     assert (plain.defaults["lr"], plain.defaults["betas"]) == (0.17, (0.0, 0.99))
 
 
-def test_path_length_is_pulled_to_its_running_mean():
-    networks, found = phases(config())
-    phase = found["path_length"]
-    batch = Batch(torch.zeros(8, 3, 8, 8), None, None, torch.arange(8))
-    seen = []
-    networks.generator.register_forward_hook(lambda *_: None)
-    synthesize = networks.generator.synthesize
-    networks.generator.synthesize = lambda styles: seen.append(len(styles)) or synthesize(styles)
-    terms = phase.loss(batch, Progress(0, SeededNoise(0, range(8))))
-    assert seen == [4]  # half the batch
-    assert float(phase.state.mean) == pytest.approx(
-        PATH_DECAY * float(terms["path_length"].detach())
-    )
-    terms["loss"].backward()
-    for name, parameter in networks.generator.blocks.named_parameters():
-        if name.endswith(("affine.weight", "conv1.weight")):
-            assert parameter.grad is not None
-            assert bool(parameter.grad.any()), name
+@pytest.mark.parametrize(
+    ("changes", "of_generator", "of_discriminator"),
+    [({}, 4 / 5, 16 / 17), ({"path_weight": 0.0}, 1, 16 / 17), ({"penalty": 0.0}, 4 / 5, 1)],
+)
+def test_both_optimizers_are_slowed_down_by_their_own_penalty(
+    changes: dict, of_generator: float, of_discriminator: float
+):
+    speed = {"learning_rate": 0.1, "beta1": 0.5, "beta2": 0.9}
+    _, found = phases(config(path_every=4, penalty_every=16, **speed, **changes))
+    for name, phase in found.items():
+        slower = of_generator if name in ("generator", "path_length") else of_discriminator
+        (settings,) = phase.optimizer.param_groups
+        assert settings["lr"] == pytest.approx(0.1 * slower)
+        assert settings["betas"] == pytest.approx((0.5**slower, 0.9**slower))
+
+
+@pytest.mark.parametrize("num_classes", [0, 3])
+def test_the_losses_are_those_of_the_paper(num_classes: int):
+    """The non-saturating ones and R1, of the same pictures in both phases, with their classes."""
+    settings = config(num_classes=num_classes, penalty=3.0, penalty_every=5)
+    networks, found = phases(settings)
+    batch, progress = step(settings)
+    judge = functools.partial(networks.discriminator, labels=batch.labels)
+    styles = networks.generator.styles(progress.noise, labels=batch.labels)
+    real, fake = judge(batch.images), judge(networks.generator.synthesize(styles))
+    expected = {
+        "generator": softplus(-fake).mean(),
+        "discriminator": softplus(fake).mean() + softplus(-real).mean(),
+        "r1": 3 / 2 * squared_gradient(judge, batch.images) * 5,
+    }
+    for name, loss in expected.items():
+        torch.testing.assert_close(found[name].loss(batch, progress)["loss"], loss)
+
+
+def test_the_average_style_follows_the_first_styles_of_the_generators_phase():
+    settings = config(mixing_prob=1.0)
+    networks, found = phases(settings)
+    batch, progress = step(settings)
+    w = networks.generator.eval().styles(progress.noise)[:, 0]
+    networks.generator.train().average_w.fill_(1)
+    found["generator"].loss(batch, progress)
+    torch.testing.assert_close(networks.generator.average_w, 0.995 + 0.005 * w.mean(0))
+
+
+@pytest.mark.parametrize("num_classes", [0, 3])
+def test_path_length_is_pulled_to_its_running_mean(num_classes: int):
+    """Equation 4, of half of the batch: a picture's length is the root of its layers' mean square.
+
+    It has the weight 3, times its interval 5.
+    """
+    settings = config(path_weight=3.0, path_every=5, num_classes=num_classes)
+    networks, found = phases(settings)
+    (batch, progress), phase = step(settings, 8), found["path_length"]
+    phase.state.mean.fill_(0.25)
+    labels = batch.labels[:4] if num_classes else None
+    torch.manual_seed(1)
+    styles = networks.generator.styles(progress.noise[:4], labels=labels)
+    images = networks.generator.synthesize(styles)
+    y = torch.randn_like(images) / 8  # the root of 8 x 8 pixels
+    (gradient,) = torch.autograd.grad((images * y).sum(), styles)
+    lengths = gradient.flatten(1).norm(dim=1) / 2  # the root of 4 layers
+    mean = 0.25 + 0.01 * (lengths.mean() - 0.25)
+    torch.manual_seed(1)
+    terms = phase.loss(batch, progress)
+    torch.testing.assert_close(phase.state.mean, mean)
+    torch.testing.assert_close(terms["path_length"], lengths.mean())
+    torch.testing.assert_close(terms["loss"], 3 * 5 * (lengths - mean).square().mean())
+
+
+def test_the_path_length_penalty_moves_mapping_and_synthesis():
+    settings = config()
+    networks, found = phases(settings)
+    found["path_length"].loss(*step(settings))["loss"].backward()
+    for name, parameter in networks.generator.named_parameters():
+        if name.endswith(".weight"):
+            assert parameter.grad.any(), name
 
 
 def test_r1_is_weighted_by_its_interval():
