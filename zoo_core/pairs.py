@@ -31,8 +31,7 @@ class PairedFileSource(PictureSource):
         self.fingerprint = f"pairs:{self._files.fingerprint}"
         self.ignored = self._files.ignored
         names = self._files.inside
-        in_folders = set(SIDES) <= {PurePosixPath(name).parts[0] for name in names}
-        self._pairs = _by_name(names, path) if in_folders else None
+        self._pairs = _by_name(names, path) if lie_in_two_folders(self._files) else None
 
     def __len__(self) -> int:
         return len(self._files) if self._pairs is None else len(self._pairs)
@@ -46,6 +45,11 @@ class PairedFileSource(PictureSource):
                 picture.name, f"is {_size(picture)}, its source {source.name} is {_size(source)}"
             )
         return Picture(picture.name, picture.pixels, source=source.pixels)
+
+
+def lie_in_two_folders(files: FileSource) -> bool:
+    """Whether there are folders A and B."""
+    return set(SIDES) <= {PurePosixPath(name).parts[0] for name in files.inside}
 
 
 def _by_name(names: list[str], path: Path) -> list[tuple[int, int]]:

@@ -13,6 +13,7 @@ Policy for a file, in this order (tests/test_pictures.py shows each line):
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -235,18 +236,17 @@ def save_animation(path: Path, frames: Iterator[Pixels], fps: float) -> None:
             f"cannot write {path}", given=path.suffix or "no suffix", allowed=", ".join(formats)
         )
     images = (Image.fromarray(f[:, :, 0] if f.shape[2] == 1 else f) for f in frames)
-    temporary = path.with_name(f".{path.name}.tmp")
-    next(images).save(
-        temporary,
-        format=kind,
-        save_all=True,
-        # Of an iterator Pillow 13 writes no more than the first picture as a PNG.
-        append_images=list(images) if kind == "PNG" else images,
-        duration=1000 / fps,
-        loop=0,
-        **({"lossless": True} if kind == "WEBP" else {}),
-    )
-    temporary.replace(path)
+    with _replacing(path) as temporary:
+        next(images).save(
+            temporary,
+            format=kind,
+            save_all=True,
+            # Of an iterator Pillow 13 writes no more than the first picture as a PNG.
+            append_images=list(images) if kind == "PNG" else images,
+            duration=1000 / fps,
+            loop=0,
+            **({"lossless": True} if kind == "WEBP" else {}),
+        )
 
 
 def save_png(path: Path, pixels: Pixels) -> None:
@@ -255,9 +255,20 @@ def save_png(path: Path, pixels: Pixels) -> None:
 
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
+    with _replacing(path) as temporary:
+        Image.fromarray(pixels).save(temporary, format="PNG")
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A file to write that becomes `path` when it is whole, and is gone when it will not be."""
     temporary = path.with_name(f".{path.name}.tmp")
-    Image.fromarray(pixels).save(temporary, format="PNG")
-    temporary.replace(path)
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        with contextlib.suppress(OSError):  # it has become `path`, or never was
+            temporary.unlink()
 
 
 def check(source: PictureSource) -> Iterator[Picture | BadPicture]:

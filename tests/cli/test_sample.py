@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from zoo_core.cli.drawing import default_target
+
 RUN = Path("runs/toy.toys16-tiny")
 
 
@@ -109,10 +111,16 @@ def test_what_is_not_there_is_one_line(zoo, name: str, code: int, word: str):
     assert word in answer.error
 
 
+def test_a_seed_that_is_too_large_is_refused(trained):
+    answer = trained("sample", RUN, "--seeds", 1 << 64)
+    assert answer.code == 2
+    assert "no such seed" in answer.error
+
+
 def test_a_label_for_a_model_without_classes_is_refused(trained):
     answer = trained("sample", RUN, "--label", 1)
     assert answer.code == 2
-    assert "takes no labels" in answer.error
+    assert "takes no labels; given: --label 1" in answer.error
 
 
 @pytest.fixture
@@ -172,8 +180,9 @@ def test_an_accent_may_be_spelled_apart(zoo, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("out", ["grid.xyz", "grid.webp", "grid"])
-def test_a_grid_is_a_png(trained, out: str):
-    answer = trained("sample", RUN, "--out", out)
+@pytest.mark.parametrize("command", [("sample",), ("mix", "--layers", "0")])
+def test_a_grid_is_a_png(zoo, command: tuple[str, ...], out: str):
+    answer = zoo(*command, "anything", "--out", out)
     assert answer.code == 2
     assert "allowed: .png" in answer.error
 
@@ -185,6 +194,71 @@ def test_a_truncation_that_is_no_number_is_refused(zoo, command: str):
     )
     assert answer.code == 2
     assert "nan is no number" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("command", "out"),
+    [
+        (("sample", RUN), "file/grid.png"),
+        (("sample", RUN), "folder.png"),
+        (("sample", RUN, "--each"), "file"),
+        (("interpolate", RUN, "--frames", "1"), "folder.webp"),
+        (("interpolate", RUN, "--frames", "1"), "file"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_one_line_and_leaves_nothing(trained, command, out: str):
+    Path("file").touch()
+    for name in ("folder.png", "folder.webp"):
+        Path(name).mkdir()
+    before = sorted(Path().iterdir())
+    answer = trained(*command, "--out", out)
+    assert answer.code == 2
+    assert out.partition("/")[0] in answer.error
+    assert ("is a folder" in answer.error) == out.startswith("folder")  # said before drawing
+    assert sorted(Path().iterdir()) == before
+
+
+def test_a_grid_that_cannot_be_replaced_leaves_no_half(trained, monkeypatch):
+    def refuse(self, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    answer = trained("sample", RUN, "--out", "grid.png")
+    assert answer.code == 2
+    assert "cannot write to grid.png: No space left on device" in answer.error
+    assert not list(Path().glob("*.png*")) + list(Path().glob(".*.tmp"))
+
+
+def test_a_long_list_of_seeds_has_a_file(trained):
+    answer = trained("sample", RUN, "--seeds", ",".join(map(str, range(0, 300, 2))))
+    assert answer.code == 0, answer.err
+    assert Path(answer.out.strip()).is_file()
+
+
+@pytest.mark.parametrize(
+    ("weights", "label", "truncation", "expected"),
+    [
+        ("toy.tag", None, 1.0, "toy.tag-0-3.png"),
+        ("runs/mine/generator.safetensors", None, 1.0, "mine-0-3.png"),
+        ("there/best.safetensors", None, 1.0, "best-0-3.png"),
+        (".", None, 1.0, "here-0-3.png"),
+        ("toy.tag", "cat", 0.7, "toy.tag-0-3-label-cat-psi0.7.png"),
+    ],
+)
+def test_pictures_are_called_by_what_they_show(
+    monkeypatch, tmp_path, weights: str, label: str | None, truncation: float, expected: str
+):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    target = default_target(weights, "0-3", ".png", label, truncation)
+    assert target == Path("samples", expected)
+
+
+def test_weights_beside_the_configuration_of_something_else_are_sampled(trained):
+    Path("other").mkdir()
+    (RUN / "generator.safetensors").rename("other/generator.safetensors")
+    Path("other/config.json").write_text('{"_class_name": "Pipeline"}')
+    assert trained("sample", "other/generator.safetensors").code == 0
 
 
 @pytest.fixture
@@ -216,6 +290,72 @@ def test_sources_of_one_name_and_two_kinds_get_a_file_each(translator):
     translator("sample", "runs/translator", "--source", "pairs/A", "--each", "--out", "each")
     assert {"p2.png", "p2_png.png"} <= {path.name for path in Path("each").iterdir()}
     assert len(list(Path("each").iterdir())) == 5
+
+
+def test_sources_whose_names_become_the_same_get_a_file_each(translator):
+    Path("names").mkdir()
+    for name in ("a b", "a+b", "a!b"):
+        Image.new("RGB", (16, 16)).save(f"names/{name}.png")
+    translator("sample", "runs/translator", "--source", "names", "--each", "--out", "each")
+    assert len(list(Path("each").iterdir())) == 3
+
+
+@pytest.mark.parametrize(
+    ("source", "out"),
+    [
+        ("pairs/A", ("--each", "--out", "pairs/A")),
+        ("pairs/A", ("--out", "pairs/A/p1.png")),
+        ("pairs/A/p1.png", ("--out", "pairs/A/p1.png")),
+    ],
+)
+def test_a_source_is_never_written_over(translator, source: str, out: tuple[str, ...]):
+    before = Path("pairs/A/p1.png").read_bytes()
+    answer = translator("sample", "runs/translator", "--source", source, *out)
+    assert answer.code == 2
+    assert "among what is translated" in answer.error
+    assert Path("pairs/A/p1.png").read_bytes() == before
+
+
+def colors(sheet: Path) -> list[tuple[int, ...]]:
+    """Of the sources in a grid of one column."""
+    return [tuple(row[0]) for row in pixels(sheet)[::16]]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ((), [(60 * n, 0, 0) for n in range(4)]),
+        (("--reverse-pairs",), [(0, 0, 60 * n) for n in range(4)]),
+        (("--no-pairs",), [(60 * n, 0, 0) for n in range(4)] + [(0, 0, 60 * n) for n in range(4)]),
+    ],
+)
+def test_of_pairs_in_two_folders_one_side_is_translated(translator, options, expected):
+    grid = ("--columns", "1", "--out", "grid.png")
+    assert translator("sample", "runs/translator", "--source", "pairs", *grid, *options).code == 0
+    assert colors(Path("grid.png")) == expected
+
+
+def test_of_pairs_side_by_side_one_side_is_translated_if_that_is_said(translator):
+    both = Image.new("RGB", (32, 16), (60, 0, 0))
+    both.paste((0, 0, 60), (16, 0, 32, 16))
+    Path("both").mkdir()
+    both.save("both/1.png")
+    command = ("sample", "runs/translator", "--source", "both", "--out", "grid.png")
+    assert "--pairs" in translator(*command).err
+    for option, color in (("--pairs", (60, 0, 0)), ("--reverse-pairs", (0, 0, 60))):
+        assert translator(*command, option).code == 0
+        assert colors(Path("grid.png")) == [color]
+
+
+def test_sources_that_cannot_be_used_are_all_named_before_any_is_translated(translator):
+    for name in ("p0", "p3"):
+        Path(f"pairs/A/{name}.png").write_bytes(b"nothing")
+    answer = translator("sample", "runs/translator", "--source", "pairs/A", "--each", "--out", "o")
+    assert answer.code == 2
+    assert "2 of 4 pictures cannot be translated" in answer.error
+    assert "p0.png" in answer.error
+    assert "p3.png" in answer.error
+    assert not Path("o").exists()
 
 
 def test_a_source_becomes_square_as_in_the_run(translator):
@@ -275,6 +415,22 @@ def test_a_walk_is_a_folder_of_frames(trained):
     trained("sample", RUN, "--seeds", "9", "--out", "nine.png")
     assert sorted(p.name for p in Path("walk").iterdir()) == [f"{n:06d}.png" for n in range(3)]
     assert np.array_equal(pixels(Path("walk/000002.png")), pixels(Path("nine.png")))
+
+
+def test_frames_do_not_mix_with_those_of_another_walk(trained):
+    command = ("interpolate", RUN, "--seeds", "0-1", "--out", "walk", "--frames")
+    assert trained(*command, "3").code == 0
+    answer = trained(*command, "2")
+    assert answer.code == 2
+    assert "walk holds other pictures already" in answer.error
+    assert len(list(Path("walk").iterdir())) == 6
+
+
+@pytest.mark.parametrize("fps", ["nan", "inf"])
+def test_a_speed_that_is_no_number_is_refused(zoo, fps: str):
+    answer = zoo("interpolate", "anything", "--fps", fps)
+    assert answer.code == 2
+    assert f"{fps} is no number" in answer.err
 
 
 def test_a_kind_of_file_that_cannot_move_is_refused(trained):

@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from zoo_core.cli.drawing import check_grid, writing
 from zoo_core.cli.output import (
     JSON_OPTION,
     loaded_plugins,
@@ -49,6 +50,7 @@ def show(
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Show what a data set is; with --out also what it looks like."""
+    check_grid(out)
     from zoo_core.data import open_source
 
     plugins = loaded_plugins()
@@ -163,5 +165,5 @@ def _draw(source: Any, resolution: int, out: Path) -> None:
         if picture.source is not None:
             pictures.append(fit(picture.source, resolution, 3, "crop"))
         pictures.append(fit(picture.pixels, resolution, 3, "crop"))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    save_grid(out, np.stack(pictures), 16 if source.paired else 8)
+    with writing(out):
+        save_grid(out, np.stack(pictures), 16 if source.paired else 8)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import typer
 
-from zoo_core.cli.output import loaded_plugins
-from zoo_core.cli.sample import (
+from zoo_core.cli.drawing import (
     DEVICE,
     LABEL,
     TRUNCATION,
@@ -16,7 +15,9 @@ from zoo_core.cli.sample import (
     label_of,
     parse_seeds,
     stem,
+    writing,
 )
+from zoo_core.cli.output import finite, loaded_plugins
 
 
 def interpolate(
@@ -24,7 +25,7 @@ def interpolate(
     seeds: str = typer.Option("0-7", "--seeds", help="The pictures on the way, such as 0-7."),
     frames: int = typer.Option(24, "--frames", min=1, help="From one seed to the next."),
     loop: bool = typer.Option(True, "--loop/--no-loop", help="Go back to the first seed."),
-    fps: float = typer.Option(24, "--fps", min=0.1, help="Frames a second."),
+    fps: float = typer.Option(24, "--fps", min=0.1, callback=finite, help="Frames a second."),
     out: Path = typer.Option(
         None, "--out", "-o", help="A .gif, .webp or .png file, or a folder for frames."
     ),
@@ -39,12 +40,13 @@ def interpolate(
     plugins = loaded_plugins()
 
     from zoo_core.data import to_uint8
+    from zoo_core.errors import InputError
     from zoo_core.latents import interpolate
     from zoo_core.pictures import save_animation, save_png
     from zoo_core.pretrained import load
 
     generator = load(name, device=device, plugins=plugins)
-    target = out or default_target(name, f"walk-{stem(seeds)}", ".webp")
+    target = out or default_target(name, f"walk-{stem(seeds)}", ".webp", label, truncation)
     walk = interpolate(
         generator,
         numbers,
@@ -54,11 +56,13 @@ def interpolate(
         truncation=truncation,
     )
     pictures = (to_uint8(picture[None])[0].transpose(1, 2, 0) for picture in walk)
-    if target.suffix:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        save_animation(target, pictures, fps)
-    else:
-        target.mkdir(parents=True, exist_ok=True)
-        for number, picture in enumerate(pictures):
-            save_png(target / f"{number:06d}.png", picture)
+    folder = not target.suffix
+    with writing(target, folder):
+        if not folder:
+            save_animation(target, pictures, fps)
+        elif any(target.glob("*.png")):
+            raise InputError(f"{target} holds other pictures already", hint="--out NEW_FOLDER")
+        else:
+            for number, picture in enumerate(pictures):
+                save_png(target / f"{number:06d}.png", picture)
     typer.echo(target)

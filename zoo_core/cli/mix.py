@@ -6,17 +6,19 @@ from pathlib import Path
 
 import typer
 
-from zoo_core.cli.output import loaded_plugins
-from zoo_core.cli.sample import (
+from zoo_core.cli.drawing import (
     DEVICE,
     LABEL,
     TRUNCATION,
     WEIGHTS,
+    check_grid,
     default_target,
     label_of,
     parse_seeds,
     stem,
+    writing,
 )
+from zoo_core.cli.output import loaded_plugins
 
 
 def mix(
@@ -34,6 +36,7 @@ def mix(
     """Mix styles: the first column and the first row are the pictures that are mixed."""
     rows, columns = parse_seeds(seeds), parse_seeds(others, "--with")
     chosen = parse_seeds(layers, "--layers")
+    check_grid(out)
     plugins = loaded_plugins()
 
     import torch
@@ -45,14 +48,14 @@ def mix(
 
     generator = load(name, device=device, plugins=plugins)
     number = label_of(label, generator)
-    options = {"label": number, "truncation": truncation}
-    mixed = mix_styles(generator, rows, columns, chosen, **options)
-    labels = None if number is None else [number] * (len(rows) + len(columns))
-    whole = generator.sample([*rows, *columns], labels=labels, truncation=truncation)
-    left, top = whole[: len(rows), None], whole[len(rows) :]
-    corner = torch.ones_like(top[:1])
-    sheet = torch.cat([torch.cat([corner, top])[None], torch.cat([left, mixed], dim=1)])
-    target = out or default_target(name, f"mix-{stem(seeds)}-{stem(others)}", ".png")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    save_grid(target, to_uint8(sheet.flatten(0, 1)), len(columns) + 1)
+    what = f"mix-{stem(seeds)}-{stem(others)}-layers-{stem(layers)}"
+    target = out or default_target(name, what, ".png", label, truncation)
+    with writing(target):
+        mixed = mix_styles(generator, rows, columns, chosen, label=number, truncation=truncation)
+        labels = None if number is None else [number] * (len(rows) + len(columns))
+        whole = generator.sample([*rows, *columns], labels=labels, truncation=truncation)
+        left, top = whole[: len(rows), None], whole[len(rows) :]
+        corner = torch.ones_like(top[:1])
+        sheet = torch.cat([torch.cat([corner, top])[None], torch.cat([left, mixed], dim=1)])
+        save_grid(target, to_uint8(sheet.flatten(0, 1)), len(columns) + 1)
     typer.echo(target)

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-import re
-import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
-from unicodedata import normalize
 
 import typer
 
-from zoo_core.cli.output import complete_weights, finite, loaded_plugins, settings_of_run
-from zoo_core.pictures import SUFFIXES, Fit
+from zoo_core.cli.drawing import (
+    DEVICE,
+    LABEL,
+    TRUNCATION,
+    WEIGHTS,
+    check_grid,
+    default_target,
+    file_names,
+    label_of,
+    parse_seeds,
+    stem,
+    writing,
+)
+from zoo_core.cli.output import loaded_plugins, settings_of_run, warn
+from zoo_core.pictures import Fit
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from zoo_core.interfaces import Generator
     from zoo_core.pictures import PictureSource
@@ -24,20 +35,7 @@ if TYPE_CHECKING:
 
     Pictures: TypeAlias = NDArray[np.uint8]  # [N, C, H, W]
 
-MAX_SEEDS = 1_000_000
 CHUNK = 256  # pictures at once, which bounds the memory that --each needs
-
-WEIGHTS = typer.Argument(
-    help="Registered weights, a .safetensors file or a run folder.",
-    autocompletion=complete_weights,
-)
-LABEL = typer.Option(
-    None, "--label", help="Name or number of a class, for a class-conditional model."
-)
-TRUNCATION = typer.Option(
-    1.0, "--truncation", callback=finite, help="1: all variety; towards 0: the average."
-)
-DEVICE = typer.Option("cpu", "--device", help="cpu, cuda, mps or auto.")
 
 
 def sample(
@@ -51,6 +49,11 @@ def sample(
     fit: Fit = typer.Option(
         None, "--fit", help="How a source becomes square [default: as in the run, or crop]."
     ),
+    pairs: bool = typer.Option(
+        None,
+        "--pairs/--no-pairs",
+        help="Sources are pairs, of which a side is translated [default: if in A/ and B/].",
+    ),
     reverse_pairs: bool = typer.Option(
         None, "--reverse-pairs", help="Of pairs, translate the picture [default: as in the run]."
     ),
@@ -63,81 +66,105 @@ def sample(
     truncation: float = TRUNCATION,
     device: str = DEVICE,
 ) -> None:
-    """Draw pictures. The picture of a seed is the same whatever else is drawn with it."""
+    """Draw pictures. The noise of a seed is the same whatever else is drawn with it."""
     numbers = None if seeds is None else parse_seeds(seeds)
-    _check_suffix(out, each)
+    if not each:
+        check_grid(out, hint="--each for a folder of files")
     plugins = loaded_plugins()
 
     import numpy as np
 
-    from zoo_core.data import begin_with, to_uint8
     from zoo_core.pictures import save_grid, save_png
     from zoo_core.pretrained import load
 
     generator = load(name, device=device, plugins=plugins)
-    starts = _open(source, generator, plugins)
     number = label_of(label, generator)
-    reading = _as_in_the_run(name, fit, reverse_pairs)
-    numbers = _seeds(numbers, starts)
-    target = out or default_target(name, stem(source or seeds or "0-15"), "" if each else ".png")
-    (target if each else target.parent).mkdir(parents=True, exist_ok=True)
-    sheet: list[Pictures] = []
-    taken: set[str] = set()
-    for first in range(0, len(numbers), CHUNK):
-        some = numbers[first : first + CHUNK]
-        labels = None if number is None else [number] * len(some)
-        begun = [] if starts is None else [starts[first + row] for row in range(len(some))]
-        begin = begin_with(begun, generator, *reading) if begun else None
-        names = [picture.name for picture in begun] or [f"{seed:06d}" for seed in some]
-        made = to_uint8(generator.sample(some, labels=labels, source=begin, truncation=truncation))
+    opened = _open(source, True if reverse_pairs else pairs, generator, plugins)
+    starts = opened and _Starts(opened, generator, *_as_in_the_run(name, fit, reverse_pairs))
+    numbers = _seeds(numbers, opened)
+    names = starts.names() if starts else [f"{seed:06d}" for seed in numbers]
+    what = stem(source or seeds or "0-15")
+    target = out or default_target(name, what, "" if each else ".png", label, truncation)
+    files = [target / f"{file}.png" for file in file_names(names)] if each else [target]
+    _check_apart(files, source)
+    drawn = _drawn(generator, numbers, number, truncation, starts)
+    with writing(target, folder=each):
         if each:
-            for file, picture in zip(file_names(names, taken), made, strict=True):
-                save_png(target / f"{file}.png", picture.transpose(1, 2, 0))
+            made = (picture for _, pictures in drawn for picture in pictures)
+            for file, picture in zip(files, made, strict=True):
+                save_png(file, picture.transpose(1, 2, 0))
         else:
-            sheet.append(made if begin is None else _side_by_side(to_uint8(begin), made))
-    if not each:
-        pictures = np.concatenate(sheet)
-        save_grid(target, pictures, columns or max(1, round(len(pictures) ** 0.5)))
+            sheet = np.concatenate([_side_by_side(*both) for both in drawn])
+            save_grid(target, sheet, columns or max(1, round(len(sheet) ** 0.5)))
     typer.echo(target)
 
 
-def _check_suffix(out: Path | None, each: bool) -> None:
-    """Raise InputError for a grid that would be no PNG."""
+class _Starts:
+    """What a translator starts from, as it takes it."""
+
+    def __init__(self, source: PictureSource, generator: Generator, how: Fit, reverse_pairs: bool):
+        self.source, self.reading = source, (generator, how, reverse_pairs)
+
+    def names(self) -> list[str]:
+        """Of all pictures, each of which is read. Raises InputError if any cannot be used."""
+        from zoo_core.data import begin_with
+        from zoo_core.errors import InputError, PictureError
+        from zoo_core.pictures import BadPicture, check
+
+        names, unusable, wide = [], [], 0
+        for picture in check(self.source):
+            try:
+                if isinstance(picture, BadPicture):
+                    raise PictureError(picture.name, picture.reason)
+                begin_with([picture], *self.reading)
+                wide += picture.pixels.shape[1] == 2 * picture.pixels.shape[0]
+            except PictureError as error:
+                unusable.append(str(error))
+            names.append(picture.name)
+        if unusable:
+            more = f", and {len(unusable) - 3} more" if len(unusable) > 3 else ""
+            raise InputError(
+                f"{len(unusable)} of {len(names)} pictures cannot be translated",
+                given="; ".join(unusable[:3]) + more,
+                hint="zoo data check FOLDER",
+            )
+        if wide == len(names) and not self.source.paired:
+            warn("all of them are twice as wide as high; --pairs, if they are pairs side by side")
+        return names
+
+    def images(self, first: int, count: int) -> Tensor:
+        """float32 [count, C, H, W] in [-1, 1], from number `first` on."""
+        from zoo_core.data import begin_with
+
+        return begin_with((self.source[first + row] for row in range(count)), *self.reading)
+
+
+def _drawn(
+    generator: Generator,
+    seeds: Sequence[int],
+    label: int | None,
+    truncation: float,
+    starts: _Starts | None,
+) -> Iterator[tuple[Pictures | None, Pictures]]:
+    """A chunk of pictures after the other, with what they were made of, if of pictures."""
+    from zoo_core.data import to_uint8
+
+    for first in range(0, len(seeds), CHUNK):
+        some = seeds[first : first + CHUNK]
+        labels = None if label is None else [label] * len(some)
+        begin = starts and starts.images(first, len(some))
+        made = generator.sample(some, labels=labels, source=begin, truncation=truncation)
+        yield None if begin is None else to_uint8(begin), to_uint8(made)
+
+
+def _check_apart(files: Iterable[Path], source: str | None) -> None:
+    """Raise InputError before any file among the sources is written over."""
     from zoo_core.errors import InputError
 
-    if out is not None and not each and out.suffix.lower() != ".png":
-        raise InputError(
-            f"cannot write a grid to {out}",
-            given=out.suffix or "no suffix",
-            allowed=".png",
-            hint="--each for a folder of files",
-        )
-
-
-def label_of(name: str | None, generator: Generator) -> int | None:
-    """The number of a class, which was given by its name or by that; InputError if there is none
-    such.
-    """
-    from zoo_core.errors import InputError, nearest
-
-    if not generator.num_classes:
-        return None if name is None else 0  # refused by `sample`, which says that it takes none
-    if name is None:
-        raise InputError(
-            f"{type(generator).__name__} draws pictures of a class",
-            allowed=f"0..{generator.num_classes - 1}",
-            hint=f"--label {shlex.quote(generator.classes[0]) if generator.classes else 0}",
-        )
-    name = normalize("NFC", name)  # as the names of folders are read
-    if name in generator.classes:
-        return generator.classes.index(name)
-    if name.isdecimal() and len(name) < 10 and int(name) < generator.num_classes:
-        return int(name)
-    allowed = f"0..{generator.num_classes - 1}"
-    if generator.classes:
-        near = nearest(name, generator.classes) or generator.classes[:3]
-        allowed += f", or a name such as {', '.join(near)}"
-    raise InputError("no such class", given=name, allowed=allowed)
+    sources = Path(source).expanduser().resolve() if source else None
+    for file in files:
+        if sources and file.exists() and file.resolve().is_relative_to(sources):
+            raise InputError(f"{file} is there, among what is translated", hint="--out ELSEWHERE")
 
 
 def _as_in_the_run(name: str, fit: Fit | None, reverse_pairs: bool | None) -> tuple[Fit, bool]:
@@ -148,10 +175,14 @@ def _as_in_the_run(name: str, fit: Fit | None, reverse_pairs: bool | None) -> tu
     return fit or settings.get("fit", "crop"), reverse_pairs
 
 
-def _open(text: str | None, generator: Generator, plugins: Plugins) -> PictureSource | None:
+def _open(
+    text: str | None, pairs: bool | None, generator: Generator, plugins: Plugins
+) -> PictureSource | None:
     """What a translator starts from; None for a latent model."""
     from zoo_core.data import open_source
     from zoo_core.errors import InputError
+    from zoo_core.pairs import lie_in_two_folders
+    from zoo_core.pictures import FileSource
 
     if generator.source_shape is None:
         if text is not None:
@@ -166,7 +197,13 @@ def _open(text: str | None, generator: Generator, plugins: Plugins) -> PictureSo
             f"{type(generator).__name__} translates pictures and was given none",
             hint="--source FOLDER",
         )
-    return open_source(text, generator.source_shape[1], "test", plugins).source
+    resolution = generator.source_shape[1]
+    source = open_source(text, resolution, "test", plugins, paired=bool(pairs)).source
+    if pairs is None and isinstance(source, FileSource) and lie_in_two_folders(source):
+        return open_source(text, resolution, "test", plugins, paired=True).source
+    if pairs and not source.paired:
+        raise InputError(f"{text} holds no pairs", hint="leave --pairs and --reverse-pairs out")
+    return source
 
 
 def _seeds(given: list[int] | None, starts: PictureSource | None) -> list[int]:
@@ -183,58 +220,14 @@ def _seeds(given: list[int] | None, starts: PictureSource | None) -> list[int]:
     return given * (len(starts) // len(given))
 
 
-def _side_by_side(left: Pictures, right: Pictures) -> Pictures:
-    """Pictures [N, C, H, W] as [N, C, H, 2 W]; grey ones become RGB beside RGB."""
+def _side_by_side(left: Pictures | None, right: Pictures) -> Pictures:
+    """Pictures [N, C, H, W] as [N, C, H, 2 W], if there are any to the left; grey ones become RGB
+    beside RGB.
+    """
     import numpy as np
 
+    if left is None:
+        return right
     planes = max(left.shape[1], right.shape[1])
     both = [np.repeat(p, planes // p.shape[1], axis=1) for p in (left, right)]
     return np.concatenate(both, axis=3)
-
-
-def default_target(name: str, what: str, suffix: str) -> Path:
-    """`samples/WEIGHTS-WHAT`: where drawn pictures go if nothing else was said."""
-    weights = Path(name).stem if name.endswith(".safetensors") else Path(name).name
-    return Path("samples", f"{weights}-{what}{suffix}")
-
-
-def stem(text: str) -> str:
-    """A path, a name or a list of seeds as the name of a file, without its suffix."""
-    path = Path(text)
-    short = path.with_suffix("") if path.suffix.lower() in SUFFIXES else path
-    return re.sub(r"[^\w.-]+", "_", str(short)).strip("_.") or "pictures"
-
-
-def file_names(names: Iterable[str], taken: set[str]) -> Iterator[str]:
-    """What files of pictures are called, without suffix: `cat`, or `cat_jpg` if that is taken."""
-    for name in names:
-        short = stem(name)
-        if short in taken:
-            short = stem(name.replace(".", "_"))
-        taken.add(short)
-        yield short
-
-
-def parse_seeds(text: str, option: str = "--seeds") -> list[int]:
-    """`"1,5,20-30"` to the numbers it names, in that order."""
-    from zoo_core.errors import InputError
-
-    numbers: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise InputError(
-                f"{option} takes numbers and ranges", given=repr(text), hint=f"{option} 0-3"
-            )
-        stop = int(last) if dash else int(first)
-        if stop < int(first):
-            hint = f"{option} {last}-{first}"
-            raise InputError(f"{option} takes rising ranges", given=repr(text), hint=hint)
-        if stop - int(first) + len(numbers) >= MAX_SEEDS:
-            raise InputError(
-                f"{option} takes fewer seeds",
-                given=repr(text),
-                allowed=f"{MAX_SEEDS:,} seeds at most",
-            )
-        numbers.extend(range(int(first), stop + 1))
-    return numbers
