@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -14,6 +15,7 @@ from zoo_core.interfaces import (
 )
 
 SHAPE = (3, 4, 4)
+SOURCE = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 4, 4)
 
 
 class Latent(Generator):
@@ -116,6 +118,7 @@ def test_chunks_take_their_own_source_pictures(monkeypatch):
 
 def test_no_seeds_are_no_pictures():
     assert Latent().sample([]).shape == (0, *SHAPE)
+    assert Translator().sample([], source=SOURCE[:0]).shape == (0, *SHAPE)
 
 
 def test_truncation_reaches_the_network():
@@ -136,12 +139,17 @@ def test_labels_reach_the_network_as_list_or_tensor():
     ("num_classes", "labels", "said"),
     [
         (3, None, "takes a label in 0..2 a seed; given: none"),
-        (0, [0, 0], "takes no labels; given: labels"),
-        (3, [0], "2 seeds need 2 labels; given: 1 labels; allowed: 0..2"),
+        (0, [0, 1], "takes no labels; given: 0, 1; try: leave them out"),
+        (0, "cat", "takes no labels; given: 'cat'; try: leave them out"),
+        (3, [0], "2 seeds need 2 labels, or one for all of them; given: 1 labels; allowed: 0..2"),
         (3, [0, 1, 2], "2 seeds need 2 labels"),
-        (3, [0, 3], "no such class; given: 3; allowed: 0..2"),
-        (3, [-1, 0], "no such class; given: -1; allowed: 0..2"),
-        (3, [[0], [1]], "2 seeds need 2 labels"),
+        (3, [0, 3], "no such class; given: 3; allowed: integers in 0..2"),
+        (3, [-1, 0], "no such class; given: -1; allowed: integers in 0..2"),
+        (3, [[0], [1]], "no such class; given: [0], [1]"),
+        (3, [0, 0.9], "no such class; given: 0.9"),
+        (3, torch.tensor([0.0, 1.0]), "no such class; given: 0.0, 1.0"),
+        (3, 3, "no such class; given: 3"),
+        (3, ["cat", "dog"], "no such class; given: 'cat', 'dog'; allowed: integers in 0..2"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(num_classes, labels, said):
@@ -152,6 +160,47 @@ def test_labels_that_do_not_fit_are_refused(num_classes, labels, said):
     assert generator.calls == []
 
 
+@pytest.mark.parametrize("labels", [1, "owl", torch.tensor(1), np.int64(1)])
+def test_one_label_serves_all_seeds(labels):
+    generator = Latent(num_classes=3)
+    generator.classes = ("cat", "owl", "dog")
+    expected = generator.sample([1, 2], labels=[1, 1])
+    assert torch.equal(generator.sample([1, 2], labels=labels), expected)
+
+
+def test_classes_can_be_given_by_name():
+    generator = Latent(num_classes=3)
+    generator.classes = ("cat", "owl", "dog")
+    assert generator.checked_labels(["dog", 1, "cat"], 3).tolist() == [2, 1, 0]
+    with pytest.raises(InputError, match=r"given: 'cow'; .* 0..2, or names such as cat, owl, dog"):
+        generator.sample([1, 2], labels=["cat", "cow"])
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        ([0, -1], "no such seed; given: -1; allowed: integers in 0..2**64 - 1"),
+        ([2**64, 2**64 - 1], f"no such seed; given: {2**64}; "),
+        ([1.5], "no such seed; given: 1.5; "),
+        (["7"], "no such seed; given: '7'; "),
+        (range(-100, 9), "no such seed; given: -100, -99, -98 and 97 more; "),
+        (7, "a list of seeds is needed, one a picture; given: 7"),
+        (torch.tensor(7), "a list of seeds is needed, one a picture; given: 7"),
+    ],
+)
+def test_seeds_that_are_none_are_refused(seeds, said):
+    generator = Latent()
+    with pytest.raises(InputError) as caught:
+        generator.sample(seeds)
+    assert said in str(caught.value)
+    assert generator.calls == []
+
+
+@pytest.mark.parametrize("seeds", [torch.tensor([3, 5]), np.array([3, 5], np.uint64), iter([3, 5])])
+def test_seeds_may_be_any_integers(seeds):
+    assert torch.equal(Latent().sample(seeds), Latent().sample([3, 5]))
+
+
 def test_a_translator_has_nothing_to_truncate():
     with pytest.raises(InputError, match="Translator has no latents to truncate; given: 0"):
         Translator().sample([0], source=torch.zeros(1, 1, 4, 4), truncation=0.5)
@@ -160,16 +209,43 @@ def test_a_translator_has_nothing_to_truncate():
 @pytest.mark.parametrize(
     ("generator", "source", "said"),
     [
-        (Translator, None, "given: none; allowed: (2, 1, 4, 4)"),
-        (Translator, torch.zeros(2, 3, 4, 4), "given: (2, 3, 4, 4); allowed: (2, 1, 4, 4)"),
-        (Translator, torch.zeros(1, 1, 4, 4), "given: (1, 1, 4, 4); allowed: (2, 1, 4, 4)"),
-        (Latent, torch.zeros(2, 1, 4, 4), "given: (2, 1, 4, 4); allowed: none"),
+        (Translator, None, "given: none; allowed: a float32 tensor (2, 1, 4, 4) in [-1, 1]"),
+        (Translator, torch.zeros(2, 3, 4, 4), "given: (2, 3, 4, 4); allowed: "),
+        (Translator, torch.zeros(1, 1, 4, 4), "given: (1, 1, 4, 4); allowed: "),
+        (Translator, SOURCE.numpy(), "given: ndarray; allowed: "),
+        (Translator, SOURCE.numpy(), "; try: torch.as_tensor(source)"),
+        (Translator, SOURCE.byte(), "given: torch.uint8; allowed: "),
+        (Translator, SOURCE.byte(), "in [-1, 1]; try: source / 127.5 - 1"),
+        (Translator, 255 * SOURCE, "given: values in [0, 255]; allowed: "),
+        (Translator, 255 * SOURCE, "in [-1, 1]; try: source / 127.5 - 1"),
+        (Translator, 1.1 * SOURCE, "given: values in [0, 1.1]; allowed: "),
+        (Translator, -1.1 * SOURCE, "given: values in [-1.1, -0]; allowed: "),
+        (Translator, SOURCE / SOURCE, "given: values in [nan, nan]; allowed: "),
+        (Translator, 1 / SOURCE, "given: values in [1, inf]; allowed: "),
+        (Latent, torch.zeros(2, 1, 4, 4), "takes no source pictures; given: Tensor; try: leave"),
     ],
 )
 def test_source_pictures_that_do_not_fit_are_refused(generator, source, said):
     with pytest.raises(InputError) as caught:
         generator().sample([1, 2], source=source)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("source", [1.1 * SOURCE, SOURCE / SOURCE, 1 / SOURCE, -255 * SOURCE])
+def test_only_pictures_in_0_to_255_are_said_to_be_scaled(source):
+    with pytest.raises(InputError, match=r"allowed: [^;]*$"):
+        Translator().sample([1, 2], source=source)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_source_pictures_of_other_float_types_become_float32(dtype):
+    checked = Translator().checked_source(SOURCE.to(dtype), 2)
+    assert checked.dtype == torch.float32
+    assert torch.equal(checked, SOURCE)
+
+
+def test_source_pictures_may_be_out_of_range_by_rounding():
+    Translator().sample([1, 2], source=(2 * SOURCE - 1) * (1 + 1e-4))
 
 
 @pytest.mark.parametrize("kind", [Generator, Discriminator, FeatureExtractor])

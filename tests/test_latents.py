@@ -109,10 +109,32 @@ def test_a_class_is_needed_exactly_by_a_model_with_classes():
         walk(Plain(), [1, 2], frames=2, label=0)
 
 
-@pytest.mark.parametrize("layers", [[], [4], [-1]])
-def test_layers_that_do_not_exist_are_refused(layers: list[int]):
-    with pytest.raises(InputError, match="0 to 3"):
+@pytest.mark.parametrize(
+    ("layers", "given"),
+    [([], "none"), ([4], "4"), ([-1, 2], "-1"), (range(100), "4, 5, 6 and 93 more")],
+)
+def test_layers_that_do_not_exist_are_refused_and_only_they_are_named(layers, given: str):
+    with pytest.raises(InputError, match=f"no such layers; given: {given}; allowed: 0 to 3"):
         mix_styles(Styled(), [1], [2], layers)
+
+
+@pytest.mark.parametrize("generator", [Plain(), Styled()], ids=["latents", "styles"])
+def test_seeds_out_of_range_are_refused(generator: Generator):
+    with pytest.raises(InputError, match=f"no such seed; given: {2**64}"):
+        walk(generator, [1, 2**64], frames=2)
+    for seeds, others in (([-1], [1]), ([1], [-1])):
+        with pytest.raises(InputError, match="no such seed; given: -1"):
+            mix_styles(Styled(), seeds, others, [0])
+
+
+def test_a_class_can_be_given_by_name():
+    generator = Styled(num_classes=3)
+    generator.classes = ("cat", "owl", "dog")
+    for draw in (
+        lambda label: mix_styles(generator, [1], [2], [0], label=label),
+        lambda label: walk(generator, [1, 2], frames=2, label=label),
+    ):
+        assert torch.equal(draw("dog"), draw(2))
 
 
 def test_a_generator_without_styles_has_none_to_mix():

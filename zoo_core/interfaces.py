@@ -7,12 +7,15 @@ Shapes are N images, C channels, H by W pixels; images are float32 in [-1, 1] un
 from __future__ import annotations
 
 import contextlib
+import operator
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +24,11 @@ from zoo_core.noise import SeededNoise
 
 # Images that are made at once, to bound memory: so many, or fewer of so many pixels together.
 SAMPLE_BATCH, SAMPLE_PIXELS = 64, 64 * 128 * 128
+# How far outside [-1, 1] a source picture may be: less than half a level of 255, so by rounding.
+SLACK = 1e-3
+
+# Classes by their numbers or names: one for every picture, or one for all.
+Labels: TypeAlias = int | str | Sequence[int | str] | Tensor
 
 
 def sample_batch(image_shape: tuple[int, int, int]) -> int:
@@ -37,6 +45,39 @@ def evaluating(network: nn.Module) -> Iterator[None]:
         yield
     finally:
         network.train(training)
+
+
+def checked_seeds(seeds: Iterable[int]) -> list[int]:
+    """The seeds in a list; InputError where one is no integer in 0 .. 2**64 - 1."""
+    given = _plain(seeds)
+    if not isinstance(given, Iterable):
+        raise InputError("a list of seeds is needed, one a picture", given=repr(given), hint="[7]")
+    given = list(given)
+    numbers = [_integer(seed, 1 << 64) for seed in given]
+    if wrong := few(seed for seed, number in zip(given, numbers, strict=True) if number < 0):
+        raise InputError("no such seed", given=wrong, allowed="integers in 0..2**64 - 1")
+    return numbers
+
+
+def few(values: Iterable[object]) -> str:
+    """The first three different ones and how many more there are, for a message."""
+    different = list(dict.fromkeys(map(repr, values)))
+    more = f" and {len(different) - 3} more" if len(different) > 3 else ""
+    return ", ".join(different[:3]) + more
+
+
+def _plain(values: Any) -> Any:
+    """Python's numbers for those of a tensor or an array; whatever else there is as it is."""
+    return values.tolist() if isinstance(values, Tensor | np.ndarray | np.generic) else values
+
+
+def _integer(value: Any, stop: int) -> int:
+    """The value if it is an integer in 0 .. stop - 1, else -1."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        return -1
+    return number if number < stop else -1
 
 
 class Generator(nn.Module, ABC):
@@ -69,21 +110,25 @@ class Generator(nn.Module, ABC):
         self,
         seeds: Sequence[int],
         *,
-        labels: Sequence[int] | Tensor | None = None,
+        labels: Labels | None = None,
         source: Tensor | None = None,
         truncation: float = 1.0,
     ) -> Tensor:
         """One picture a seed: float32 [N, C, H, W] in [-1, 1], made in evaluation mode.
 
-        Picture i depends on `seeds[i]`, `labels[i]` and `source[i]` alone, whatever else is asked
-        for with it. Raises InputError when labels or source pictures are missing, superfluous or of
-        the wrong shape, or latents to be truncated that a translator has not.
+        Seeds are integers in 0 .. 2**64 - 1; labels are numbers of classes or names in `classes`,
+        one a seed or one for all; a source is float [N, C, H, W] in [-1, 1]. Picture i follows from
+        `seeds[i]`, `labels[i]` and `source[i]`: its noise is exactly the same whatever else is
+        asked for with it, and other batch sizes and devices differ by rounding, batch sizes by one
+        level of 255 at most where measured. Raises InputError when seeds, labels or source pictures
+        are missing, superfluous, of the wrong shape or out of range, or latents are to be truncated
+        that a translator has not.
         """
         if truncation != 1 and self.source_shape is not None:
             raise InputError(
                 f"{type(self).__name__} has no latents to truncate", given=truncation, allowed="1"
             )
-        seeds = [int(seed) for seed in seeds]
+        seeds = checked_seeds(seeds)
         labels = self.checked_labels(labels, len(seeds))
         source = self.checked_source(source, len(seeds))
         return self.draw(SeededNoise(seeds), labels=labels, source=source, truncation=truncation)
@@ -120,35 +165,58 @@ class Generator(nn.Module, ABC):
                 pictures[rows] = make(rows).float()
         return pictures.clamp_(-1, 1)
 
-    def checked_labels(self, labels: Sequence[int] | Tensor | None, rows: int) -> Tensor | None:
+    def checked_labels(self, labels: Labels | None, rows: int) -> Tensor | None:
         """int64 [rows], or None for a model without classes; InputError if they do not fit."""
-        if (labels is None) != (self.num_classes == 0):
-            need = (
-                f"a label in 0..{self.num_classes - 1} a seed" if self.num_classes else "no labels"
-            )
-            raise InputError(
-                f"{type(self).__name__} takes {need}", given="none" if labels is None else "labels"
-            )
+        name, allowed = type(self).__name__, f"0..{self.num_classes - 1}"
         if labels is None:
+            if self.num_classes:
+                raise InputError(f"{name} takes a label in {allowed} a seed", given="none")
             return None
-        labels = torch.as_tensor(labels, dtype=torch.int64)
-        allowed = f"0..{self.num_classes - 1}"
-        if labels.shape != (rows,):
-            given = f"{labels.numel()} labels"
-            raise InputError(f"{rows} seeds need {rows} labels", given=given, allowed=allowed)
-        unknown = labels[(labels < 0) | (labels >= self.num_classes)].unique().tolist()
-        if unknown:
-            raise InputError("no such class", given=", ".join(map(str, unknown)), allowed=allowed)
-        return labels
+        given = _plain(labels)
+        one = isinstance(given, str) or not isinstance(given, Iterable)
+        given = [given] * rows if one else list(given)
+        if not self.num_classes:
+            raise InputError(
+                f"{name} takes no labels", given=few(given) or "[]", hint="leave them out"
+            )
+        if len(given) != rows:
+            need = f"{rows} seeds need {rows} labels, or one for all of them"
+            raise InputError(need, given=f"{len(given)} labels", allowed=allowed)
+        numbers = [self._class(label) for label in given]
+        if wrong := few(label for label, number in zip(given, numbers, strict=True) if number < 0):
+            names = f", or names such as {', '.join(self.classes[:3])}" if self.classes else ""
+            raise InputError("no such class", given=wrong, allowed=f"integers in {allowed}{names}")
+        return torch.tensor(numbers, dtype=torch.int64)
+
+    def _class(self, label: object) -> int:
+        """The number of a class, given by that or by its name; below 0 if there is none such."""
+        if isinstance(label, str):
+            return self.classes.index(label) if label in self.classes else -1
+        return _integer(label, self.num_classes)
 
     def checked_source(self, source: Tensor | None, rows: int) -> Tensor | None:
-        """The source pictures themselves; InputError if they do not fit."""
-        expected = None if self.source_shape is None else (rows, *self.source_shape)
-        given = None if source is None else tuple(source.shape)
-        if given != expected:
-            raise InputError(
-                "source pictures do not fit", given=given or "none", allowed=expected or "none"
-            )
+        """The source pictures in float32; InputError if they do not fit."""
+        if self.source_shape is None:
+            if source is not None:
+                what = f"{type(self).__name__} takes no source pictures"
+                raise InputError(what, given=type(source).__name__, hint="leave them out")
+            return None
+        expected = (rows, *self.source_shape)
+        allowed = f"a float32 tensor {expected} in [-1, 1]"
+        refuse = partial(InputError, "source pictures do not fit", allowed=allowed)
+        if source is None:
+            raise refuse(given="none")
+        if not isinstance(source, Tensor):
+            raise refuse(given=type(source).__name__, hint="torch.as_tensor(source)")
+        if source.shape != expected:
+            raise refuse(given=tuple(source.shape))
+        if not source.is_floating_point():
+            raise refuse(given=source.dtype, hint="source / 127.5 - 1, if it is in 0..255")
+        source = source.float()
+        low, high = map(float, source.aminmax()) if rows else (0.0, 0.0)
+        if not -1 - SLACK <= low <= high <= 1 + SLACK:  # as is no NaN
+            hint = "source / 127.5 - 1" if low >= 0 and 2 < high <= 255 else ""
+            raise refuse(given=f"values in [{low:g}, {high:g}]", hint=hint)
         return source
 
 
@@ -315,7 +383,7 @@ class Batch:
     """A step's worth of real pictures."""
 
     images: Tensor  # float32 [N, C, H, W], -1..1
-    labels: Tensor | None  # int64 [N]
+    labels: Tensor | None  # int64 [N], for a model that learns classes
     source: Tensor | None  # float32 [N, C, H, W], -1..1
     ids: Tensor  # int64 [N], positions in the data set, on the CPU
 

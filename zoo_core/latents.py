@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 
 from zoo_core.errors import InputError
-from zoo_core.interfaces import Generator, StyleGenerator, evaluating, sample_batch
+from zoo_core.interfaces import (
+    Generator,
+    StyleGenerator,
+    checked_seeds,
+    evaluating,
+    few,
+    sample_batch,
+)
 from zoo_core.noise import SeededNoise
 
 
@@ -18,7 +25,7 @@ def interpolate(
     frames: int,  # pictures from one seed to the next
     *,
     loop: bool = False,  # go back to the first seed, so that it can be repeated without a jump
-    label: int | None = None,  # class of all pictures, for a class-conditional generator
+    label: int | str | None = None,  # class of all pictures, for a class-conditional generator
     truncation: float = 1.0,
 ) -> Iterator[Tensor]:
     """A walk through the pictures of `seeds`: float32 [C, H, W] in [-1, 1], one after the other.
@@ -26,14 +33,16 @@ def interpolate(
     Along straight lines in W for a generator with styles; else all noise is turned from one seed's
     to the next one's (`SeededNoise.toward`), which keeps latents as long as they are in training.
     The picture of every seed is part of the walk. Raises InputError for less than two seeds or one
-    frame, and for a generator that starts from other pictures.
+    frame, for seeds and labels that `sample` refuses, and for a generator that starts from other
+    pictures.
     """
     _check_latent(generator)
+    seeds = checked_seeds(seeds)
     if len(seeds) < 2 or frames < 1:
         raise InputError(
             "a walk needs two seeds and a frame", given=f"{len(seeds)} seeds, {frames} frames"
         )
-    stops = [*seeds, seeds[0]] if loop else list(seeds)
+    stops = [*seeds, seeds[0]] if loop else seeds
     steps = frames * (len(stops) - 1) + (not loop)
     chunk = sample_batch(generator.image_shape)
     for start in range(0, steps, chunk):
@@ -49,20 +58,22 @@ def mix_styles(
     others: Sequence[int],
     layers: Sequence[int],  # numbers of the layers, 0 the coarsest, that take the other's style
     *,
-    label: int | None = None,
+    label: int | str | None = None,
     truncation: float = 1.0,
 ) -> Tensor:
     """Every seed in some of the styles of every other: float32 [seeds, others, C, H, W] in [-1, 1].
 
     Karras et al. 2019, section 3.1 and figure 3. Raises InputError for a generator without styles,
-    and for layers that it does not have.
+    for layers that it does not have, and for seeds and labels that `sample` refuses.
     """
     if not isinstance(generator, StyleGenerator):
         raise InputError(f"{type(generator).__name__} has no styles to mix", hint="zoo interpolate")
-    if not layers or min(layers) < 0 or max(layers) >= generator.num_styles:
+    wrong = few(layer for layer in layers if not 0 <= layer < generator.num_styles)
+    if wrong or not layers:
         raise InputError(
-            "no such layers", given=list(layers), allowed=f"0 to {generator.num_styles - 1}"
+            "no such layers", given=wrong or "none", allowed=f"0 to {generator.num_styles - 1}"
         )
+    seeds, others = checked_seeds(seeds), checked_seeds(others)
     own, other = (_styles(generator, some, label, truncation) for some in (seeds, others))
     mixed = own[:, None].repeat(1, len(others), 1, 1)
     mixed[:, :, list(layers)] = other[None, :, list(layers)]
@@ -74,31 +85,27 @@ def _between(
     before: list[int],
     after: list[int],
     shares: Tensor,
-    label: int | None,
+    label: int | str | None,
     truncation: float,
 ) -> Tensor:
     if isinstance(generator, StyleGenerator):
         first, last = (_styles(generator, s, label, truncation) for s in (before, after))
         return generator.draw_styles(first.lerp(last, shares[:, None, None].to(first.device)))
     noise = SeededNoise(before).toward(SeededNoise(after), shares)
-    labels = generator.checked_labels(_labels(label, len(before)), len(before))
+    labels = generator.checked_labels(label, len(before))
     return generator.draw(noise, labels=labels, truncation=truncation)
 
 
 @torch.no_grad()
 def _styles(
-    generator: StyleGenerator, seeds: Sequence[int], label: int | None, truncation: float
+    generator: StyleGenerator, seeds: list[int], label: int | str | None, truncation: float
 ) -> Tensor:
     """In evaluation mode, where no styles are mixed by chance."""
-    labels = generator.checked_labels(_labels(label, len(seeds)), len(seeds))
+    labels = generator.checked_labels(label, len(seeds))
     if labels is not None:
         labels = labels.to(next(generator.parameters()).device)
     with evaluating(generator):
-        return generator.styles(SeededNoise(list(seeds)), labels=labels, truncation=truncation)
-
-
-def _labels(label: int | None, count: int) -> list[int] | None:
-    return None if label is None else [label] * count
+        return generator.styles(SeededNoise(seeds), labels=labels, truncation=truncation)
 
 
 def _check_latent(generator: Generator) -> None:

@@ -2,8 +2,8 @@
 
 The bits come from Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC
 2011), a counter-based generator: the key is a hash of (seed, purpose), the counter is (index,
-block). So the picture of seed 17 is the same alone, in a batch of 64, and on every device; and a
-run needs no RNG state to go on exactly. Everything here is computed in numpy on the CPU. Torch's
+block). So the noise of seed 17 is the same alone, in a batch of 64, and for every device; and a run
+needs no RNG state to go on exactly. Everything here is computed in numpy on the CPU. Torch's
 own generators promise neither (their numbers depend on the tensor's size and the kind of device).
 """
 
