@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -22,6 +24,8 @@ from zoo_core.data import (
     batches,
     begin_with,
     check_enough,
+    check_fits,
+    from_anywhere,
     gather,
     open_source,
     prepare,
@@ -207,6 +211,20 @@ def test_too_few_pictures_are_refused(count: int, batch: int):
         check_enough(count, batch)
 
 
+@pytest.mark.parametrize("classes", [0, 3])
+def test_labels_are_shown_to_a_model_that_learns_classes_only(tmp_path: Path, classes: int):
+    network = toys.ToyGenerator(toys.ToyConfig(classes=classes))
+    data = prepare(Numbered(16, classes=3), network, settings(), cache=tmp_path)
+    labels = Order(data, settings())[0][2]
+    assert (labels is not None) == bool(classes)
+
+
+def test_another_number_of_classes_is_refused_with_the_setting_that_fits():
+    network = toys.ToyGenerator(toys.ToyConfig(classes=5))
+    with pytest.raises(DataError, match=r"given: 5; allowed: 3; try: --set num_classes=3$"):
+        check_fits(network, ("cat", "dog", "owl"), paired=False)
+
+
 def test_an_epoch_shows_every_picture_once():
     data = pack(Numbered(12), 4, 3)
     assert Counter(ids(take(data, settings(), 0, 3))) == Counter(range(12))
@@ -328,6 +346,38 @@ def test_a_data_set_and_a_folder_of_one_name_are_ambiguous(tmp_path: Path, monke
     with pytest.raises(AmbiguousNameError, match=r"\./both"):
         open_source("both", 4, "train", plugins)
     assert len(open_source("./both", 4, "train", plugins).source) == 3
+
+
+def settled(place: Path, data: str, evaluate_data: str = "") -> list[str]:
+    """Both as a run that is begun in the folder `place` writes them down; `anything` is known."""
+    with contextlib.chdir(place):
+        given = toys.resolved(data=data, evaluate_data=evaluate_data)
+        run = from_anywhere(given, with_dataset("anything")).run
+    return [run.data, run.evaluate_data]
+
+
+def test_settings_from_anywhere_have_absolute_paths_and_the_names_of_data_sets(
+    tmp_path: Path, monkeypatch
+):
+    own = folder_of(tmp_path / "own").as_posix()
+    folder_of(tmp_path / "anything")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert settled(tmp_path, "own", "./own/../own/") == [own, own]
+    assert settled(tmp_path / "own", ".", "~/own") == [own, own]
+    assert settled(tmp_path, "anything", "./anything") == ["anything", f"{tmp_path}/anything"]
+    assert settled(tmp_path, "numbers/anything") == ["numbers/anything", ""]
+
+
+@pytest.mark.parametrize("name", ["nothing", "./nothing", "~nobody-here/x", "x" * 5000, "\0"])
+def test_what_is_not_there_is_left_as_it_was_spelled(tmp_path: Path, name: str):
+    assert settled(tmp_path, name, name) == [name, name]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of folders are bytes")
+def test_a_path_that_json_cannot_hold_is_left_as_it_was_spelled(tmp_path: Path):
+    place = tmp_path / os.fsdecode(b"caf\xe9")
+    folder_of(place / "own")
+    assert settled(place, "./own") == ["./own", ""]
 
 
 def test_an_unknown_split_names_those_there_are():

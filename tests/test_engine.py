@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -62,6 +63,10 @@ def last_checkpoint(folder: RunFolder) -> dict[str, bytes]:
     }
 
 
+def contents(folder: RunFolder) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+
+
 def logged(folder: RunFolder) -> list[dict]:
     return [json.loads(line) for line in folder.log.read_text().splitlines()]
 
@@ -105,9 +110,9 @@ def test_twenty_kills_leave_the_bytes_of_an_uninterrupted_run(workers: int):
 
 def test_a_finished_run_stays_as_it_is(tmp_path: Path):
     folder = run(tmp_path, images=16)
-    before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+    before = contents(folder)
     run(tmp_path, images=16)
-    assert before == {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+    assert contents(folder) == before
 
 
 def test_a_kill_before_the_weights_file_is_made_good(tmp_path: Path):
@@ -166,7 +171,14 @@ def test_another_configuration_in_the_same_folder_is_refused(tmp_path: Path):
         run(tmp_path, width=8)
 
 
+def test_a_run_whose_networks_cannot_be_built_leaves_no_folder(tmp_path: Path):
+    with pytest.raises(ConfigError, match="no discriminator"):
+        run(tmp_path, spec=GENERATOR_ALONE, augment="diffaugment")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_whose_networks_cannot_be_built_leaves_the_folder_to_another(tmp_path: Path):
+    (tmp_path / "run").mkdir()
     with pytest.raises(ConfigError, match="no discriminator"):
         run(tmp_path, spec=GENERATOR_ALONE, augment="diffaugment")
     assert run(tmp_path, width=8).weights("generator").is_file()
@@ -194,6 +206,44 @@ def test_a_damaged_newest_checkpoint_falls_back_and_ends_equal(tmp_path: Path, c
     run(tmp_path, "parts", images=32)
     assert "is damaged" in caplog.text
     assert last_checkpoint(whole) == last_checkpoint(folder)
+
+
+@pytest.mark.parametrize("emptied", [True, False])
+@pytest.mark.parametrize("kept", ["generator.safetensors", "best.safetensors"])
+def test_trained_weights_without_a_checkpoint_are_never_overwritten(
+    tmp_path: Path, emptied: bool, kept: str
+):
+    folder = run(tmp_path, images=16)
+    folder.weights("generator").rename(folder.path / kept)
+    shutil.rmtree(folder.checkpoints)
+    if emptied:
+        folder.checkpoints.mkdir()
+    before = contents(folder)
+    with pytest.raises(CheckpointError, match=rf"given: {kept} of 16 images.*--run-dir NEW"):
+        run(tmp_path, images=32)
+    assert contents(folder) == before
+    assert folder.checkpoints.exists() == emptied
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(
+    tmp_path: Path, published: bool
+):
+    def stop(hook: str, **arguments) -> None:
+        if hook == "zoo_checkpoint_saved":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, notify=stop)
+    folder = RunFolder(tmp_path / "run")
+    shutil.rmtree(folder.checkpoints)
+    folder.append(folder.log, {"images": 4})
+    if not published:
+        folder.weights("generator").unlink()
+    run(tmp_path)
+    whole = run(tmp_path, "whole")
+    assert last_checkpoint(whole) == last_checkpoint(folder)
+    assert whole.log.read_bytes() == folder.log.read_bytes()
 
 
 def test_checkpoints_of_another_architecture_are_refused(tmp_path: Path):

@@ -87,13 +87,13 @@ def test_a_setting_that_changes_the_networks_may_not(run, key):
     assert f"{key}: " in refusal(run, **{key: other})
 
 
-def test_a_path_of_the_data_may_be_spelled_otherwise(tmp_path):
+def test_a_path_of_the_data_may_be_another_one(tmp_path):
     run = RunFolder(tmp_path / "run")
     run.start(resolved(data="./own//photos/"))
-    run.check(resolved(data="own/photos"))
-    for other in ("./own/other", "own"):
-        with pytest.raises(InputError, match="data: "):
-            run.check(resolved(data=other))
+    for other in ("own/photos", "/elsewhere/photos", "~/photos.zip"):
+        run.check(resolved(data=other))
+    with pytest.raises(InputError, match="data: "):
+        run.check(resolved(data="toys"))
 
 
 def test_a_data_set_is_not_the_folder_of_its_name(tmp_path):
@@ -269,6 +269,31 @@ def test_a_run_is_free_again_afterwards(run):
     for _ in range(2):
         with run.locked():
             pass
+
+
+@needs_locks
+def test_a_folder_made_for_the_lock_goes_with_it(tmp_path):
+    run = RunFolder(tmp_path / "runs" / "toy.bars16")
+    with run.locked():
+        assert (run.path / ".lock").is_file()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["runs", "runs/toy.bars16"])
+def test_a_folder_that_was_there_before_the_lock_stays(tmp_path, name):
+    (tmp_path / name).mkdir(parents=True)
+    with RunFolder(tmp_path / "runs" / "toy.bars16").locked():
+        pass
+    assert list((tmp_path / name).iterdir()) == []
+
+
+@needs_locks
+def test_a_folder_with_more_than_the_lock_in_it_stays(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    with run.locked():
+        run.start(resolved())
+    assert run.read_config() == resolved().to_json()
+    assert (run.path / ".lock").is_file()
 
 
 @needs_locks

@@ -180,6 +180,15 @@ class Checkpoints:
             )
         return None
 
+    def pictures(self) -> str | None:
+        """The fingerprint of those that the run learns, by the newest checkpoint whose state can be
+        read; it is not compared with its manifest.
+        """
+        for path in reversed(self.list()):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                return str(json.loads((path / "state.json").read_text())["data"])
+        return None
+
     def list(self) -> list[Path]:
         """Complete checkpoints, oldest first."""
         if not self.folder.is_dir():

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo_core.catalogue import Owned
-from zoo_core.config import RunConfig
+from zoo_core.config import Resolved, RunConfig
 from zoo_core.errors import AmbiguousNameError, DataError, PluginError, ZooError
 from zoo_core.interfaces import Batch, Classifier, Generator
 from zoo_core.loaders import loaded
@@ -49,9 +51,7 @@ def open_source(
     pictures there).
     """
     path = Path(name).expanduser()
-    known = bool(plugins.datasets.claimants(name))
-    looks_like_path = name.startswith(("~", ".", "/")) or "\\" in name or name.endswith(".zip")
-    if known and not looks_like_path:
+    if _is_data_set(name, plugins):
         if path.exists():
             raise AmbiguousNameError(
                 f"{name!r} is a data set and also a folder here",
@@ -66,11 +66,34 @@ def open_source(
         described = f"{spec.name}, {split} split: {spec.source}"
         source = _opened(owned, resolution, split)
         return OpenedSource(spec.name, source, spec.licence, described, split)
-    if not looks_like_path and "/" not in name and not path.exists():
+    if not _looks_like_path(name) and "/" not in name and not path.exists():
         plugins.datasets.get(name)  # raises, naming the nearest
     own = PairedFileSource(path) if paired else FileSource(path)
     slug = re.sub(r"[^a-z0-9]+", "-", path.resolve().stem.lower()).strip("-") or "pictures"
     return OpenedSource(slug, own, "LicenseRef-own-pictures", f"{len(own)} own pictures", "all")
+
+
+def from_anywhere(resolved: Resolved, plugins: Plugins) -> Resolved:
+    """The settings, with paths of pictures that lead to the same ones from any folder."""
+    run = resolved.run
+    paths = {key: _absolute(getattr(run, key), plugins) for key in ("data", "evaluate_data")}
+    return msgspec.structs.replace(resolved, run=msgspec.structs.replace(run, **paths))
+
+
+def _absolute(name: str, plugins: Plugins) -> str:
+    """The path of something that is there made absolute; whatever else `name` is, it stays."""
+    if name and not _is_data_set(name, plugins):
+        with contextlib.suppress(OSError, RuntimeError, ValueError):  # not there, or not in UTF-8
+            return Path(name).expanduser().resolve(strict=True).as_posix().encode().decode()
+    return name
+
+
+def _is_data_set(name: str, plugins: Plugins) -> bool:
+    return bool(plugins.datasets.claimants(name)) and not _looks_like_path(name)
+
+
+def _looks_like_path(name: str) -> bool:
+    return name.startswith(("~", ".", "/")) or "\\" in name or name.endswith(".zip")
 
 
 def _opened(owned: Owned[DatasetSpec], resolution: int, split: str) -> PictureSource:
@@ -98,7 +121,8 @@ def prepare(
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     cache: Path | None = None,
 ) -> PackedData:
-    """The pictures packed as the model and the settings want them: size, channels, direction.
+    """The pictures packed as the model and the settings want them: size, channels, direction; with
+    labels if it learns classes.
 
     Raises what `check_enough`, `check_fits` and `pack` raise.
     """
@@ -118,6 +142,8 @@ def prepare(
         cache,
         source_channels,
     )
+    if not network.num_classes:
+        packed = replace(packed, labels=None)
     if run.reverse_pairs and packed.source is not None:
         name = hashlib.sha256(f"reversed:{packed.fingerprint}".encode()).hexdigest()[:24]
         return replace(packed, images=packed.source, source=packed.images, fingerprint=name)
@@ -147,6 +173,7 @@ def check_fits(network: Generator | Classifier, classes: Sequence[str], paired: 
             "the model has another number of classes than the pictures",
             given=network.num_classes,
             allowed=str(len(classes)),
+            hint=f"--set num_classes={len(classes)}",
         )
     if network.num_classes and network.classes and network.classes != tuple(classes):
         ours, theirs = _where_different(network.classes, classes)

@@ -61,7 +61,7 @@ def train(
 
     Raises Interrupted after a signal (the run is saved), NonFiniteError before a bad step moves
     anything, InputError when the folder or the data belong to another run, RunError when files
-    cannot be written.
+    cannot be written, CheckpointError when none is left of a run that was trained.
     """
     settings = resolved.run
     check_enough(len(data), settings.batch_size)
@@ -79,7 +79,7 @@ def train(
     runtime.choose_repeatable_kernels()
     runtime.keep_freed_memory()
     with folder.locked(), stop_signals() as stop_requested, told_in_one_line():
-        training = build(spec, resolved, runtime)  # where that fails, there is no run yet
+        training = build(spec, resolved, runtime)  # where that fails, no folder is left
         run = Run(
             resolved=resolved,
             data=data,

@@ -27,7 +27,7 @@ WEIGHTS = ("generator.safetensors", "classifier.safetensors")  # what a run leav
 
 
 class RunFolder:
-    """Opens, compares and appends; creates nothing before `start`."""
+    """Opens, compares and appends; creates nothing that stays before `start`."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -102,28 +102,33 @@ class RunFolder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run for this process; InputError if another one has it, where locks work."""
+        """Hold the run for this process; InputError if another one has it, where locks work.
+
+        The lock goes where nothing else was written, and so does a folder that was made for it.
+        """
         try:
             import fcntl
         except ImportError:  # Windows
             yield
             return
+        made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         with self._open_lock() as file:
             try:  # lockf, not flock: a loader process must not inherit the lock and outlive us
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                if error.errno not in (errno.EACCES, errno.EAGAIN):  # no locks on this file system
-                    yield
-                    return
-                file.seek(0)
-                owner = file.read().strip() or "unknown"
-                raise InputError(
-                    f"another process (pid {owner}) is training in {self.path}"
-                ) from None
+                if error.errno in (errno.EACCES, errno.EAGAIN):  # else: a file system without locks
+                    file.seek(0)
+                    owner = file.read().strip() or "unknown"
+                    raise InputError(
+                        f"another process (pid {owner}) is training in {self.path}"
+                    ) from None
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
-            yield
+            try:
+                yield
+            finally:
+                self._remove(made)
 
     def _open_lock(self) -> IO[str]:
         try:
@@ -131,6 +136,14 @@ class RunFolder:
             return (self.path / ".lock").open("a+")
         except OSError as error:
             raise self._unwritable(error) from None
+
+    def _remove(self, made: list[Path]) -> None:
+        """Remove the lock, and the folders made for it, inside out, if there is nothing else."""
+        with contextlib.suppress(OSError):  # another process has put something there
+            if [entry.name for entry in self.path.iterdir()] == [".lock"]:
+                (self.path / ".lock").unlink()
+                for folder in made:
+                    folder.rmdir()
 
     def _unwritable(self, error: OSError) -> InputError:
         what = f"cannot write to the run folder {self.path}: {error.strerror}"
@@ -178,9 +191,9 @@ class RunFolder:
 
 
 def _differ(key: str, before: Any, now: Any) -> bool:
-    """Whether a setting has another value; a path of the data may be spelled otherwise, but not as
-    the name of a data set.
+    """Whether a setting has another value. Two paths of the data never have: pictures may move, and
+    a checkpoint knows them by their fingerprint. The name of a data set is no path.
     """
     if key == "data" and "/" in str(before) and "/" in str(now):
-        return Path(str(before)) != Path(str(now))
+        return False
     return bool(before != now)

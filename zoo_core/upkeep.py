@@ -33,7 +33,7 @@ from zoo_core.runs import RunFolder
 from zoo_core.runtime import Runtime
 from zoo_core.spec import RunInfo
 from zoo_core.state import Training
-from zoo_core.weights import About
+from zoo_core.weights import About, images_seen
 
 Notify = Callable[..., None]  # (name of an observer hook, **its arguments), as Plugins.notify
 
@@ -93,17 +93,18 @@ def publish(training: Training, run: Run) -> None:
 
 
 def restore(training: Training, run: Run) -> bool:
-    """Set everything to the newest checkpoint that verifies; whether there was one."""
+    """Set everything to the newest checkpoint that verifies; whether there was one.
+
+    Raises CheckpointError where there is none any more, and InputError for other pictures or
+    another extractor.
+    """
     loaded = run.checkpoints.load()
     if loaded is None:
+        _check_untrained(run)
         run.folder.cut_log(0)
         return False
     weights, optim, state = loaded
-    if state["data"] != run.data.fingerprint:
-        raise InputError(
-            f"the pictures are not those that the run in {run.folder.path} began with",
-            hint="--run-dir NEW_FOLDER, or put the pictures back",
-        )
+    check_pictures(run.folder, run.data, state["data"])
     extractors = _extractors(training)
     if state.get("extractors", extractors) != extractors:
         raise InputError(
@@ -132,6 +133,33 @@ def restore(training: Training, run: Run) -> bool:
         training.alarms.observe(line)
     publish(training, run)  # a kill may have come between the checkpoint and its weights file
     return True
+
+
+def check_pictures(folder: RunFolder, data: PackedData, began_with: str = "") -> None:
+    """Raise InputError if the run began with pictures of another fingerprint; by default, of the
+    one in its newest checkpoint, if there is any.
+    """
+    began_with = began_with or Checkpoints(folder.checkpoints).pictures() or data.fingerprint
+    if began_with != data.fingerprint:
+        raise InputError(
+            f"the pictures are not those that the run in {folder.path} began with",
+            hint="--run-dir NEW_FOLDER, or put the pictures back",
+        )
+
+
+def _check_untrained(run: Run) -> None:
+    """Raise CheckpointError if there are trained weights, which a new start would overwrite.
+
+    A run that was killed before its first checkpoint has none, or those of image 0.
+    """
+    for path in (run.folder.weights(run.about.role), run.folder.best):
+        if images := images_seen(path):
+            raise CheckpointError(
+                f"no checkpoint is left in {run.checkpoints.folder} to go on from",
+                given=f"{path.name} of {images} images",
+                allowed="a run with its checkpoints, or a new folder",
+                hint="--run-dir NEW_FOLDER, or put the checkpoints back",
+            )
 
 
 def _extractors(training: Training) -> list[str]:

@@ -110,6 +110,14 @@ def read_header(path: Path) -> Header:
     return _read(path, whole=False)[0]
 
 
+def images_seen(path: Path) -> int:
+    """After how many images of training a weights file was written; 0 if there is none to read."""
+    try:
+        return about(read_header(path), "").images
+    except WeightsError:
+        return 0
+
+
 def read_file(path: Path) -> bytes:
     """All bytes of a weights file, read once, and only after its header was found to be sound."""
     return _read(path, whole=True)[1]

@@ -168,6 +168,16 @@ def test_a_run_that_left_pictures_out_is_measured_on_those_it_learned(trained, p
     assert answer.json["metrics"][0]["protocol"]["num_real"] == 8
 
 
+def test_a_run_on_own_pictures_is_measured_from_any_folder(trained, photos, monkeypatch):
+    own = ("train", "toy", "--preset", "tiny", "--run-dir", "runs/own", "--data", "./photos")
+    assert trained(*own).code == 0
+    Path("below").mkdir()
+    monkeypatch.chdir("below")
+    answer = trained("evaluate", "../runs/own", "--metrics", "fd", *FEW, "--json")
+    assert answer.code == 0, answer.err
+    assert answer.json["metrics"][0]["protocol"]["data"].startswith("photos, 16 px, ")
+
+
 def test_the_split_is_that_of_the_run_and_own_pictures_have_none(trained, photos):
     split = ("--data", "sorted-toys", "--set", "split=test", "--run-dir", "runs/split")
     assert trained("train", "toy", "--preset", "tiny", *split).code == 0

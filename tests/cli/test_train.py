@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -165,6 +166,48 @@ def test_another_configuration_in_the_same_run_shows_the_difference(zoo):
     assert answer.code == 2
     assert "width: 4 there, 8 here" in answer.error
     assert (RUN / "config.json").read_bytes() == before
+
+
+OWN = (*TRAIN, "--run-dir", "own")
+
+
+def test_own_pictures_may_be_spelled_otherwise_and_may_move(zoo, photos, monkeypatch):
+    zoo(*OWN, "--data", "photos", "--set", "evaluate_data=./photos")
+    settings = json.loads(Path("own/config.json").read_text())["run"]
+    assert settings["data"] == settings["evaluate_data"] == photos.as_posix()
+    Path("below").mkdir()
+    monkeypatch.chdir("below")
+    again = (*TRAIN, "--run-dir", "../own", "--data")
+    assert "already finished" in zoo(*again, "../photos").out
+    assert "finished: 32 images" in zoo(*again, photos, "--images", "32").out
+    moved = photos.rename(Path("moved").absolute())
+    assert "finished: 48 images" in zoo(*again, "moved", "--images", "48").out
+    assert json.loads(Path("../own/config.json").read_text())["run"]["data"] == moved.as_posix()
+
+
+@pytest.mark.parametrize("images", ["16", "32"])
+def test_other_pictures_are_refused_wherever_they_lie(zoo, photos, images):
+    zoo(*OWN, "--data", photos)
+    before = Path("own/config.json").read_bytes()
+    other = photos.rename("other")
+    Image.new("RGB", (20, 24)).save(other / "1.png")
+    answer = zoo(*OWN, "--data", "./other", "--images", images)
+    assert answer.code == 2
+    assert "the pictures are not those that the run in own began with" in answer.error
+    assert "--run-dir" in answer.error
+    assert Path("own/config.json").read_bytes() == before
+
+
+def test_weights_without_their_checkpoints_are_refused_in_one_line(zoo):
+    zoo(*TRAIN)
+    shutil.rmtree(RUN / "checkpoints")
+    before = (RUN / "generator.safetensors").read_bytes()
+    answer = zoo(*TRAIN, "--images", "32")
+    assert answer.code == 1
+    assert "no checkpoint is left" in answer.error
+    assert "try: --run-dir NEW_FOLDER" in answer.error
+    assert (RUN / "generator.safetensors").read_bytes() == before
+    assert "already finished: 16 images" in zoo(*TRAIN).out
 
 
 def test_a_damaged_checkpoint_is_said_and_passed_over(zoo):

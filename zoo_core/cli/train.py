@@ -68,9 +68,11 @@ def train(
         _dry_run(spec, resolved)
         return
 
-    from zoo_core.data import open_source
+    from zoo_core.data import from_anywhere, open_source
     from zoo_core.runs import RunFolder
     from zoo_core.state import blueprint
+    from zoo_core.upkeep import check_pictures
+    from zoo_core.weights import images_seen
 
     _log_to_stderr()
     network = blueprint(spec, resolved.config)
@@ -79,11 +81,12 @@ def train(
     folder = RunFolder(
         run_dir or Path("runs", f"{spec.name}.{tag or _tag(opened.name, resolution, preset)}")
     )
+    resolved = from_anywhere(resolved, plugins)
     folder.check(resolved)
     packed = _prepare(opened, network, resolved.run)
     network.classes = packed.classes  # an evaluation has to be on pictures of the same
-    before = _images_seen(folder.weights(spec.role))
-    if before >= resolved.run.images:
+    if (before := images_seen(folder.weights(spec.role))) >= resolved.run.images:
+        check_pictures(folder, packed)
         _say_finished(spec, folder, before, "already finished", resolved, network)
         return
     evaluation = _evaluation(spec, resolved, network, plugins)
@@ -197,17 +200,6 @@ def _evaluation(
     reference = Reference(packed, extractor)
     with counting(f"measuring {opened.name}") as reference.on_progress:
         return during_training(reference, run.evaluate_count)
-
-
-def _images_seen(weights: Path) -> int:
-    """By the weights file, which is written after its checkpoint; 0 if there is none to read."""
-    from zoo_core.errors import WeightsError
-    from zoo_core.weights import about, read_header
-
-    try:
-        return about(read_header(weights), "").images
-    except WeightsError:
-        return 0
 
 
 def _tag(data: str, resolution: int, preset: str) -> str:
