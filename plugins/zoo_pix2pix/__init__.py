@@ -53,5 +53,5 @@ PIX2PIX = ModelSpec(
     build_generator=build_generator,
     build_discriminator=build_discriminator,
     build_phases=build_phases,
-    parameters={"generator": 10_461_507, "discriminator": 696_225},
+    parameters={"generator": 2_617_507, "discriminator": 696_225},
 )

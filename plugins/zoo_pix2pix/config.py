@@ -17,7 +17,7 @@ class Pix2PixConfig(ModelConfig, frozen=True, kw_only=True):
     resolution: Annotated[int, setting("pixels a side, a power of two from 32", ge=32)] = 128
     channels: Annotated[Literal[1, 3], setting("1 for grey pictures, 3 for RGB")] = 3
     source_channels: Annotated[Literal[1, 3], setting("1 for grey sources, 3 for RGB")] = 3
-    generator_width: Annotated[int, setting("feature maps of the first convolution", ge=1)] = 32
+    generator_width: Annotated[int, setting("feature maps of the first convolution", ge=1)] = 16
     discriminator_width: Annotated[int, setting("feature maps of the first convolution", ge=1)] = 32
     num_discriminator_layers: Annotated[
         int, setting("halvings of the size: 3 judges patches of 70 x 70, 0 single pixels", ge=0)
@@ -60,7 +60,7 @@ class Pix2PixConfig(ModelConfig, frozen=True, kw_only=True):
 
 RUN = {
     "data": "line2emoji",
-    "images": 20_000,
+    "images": 40_000,
     "batch_size": 4,
     "ema_half_life": 1_000,
     "sample_every": 2_000,
