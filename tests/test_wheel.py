@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from zoo_core.registry import read_registry
 
@@ -16,7 +16,11 @@ pytest_plugins = "fresh"
 ROOT = Path(__file__).parent.parent
 REGISTERED = [entry.name for entry in read_registry(ROOT / "registry.yaml")]
 PACKAGES = [ROOT / "zoo_core", *(init.parent for init in ROOT.glob("plugins/*/__init__.py"))]
-LABELS = {"unconditional": [], "class-conditional": ["--label", "0"]}
+SAMPLED = {  # so that a grid is square
+    "unconditional": ["--seeds", "0-15"],
+    "class-conditional": ["--seeds", "0-15", "--label", "0"],
+    "image-to-image": ["--source", "drawn", "--columns", "2"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -76,13 +80,23 @@ def test_the_weights_that_the_readme_loads_are_listed(fresh):
 
 @pytest.mark.parametrize("name", REGISTERED)
 def test_registered_weights_are_shown_and_sampled(name, fresh, tmp_path):
+    draw(fresh.cwd / "drawn", count=8)
     (model,) = [m for m in fresh.zoo_json("list")["models"] if name in m["weights"]]
     assert name in fresh.zoo("show", name)
     grid = tmp_path / "x.png"
-    fresh.zoo("sample", name, "--seeds", "0-15", "--out", grid, *LABELS[model["task"]])
+    fresh.zoo("sample", name, "--out", grid, *SAMPLED[model["task"]])
     with Image.open(grid) as picture:
         assert picture.width == picture.height
         assert len(picture.convert("RGB").getcolors(picture.width**2)) > 100
+
+
+def draw(folder: Path, count: int) -> None:
+    """Pictures to translate: a circle each."""
+    folder.mkdir(exist_ok=True)
+    for number in range(count):
+        picture = Image.new("RGB", (64, 64), "white")
+        ImageDraw.Draw(picture).ellipse((8, 8, 24 + 4 * number, 24 + 4 * number), outline="black")
+        picture.save(folder / f"{number}.png")
 
 
 def entry_points() -> list[str]:
