@@ -52,9 +52,10 @@ def test_a_message_leaves_out_what_is_not_known():
     assert str(ZooError("it broke")) == "it broke"
 
 
-def test_a_given_zero_or_false_is_still_shown():
+def test_a_given_zero_or_false_or_nothing_is_still_shown():
     assert str(ZooError("bad", given=0)) == "bad; given: 0"
     assert str(ZooError("bad", given=False)) == "bad; given: False"
+    assert str(ZooError("bad", given="")) == "bad; given: ''"
 
 
 def test_an_unknown_name_offers_the_nearest():

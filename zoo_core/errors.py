@@ -50,7 +50,7 @@ class ZooError(Exception):
     def __str__(self) -> str:
         parts = [self.what]
         if self.given is not None:
-            parts.append(f"given: {self.given}")
+            parts.append(f"given: {str(self.given) or repr('')}")
         if self.allowed:
             parts.append(f"allowed: {self.allowed}")
         if self.near:

@@ -90,7 +90,7 @@ def label_of(name: str | None, generator: Generator) -> int | None:
     if generator.classes:
         near = nearest(name, generator.classes) or generator.classes[:3]
         allowed += f", or a name such as {', '.join(near)}"
-    raise InputError("no such class", given=name or "no name", allowed=allowed)
+    raise InputError("no such class", given=name, allowed=allowed)
 
 
 def default_target(
