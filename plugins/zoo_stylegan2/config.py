@@ -58,7 +58,7 @@ class StyleGAN2Config(ModelConfig, frozen=True, kw_only=True):
 RUN = {
     "data": "critters",
     "batch_size": 16,
-    "images": 100_000,
+    "images": 300_000,
     "ema_half_life": 10_000,
     "ema_rampup": 0.1,
 }
