@@ -111,7 +111,13 @@ def test_a_class_is_needed_exactly_by_a_model_with_classes():
 
 @pytest.mark.parametrize(
     ("layers", "given"),
-    [([], "none"), ([4], "4"), ([-1, 2], "-1"), (range(100), "4, 5, 6 and 93 more")],
+    [
+        ([], "none"),
+        ([4], "4"),
+        ([-1, 2], "-1"),
+        (range(100), "4, 5, 6 and 93 more"),
+        ([0, 0.5], "0.5"),
+    ],
 )
 def test_layers_that_do_not_exist_are_refused_and_only_they_are_named(layers, given: str):
     with pytest.raises(InputError, match=f"no such layers; given: {given}; allowed: 0 to 3"):

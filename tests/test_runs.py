@@ -288,6 +288,14 @@ def test_a_folder_that_was_there_before_the_lock_stays(tmp_path, name):
 
 
 @needs_locks
+def test_a_folder_that_cannot_be_made_leaves_none_above_it(tmp_path):
+    run = RunFolder(tmp_path / "runs" / ("x" * 300))
+    with pytest.raises(InputError, match="cannot write to the run folder"), run.locked():
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs_locks
 def test_a_folder_with_more_than_the_lock_in_it_stays(tmp_path):
     run = RunFolder(tmp_path / "run")
     with run.locked():

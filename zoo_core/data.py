@@ -17,13 +17,13 @@ from torch import Tensor
 
 from zoo_core.catalogue import Owned
 from zoo_core.config import Resolved, RunConfig
-from zoo_core.errors import AmbiguousNameError, DataError, PluginError, ZooError
+from zoo_core.errors import AmbiguousNameError, DataError, PluginError, UnknownNameError, ZooError
 from zoo_core.interfaces import Batch, Classifier, Generator
 from zoo_core.loaders import loaded
 from zoo_core.noise import SeededNoise, permutation
 from zoo_core.packing import PackedData, pack
 from zoo_core.pairs import PairedFileSource
-from zoo_core.pictures import FileSource, Fit, Picture, PictureSource, fit
+from zoo_core.pictures import FileSource, Fit, Picture, PictureSource, fit, given_path
 from zoo_core.plugins import Plugins
 from zoo_core.runtime import Runtime
 from zoo_core.spec import DatasetSpec
@@ -50,7 +50,7 @@ def open_source(
     UnknownNameError, AmbiguousNameError (a data set and a folder of that name), DataError (no
     pictures there).
     """
-    path = Path(name).expanduser()
+    path = given_path(name)
     if _is_data_set(name, plugins):
         if path.exists():
             raise AmbiguousNameError(
@@ -67,7 +67,8 @@ def open_source(
         source = _opened(owned, resolution, split)
         return OpenedSource(spec.name, source, spec.licence, described, split)
     if not _looks_like_path(name) and "/" not in name and not path.exists():
-        plugins.datasets.get(name)  # raises, naming the nearest
+        known = plugins.datasets.names()
+        raise UnknownNameError("data set or folder", name, known, hint="zoo data list")
     own = PairedFileSource(path) if paired else FileSource(path)
     slug = re.sub(r"[^a-z0-9]+", "-", path.resolve().stem.lower()).strip("-") or "pictures"
     return OpenedSource(slug, own, "LicenseRef-own-pictures", f"{len(own)} own pictures", "all")

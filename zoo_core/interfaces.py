@@ -53,7 +53,7 @@ def checked_seeds(seeds: Iterable[int]) -> list[int]:
     if not isinstance(given, Iterable):
         raise InputError("a list of seeds is needed, one a picture", given=repr(given), hint="[7]")
     given = list(given)
-    numbers = [_integer(seed, 1 << 64) for seed in given]
+    numbers = [integer(seed, 1 << 64) for seed in given]
     if wrong := few(seed for seed, number in zip(given, numbers, strict=True) if number < 0):
         raise InputError("no such seed", given=wrong, allowed="integers in 0..2**64 - 1")
     return numbers
@@ -71,7 +71,7 @@ def _plain(values: Any) -> Any:
     return values.tolist() if isinstance(values, Tensor | np.ndarray | np.generic) else values
 
 
-def _integer(value: Any, stop: int) -> int:
+def integer(value: Any, stop: int) -> int:
     """The value if it is an integer in 0 .. stop - 1, else -1."""
     try:
         number = operator.index(value)
@@ -192,7 +192,7 @@ class Generator(nn.Module, ABC):
         """The number of a class, given by that or by its name; below 0 if there is none such."""
         if isinstance(label, str):
             return self.classes.index(label) if label in self.classes else -1
-        return _integer(label, self.num_classes)
+        return integer(label, self.num_classes)
 
     def checked_source(self, source: Tensor | None, rows: int) -> Tensor | None:
         """The source pictures in float32; InputError if they do not fit."""

@@ -14,6 +14,7 @@ from zoo_core.interfaces import (
     checked_seeds,
     evaluating,
     few,
+    integer,
     sample_batch,
 )
 from zoo_core.noise import SeededNoise
@@ -68,7 +69,8 @@ def mix_styles(
     """
     if not isinstance(generator, StyleGenerator):
         raise InputError(f"{type(generator).__name__} has no styles to mix", hint="zoo interpolate")
-    wrong = few(layer for layer in layers if not 0 <= layer < generator.num_styles)
+    layers = list(layers)
+    wrong = few(layer for layer in layers if integer(layer, generator.num_styles) < 0)
     if wrong or not layers:
         raise InputError(
             "no such layers", given=wrong or "none", allowed=f"0 to {generator.num_styles - 1}"
@@ -76,7 +78,7 @@ def mix_styles(
     seeds, others = checked_seeds(seeds), checked_seeds(others)
     own, other = (_styles(generator, some, label, truncation) for some in (seeds, others))
     mixed = own[:, None].repeat(1, len(others), 1, 1)
-    mixed[:, :, list(layers)] = other[None, :, list(layers)]
+    mixed[:, :, layers] = other[None, :, layers]
     return generator.draw_styles(mixed.flatten(0, 1)).unflatten(0, (len(seeds), len(others)))
 
 

@@ -85,6 +85,19 @@ class PictureSource(ABC):
     def __getitem__(self, index: int) -> Picture: ...
 
 
+def given_path(name: str) -> Path:
+    """A path as it was typed. Raises DataError for one that cannot be asked for: too long a name, a
+    forbidden folder, the home of nobody.
+    """
+    try:
+        path = Path(name).expanduser()
+        path.exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{name} is no usable path: {reason}") from None
+    return path
+
+
 class FileSource(PictureSource):
     """Pictures in a folder or a zip file, ordered by path, or one picture file; first-level
     sub-folders are classes. A folder around all of them, as zip files often have, does not count.

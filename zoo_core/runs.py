@@ -112,7 +112,7 @@ class RunFolder:
             yield
             return
         made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
-        with self._open_lock() as file:
+        with self._open_lock(made) as file:
             try:  # lockf, not flock: a loader process must not inherit the lock and outlive us
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -130,11 +130,14 @@ class RunFolder:
             finally:
                 self._remove(made)
 
-    def _open_lock(self) -> IO[str]:
+    def _open_lock(self, made: list[Path]) -> IO[str]:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             return (self.path / ".lock").open("a+")
         except OSError as error:
+            for folder in made:
+                with contextlib.suppress(OSError):  # was not made
+                    folder.rmdir()
             raise self._unwritable(error) from None
 
     def _remove(self, made: list[Path]) -> None:

@@ -94,6 +94,16 @@ def test_good_pictures_pass_the_check(zoo, photos):
     assert "8 of 8 pictures are usable; sizes: 20x24 (8)" in answer.out
 
 
+def test_a_data_set_without_pairs_does_not_pass_as_pairs(zoo):
+    answer = zoo("data", "check", "toys", "--pairs")
+    assert answer.code == 2
+    assert "toys holds no pairs" in answer.error
+
+
+def test_a_grid_that_no_memory_holds_is_refused(zoo):
+    assert zoo("data", "show", "toys", "--resolution", 10**8, "--out", "big.png").code == 2
+
+
 def test_every_bad_picture_is_named_with_its_reason(zoo, photos):
     (photos / "page.jpg").write_text("<html>")
     (photos / "empty.png").touch()

@@ -202,14 +202,13 @@ def test_a_truncation_that_is_no_number_is_refused(zoo, command: str):
         (("sample", RUN), "file/grid.png"),
         (("sample", RUN), "folder.png"),
         (("sample", RUN, "--each"), "file"),
-        (("interpolate", RUN, "--frames", "1"), "folder.webp"),
+        (("interpolate", RUN, "--frames", "1"), "file/walk.webp"),
         (("interpolate", RUN, "--frames", "1"), "file"),
     ],
 )
 def test_a_place_that_cannot_be_written_is_one_line_and_leaves_nothing(trained, command, out: str):
     Path("file").touch()
-    for name in ("folder.png", "folder.webp"):
-        Path(name).mkdir()
+    Path("folder.png").mkdir()
     before = sorted(Path().iterdir())
     answer = trained(*command, "--out", out)
     assert answer.code == 2
@@ -240,7 +239,7 @@ def test_a_long_list_of_seeds_has_a_file(trained):
     [
         ("toy.tag", None, 1.0, "toy.tag-0-3.png"),
         ("runs/mine/generator.safetensors", None, 1.0, "mine-0-3.png"),
-        ("there/best.safetensors", None, 1.0, "best-0-3.png"),
+        ("there/best.safetensors", None, 1.0, "there-best-0-3.png"),
         (".", None, 1.0, "here-0-3.png"),
         ("toy.tag", "cat", 0.7, "toy.tag-0-3-label-cat-psi0.7.png"),
     ],
@@ -252,6 +251,46 @@ def test_pictures_are_called_by_what_they_show(
     monkeypatch.chdir(tmp_path / "here")
     target = default_target(weights, "0-3", ".png", label, truncation)
     assert target == Path("samples", expected)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("sample", "runs/translator", "--source", "pairs", "--truncation", "0.5"),
+        ("interpolate", "runs/translator"),
+        ("mix", RUN, "--layers", "0"),
+    ],
+)
+def test_what_is_refused_leaves_no_folder(trained, translator, command):
+    answer = translator(*command, "--out", "new/below/grid.png")
+    assert answer.code == 2
+    assert not Path("new").exists()
+
+
+@pytest.mark.parametrize(
+    "name", [f"{'x' * 300}.png", f"~nobody-of-that-name/{'x' * 9}.png", f"./{'x' * 300}"]
+)
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("sample", "runs/translator", "--out", "grid.png", "--source"),
+        ("data", "check"),
+        ("evaluate", "runs/translator", "--data"),
+        ("evaluate",),
+    ],
+)
+def test_a_path_that_cannot_be_asked_for_is_one_line(translator, command, name: str):
+    answer = translator(*command, name)
+    assert answer.code in (2, 3)
+    assert answer.error.startswith("error: ")
+
+
+def test_a_name_that_is_too_long_is_one_line(translator):
+    for out in ((f"{'x' * 300}.png",), ("x" * 300, "--each")):
+        command = ("sample", "runs/translator", "--source", "pairs", "--out", *out)
+        answer = translator(*command)
+        assert answer.code == 2
+        assert "File name too long" in answer.error
 
 
 def test_weights_beside_the_configuration_of_something_else_are_sampled(trained):
@@ -312,7 +351,7 @@ def test_a_source_is_never_written_over(translator, source: str, out: tuple[str,
     before = Path("pairs/A/p1.png").read_bytes()
     answer = translator("sample", "runs/translator", "--source", source, *out)
     assert answer.code == 2
-    assert "among what is translated" in answer.error
+    assert "lies among what is translated" in answer.error
     assert Path("pairs/A/p1.png").read_bytes() == before
 
 
@@ -345,6 +384,29 @@ def test_of_pairs_side_by_side_one_side_is_translated_if_that_is_said(translator
     for option, color in (("--pairs", (60, 0, 0)), ("--reverse-pairs", (0, 0, 60))):
         assert translator(*command, option).code == 0
         assert colors(Path("grid.png")) == [color]
+
+
+def test_pairs_without_a_partner_say_how_to_translate_them(translator):
+    Path("pairs/B/p1.png").unlink()
+    answer = translator("sample", "runs/translator", "--source", "pairs")
+    assert answer.code == 2
+    assert "A/p1" in answer.error
+    assert answer.error.endswith("try: --source pairs/A, or --no-pairs")
+
+
+def test_both_ways_to_read_pairs_are_refused(translator):
+    answer = translator(
+        "sample", "runs/translator", "--source", "pairs", "--reverse-pairs", "--no-pairs"
+    )
+    assert answer.code == 2
+    assert "contradict" in answer.error
+
+
+def test_translations_of_other_sides_have_other_names(translator):
+    command = ("sample", "runs/translator", "--source", "pairs")
+    for options in ((), ("--reverse-pairs",), ("--no-pairs",), ("--fit", "pad"), ("--seeds", "1")):
+        assert translator(*command, *options).code == 0
+    assert len(list(Path("samples").iterdir())) == 5
 
 
 def test_sources_that_cannot_be_used_are_all_named_before_any_is_translated(translator):

@@ -44,7 +44,7 @@ def list_datasets(as_json: bool = JSON_OPTION) -> None:
 @app.command("show")
 def show(
     name: str = typer.Argument(help="A data set, or the path of a folder or zip file."),
-    resolution: int = typer.Option(64, "--resolution", min=1, help="Pixels a side."),
+    resolution: int = typer.Option(64, "--resolution", min=1, max=4096, help="Pixels a side."),
     split: str = typer.Option("train", "--split"),
     out: Path = typer.Option(None, "--out", "-o", help="Draw the first 64 pictures into this PNG."),
     as_json: bool = JSON_OPTION,
@@ -91,6 +91,8 @@ def check(
     from zoo_core.pictures import BadPicture, check
 
     source = open_source(path, 64, "train", loaded_plugins(), pairs).source
+    if pairs and not source.paired:
+        raise DataError(f"{path} holds no pairs", hint="leave --pairs out")
     warn_ignored(source)
     bad: list[BadPicture] = []
     sizes: Counter[str] = Counter()

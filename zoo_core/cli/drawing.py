@@ -98,9 +98,11 @@ def default_target(
 ) -> Path:
     """`samples/WEIGHTS-WHAT`, and what else was asked for: where pictures go by default."""
     path = Path(weights).expanduser().resolve()
-    if path.suffix == ".safetensors":
-        path = path.parent if path.stem == "generator" else path.with_suffix("")
     parts = [path.name, what]
+    if path.suffix == ".safetensors":
+        parts[0] = {"generator": path.parent.name, "best": f"{path.parent.name}-best"}.get(
+            path.stem, path.stem
+        )  # what every run calls its own
     parts += [f"label-{stem(label)}"] if label is not None else []
     parts += [f"psi{truncation:g}"] if truncation != 1 else []
     return Path("samples", "-".join(parts) + suffix)
@@ -130,7 +132,7 @@ def file_names(names: Iterable[str]) -> Iterator[str]:
         yield free
 
 
-def check_grid(out: Path | None, hint: str | None = None) -> None:
+def check_grid(out: Path | None, hint: str = "") -> None:
     """Raise InputError for a grid that would be no PNG."""
     from zoo_core.errors import InputError
 
@@ -145,17 +147,23 @@ def check_grid(out: Path | None, hint: str | None = None) -> None:
 
 @contextlib.contextmanager
 def writing(target: Path, folder: bool = False) -> Iterator[None]:
-    """Make the folder of `target`, or `target` itself if it is one. What the system says against
-    that, or against what is written inside, becomes an InputError.
+    """Make the folder of `target`, or `target` itself if it is one; it goes again if nothing is
+    written. What the system says against it becomes an InputError.
     """
     from zoo_core.errors import InputError
 
+    place, made = target if folder else target.parent, []
     try:
-        (target if folder else target.parent).mkdir(parents=True, exist_ok=True)
+        made += [each for each in (place, *place.parents) if not each.exists()]
+        place.mkdir(parents=True, exist_ok=True)
         if not folder and target.is_dir():
-            raise InputError(f"{target} is a folder", hint=f"--out {target}/NAME{target.suffix}")
+            raise InputError(f"{target} is a folder", hint=f"--out {target}/NAME.png")
         yield
     except OSError as error:
         raise InputError(
             f"cannot write to {target}: {error.strerror or error}", hint="--out PATH"
         ) from None
+    finally:
+        with contextlib.suppress(OSError):  # there is something in it, as there should be
+            for each in made:
+                each.rmdir()

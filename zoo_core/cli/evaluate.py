@@ -22,7 +22,7 @@ from zoo_core.cli.output import (
     warn_left_out,
 )
 from zoo_core.config import EXTRACTOR, BadPictures
-from zoo_core.pictures import Fit
+from zoo_core.pictures import Fit, given_path
 
 if TYPE_CHECKING:
     from zoo_core.evaluation import Protocol
@@ -108,7 +108,7 @@ def evaluate(
 
     Runtime.detect(device, "fp32").keep_freed_memory()  # twice as fast
     if _is_pictures(target):
-        numbers = _of_pictures(Path(target).expanduser(), options, plugins)
+        numbers = _of_pictures(given_path(target), options, plugins)
     else:
         numbers = _of_weights(target, options, plugins)
     _show(numbers, before, as_json, plugins)
@@ -119,7 +119,7 @@ def _is_pictures(target: str) -> bool:
     from zoo_core.runs import WEIGHTS
     from zoo_core.weights import is_path
 
-    path = Path(target).expanduser()
+    path = given_path(target)
     if not is_path(target) or path.suffix == ".safetensors":
         return False
     return path.suffix == ".zip" or (

@@ -56,7 +56,7 @@ def interpolate(
         truncation=truncation,
     )
     pictures = (to_uint8(picture[None])[0].transpose(1, 2, 0) for picture in walk)
-    folder = not target.suffix
+    folder = target.is_dir() or not target.suffix
     with writing(target, folder):
         if not folder:
             save_animation(target, pictures, fps)

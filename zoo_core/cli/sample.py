@@ -79,11 +79,11 @@ def sample(
 
     generator = load(name, device=device, plugins=plugins)
     number = label_of(label, generator)
-    opened = _open(source, True if reverse_pairs else pairs, generator, plugins)
+    opened = _open(source, pairs, reverse_pairs, generator, plugins)
     starts = opened and _Starts(opened, generator, *_as_in_the_run(name, fit, reverse_pairs))
     numbers = _seeds(numbers, opened)
-    names = starts.names() if starts else [f"{seed:06d}" for seed in numbers]
-    what = stem(source or seeds or "0-15")
+    names = starts.names(pairs) if starts else [f"{seed:06d}" for seed in numbers]
+    what = _asked_for(source, seeds, fit, pairs, reverse_pairs)
     target = out or default_target(name, what, "" if each else ".png", label, truncation)
     files = [target / f"{file}.png" for file in file_names(names)] if each else [target]
     _check_apart(files, source)
@@ -99,13 +99,27 @@ def sample(
     typer.echo(target)
 
 
+def _asked_for(
+    source: str | None,
+    seeds: str | None,
+    fit: Fit | None,
+    pairs: bool | None,
+    reverse_pairs: bool | None,
+) -> str:
+    """For the name of a file: what other pictures would be asked for otherwise."""
+    sides = [] if pairs is None else ["pairs" if pairs else "no-pairs"]
+    sides += ["reversed"] if reverse_pairs else []
+    given = [stem(each) for each in (source, seeds, fit) if each]
+    return "-".join([*given, *sides]) or "0-15"
+
+
 class _Starts:
     """What a translator starts from, as it takes it."""
 
     def __init__(self, source: PictureSource, generator: Generator, how: Fit, reverse_pairs: bool):
         self.source, self.reading = source, (generator, how, reverse_pairs)
 
-    def names(self) -> list[str]:
+    def names(self, pairs: bool | None) -> list[str]:
         """Of all pictures, each of which is read. Raises InputError if any cannot be used."""
         from zoo_core.data import begin_with
         from zoo_core.errors import InputError, PictureError
@@ -126,9 +140,9 @@ class _Starts:
             raise InputError(
                 f"{len(unusable)} of {len(names)} pictures cannot be translated",
                 given="; ".join(unusable[:3]) + more,
-                hint="zoo data check FOLDER",
+                hint="zoo data check FOLDER" + " --pairs" * self.source.paired,
             )
-        if wide == len(names) and not self.source.paired:
+        if wide == len(names) and pairs is None and not self.source.paired:
             warn("all of them are twice as wide as high; --pairs, if they are pairs side by side")
         return names
 
@@ -158,13 +172,14 @@ def _drawn(
 
 
 def _check_apart(files: Iterable[Path], source: str | None) -> None:
-    """Raise InputError before any file among the sources is written over."""
+    """Raise InputError for a file that would lie among the sources, or be one of them."""
     from zoo_core.errors import InputError
+    from zoo_core.pictures import given_path
 
-    sources = Path(source).expanduser().resolve() if source else None
+    sources = given_path(source).resolve() if source else None
     for file in files:
-        if sources and file.exists() and file.resolve().is_relative_to(sources):
-            raise InputError(f"{file} is there, among what is translated", hint="--out ELSEWHERE")
+        if sources and given_path(str(file)).resolve().is_relative_to(sources):
+            raise InputError(f"{file} lies among what is translated", hint="--out ELSEWHERE")
 
 
 def _as_in_the_run(name: str, fit: Fit | None, reverse_pairs: bool | None) -> tuple[Fit, bool]:
@@ -176,11 +191,15 @@ def _as_in_the_run(name: str, fit: Fit | None, reverse_pairs: bool | None) -> tu
 
 
 def _open(
-    text: str | None, pairs: bool | None, generator: Generator, plugins: Plugins
+    text: str | None,
+    pairs: bool | None,
+    reverse_pairs: bool | None,
+    generator: Generator,
+    plugins: Plugins,
 ) -> PictureSource | None:
     """What a translator starts from; None for a latent model."""
     from zoo_core.data import open_source
-    from zoo_core.errors import InputError
+    from zoo_core.errors import DataError, InputError
     from zoo_core.pairs import lie_in_two_folders
     from zoo_core.pictures import FileSource
 
@@ -197,11 +216,17 @@ def _open(
             f"{type(generator).__name__} translates pictures and was given none",
             hint="--source FOLDER",
         )
-    resolution = generator.source_shape[1]
-    source = open_source(text, resolution, "test", plugins, paired=bool(pairs)).source
+    if reverse_pairs and pairs is False:
+        raise InputError("--reverse-pairs and --no-pairs contradict each other")
+    where = (text, generator.source_shape[1], "test", plugins)
+    paired = bool(pairs or reverse_pairs)
+    source = open_source(*where, paired).source
     if pairs is None and isinstance(source, FileSource) and lie_in_two_folders(source):
-        return open_source(text, resolution, "test", plugins, paired=True).source
-    if pairs and not source.paired:
+        try:
+            return open_source(*where, paired=True).source
+        except DataError as error:
+            raise InputError(str(error), hint=f"--source {text}/A, or --no-pairs") from None
+    if paired and not source.paired:
         raise InputError(f"{text} holds no pairs", hint="leave --pairs and --reverse-pairs out")
     return source
 
