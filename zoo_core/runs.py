@@ -80,12 +80,26 @@ class RunFolder:
         try:
             self.samples.mkdir(parents=True, exist_ok=True)
             self.checkpoints.mkdir(exist_ok=True)
-            text = json.dumps(resolved.to_json(), indent=2, ensure_ascii=False) + "\n"
-            temporary = self.config.with_suffix(".tmp")
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(self.config)
+            self._write_config(resolved.to_json())
         except OSError as error:
             raise self._unwritable(error) from None
+
+    def follow(self, resolved: Resolved) -> None:
+        """Write down where the pictures are now, if they have moved, and nothing else."""
+        values = self.read_config()
+        before = dict(values["run"])
+        values["run"] |= {key: getattr(resolved.run, key) for key in ("data", "evaluate_data")}
+        if values["run"] != before:
+            try:
+                self._write_config(values)
+            except OSError as error:
+                raise self._unwritable(error) from None
+
+    def _write_config(self, values: Mapping[str, Any]) -> None:
+        text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+        temporary = self.config.with_suffix(".tmp")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(self.config)
 
     def read_config(self) -> dict[str, Any]:
         """The configuration as written. Raises InputError if it is not there or damaged."""

@@ -185,6 +185,15 @@ def test_own_pictures_may_be_spelled_otherwise_and_may_move(zoo, photos, monkeyp
     assert json.loads(Path("../own/config.json").read_text())["run"]["data"] == moved.as_posix()
 
 
+def test_a_finished_run_remembers_where_its_pictures_went(zoo, photos):
+    zoo(*OWN, "--data", "photos")
+    before = json.loads(Path("own/config.json").read_text())
+    moved = photos.rename("moved").absolute()
+    assert "already finished" in zoo(*OWN, "--data", "moved", "--images", "8").out
+    before["run"]["data"] = moved.as_posix()
+    assert json.loads(Path("own/config.json").read_text()) == before
+
+
 @pytest.mark.parametrize("images", ["16", "32"])
 def test_other_pictures_are_refused_wherever_they_lie(zoo, photos, images):
     zoo(*OWN, "--data", photos)

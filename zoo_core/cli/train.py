@@ -84,9 +84,9 @@ def train(
     resolved = from_anywhere(resolved, plugins)
     folder.check(resolved)
     packed = _prepare(opened, network, resolved.run)
-    network.classes = packed.classes  # an evaluation has to be on pictures of the same
     if (before := images_seen(folder.weights(spec.role))) >= resolved.run.images:
         check_pictures(folder, packed)
+        folder.follow(resolved)
         _say_finished(spec, folder, before, "already finished", resolved, network)
         return
     evaluation = _evaluation(spec, resolved, network, plugins)
@@ -163,6 +163,7 @@ def _prepare(opened: OpenedSource, network: Generator | Classifier, run: RunConf
     with counting(f"preparing {opened.name} at {resolution} px") as on_progress:
         packed = prepare(opened.source, network, run, on_progress)
     warn_left_out(packed)
+    network.classes = packed.classes  # an evaluation has to be on pictures of the same
     return packed
 
 
