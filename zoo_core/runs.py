@@ -18,12 +18,26 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from zoo_core.config import Resolved, RunConfig
 from zoo_core.errors import InputError
 
 WEIGHTS = ("generator.safetensors", "classifier.safetensors")  # what a run leaves, one of them
+
+
+@contextlib.contextmanager
+def made(folder: Path) -> Iterator[None]:
+    """Make a folder and those above it; of these, all that stay empty go again at the end."""
+    new: list[Path] = []
+    try:
+        new += [each for each in (folder, *folder.parents) if not each.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    finally:
+        for each in new:
+            with contextlib.suppress(OSError):  # was never made, or holds something
+                each.rmdir()
 
 
 class RunFolder:
@@ -125,8 +139,12 @@ class RunFolder:
         except ImportError:  # Windows
             yield
             return
-        made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
-        with self._open_lock(made) as file:
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(made(self.path))
+                file = stack.enter_context((self.path / ".lock").open("a+"))
+            except OSError as error:
+                raise self._unwritable(error) from None
             try:  # lockf, not flock: a loader process must not inherit the lock and outlive us
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -136,31 +154,16 @@ class RunFolder:
                     raise InputError(
                         f"another process (pid {owner}) is training in {self.path}"
                     ) from None
+            stack.callback(self._remove_lonely_lock)
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
-            try:
-                yield
-            finally:
-                self._remove(made)
+            yield
 
-    def _open_lock(self, made: list[Path]) -> IO[str]:
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            return (self.path / ".lock").open("a+")
-        except OSError as error:
-            for folder in made:
-                with contextlib.suppress(OSError):  # was not made
-                    folder.rmdir()
-            raise self._unwritable(error) from None
-
-    def _remove(self, made: list[Path]) -> None:
-        """Remove the lock, and the folders made for it, inside out, if there is nothing else."""
-        with contextlib.suppress(OSError):  # another process has put something there
+    def _remove_lonely_lock(self) -> None:
+        with contextlib.suppress(OSError):
             if [entry.name for entry in self.path.iterdir()] == [".lock"]:
                 (self.path / ".lock").unlink()
-                for folder in made:
-                    folder.rmdir()
 
     def _unwritable(self, error: OSError) -> InputError:
         what = f"cannot write to the run folder {self.path}: {error.strerror}"

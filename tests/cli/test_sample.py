@@ -285,6 +285,12 @@ def test_a_path_that_cannot_be_asked_for_is_one_line(translator, command, name: 
     assert answer.error.startswith("error: ")
 
 
+def test_a_place_that_can_be_made_in_part_only_leaves_nothing(trained):
+    answer = trained("sample", RUN, "--out", f"new/{'x' * 300}/grid.png")
+    assert answer.code == 2
+    assert not Path("new").exists()
+
+
 def test_a_name_that_is_too_long_is_one_line(translator):
     for out in ((f"{'x' * 300}.png",), ("x" * 300, "--each")):
         command = ("sample", "runs/translator", "--source", "pairs", "--out", *out)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from zoo_core.interfaces import Generator
 
 MAX_SEEDS = 1_000_000
-MAX_STEM = 80  # characters of a file's name; file systems take 255 bytes
+MAX_STEM = 80  # bytes of a file's name; file systems take 255
 
 WEIGHTS = typer.Argument(
     help="Registered weights, a .safetensors file or a run folder.",
@@ -105,7 +105,7 @@ def default_target(
         )  # what every run calls its own
     parts += [f"label-{stem(label)}"] if label is not None else []
     parts += [f"psi{truncation:g}"] if truncation != 1 else []
-    return Path("samples", "-".join(parts) + suffix)
+    return Path("samples", stem("-".join(parts)) + suffix)
 
 
 def stem(text: str) -> str:
@@ -151,19 +151,14 @@ def writing(target: Path, folder: bool = False) -> Iterator[None]:
     written. What the system says against it becomes an InputError.
     """
     from zoo_core.errors import InputError
+    from zoo_core.runs import made
 
-    place, made = target if folder else target.parent, []
     try:
-        made += [each for each in (place, *place.parents) if not each.exists()]
-        place.mkdir(parents=True, exist_ok=True)
-        if not folder and target.is_dir():
-            raise InputError(f"{target} is a folder", hint=f"--out {target}/NAME.png")
-        yield
+        with made(target if folder else target.parent):
+            if not folder and target.is_dir():
+                raise InputError(f"{target} is a folder", hint=f"--out {target}/NAME.png")
+            yield
     except OSError as error:
         raise InputError(
             f"cannot write to {target}: {error.strerror or error}", hint="--out PATH"
         ) from None
-    finally:
-        with contextlib.suppress(OSError):  # there is something in it, as there should be
-            for each in made:
-                each.rmdir()

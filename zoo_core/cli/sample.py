@@ -106,7 +106,7 @@ def _asked_for(
     pairs: bool | None,
     reverse_pairs: bool | None,
 ) -> str:
-    """For the name of a file: what other pictures would be asked for otherwise."""
+    """What the pictures are of, and whatever else was said of them, for the name of a file."""
     sides = [] if pairs is None else ["pairs" if pairs else "no-pairs"]
     sides += ["reversed"] if reverse_pairs else []
     given = [stem(each) for each in (source, seeds, fit) if each]
@@ -120,7 +120,9 @@ class _Starts:
         self.source, self.reading = source, (generator, how, reverse_pairs)
 
     def names(self, pairs: bool | None) -> list[str]:
-        """Of all pictures, each of which is read. Raises InputError if any cannot be used."""
+        """Of all pictures. Each is read, so that nothing was written when one cannot be used: then
+        InputError is raised.
+        """
         from zoo_core.data import begin_with
         from zoo_core.errors import InputError, PictureError
         from zoo_core.pictures import BadPicture, check
