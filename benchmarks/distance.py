@@ -22,12 +22,12 @@ import torch
 from torch import Tensor
 
 from zoo_core import load_features
-from zoo_core.data import open_source
-from zoo_core.metrics import Statistics, frechet_distance
-from zoo_core.packing import pack
-from zoo_core.plugins import load_plugins
-from zoo_core.runs import RunFolder
+from zoo_core.data.datasets import open_source
+from zoo_core.data.packing import pack
+from zoo_core.metrics.frechet import Statistics, frechet_distance
+from zoo_core.plugins.loading import load_plugins
 from zoo_core.runtime import Runtime
+from zoo_core.training.run_folder import RunFolder
 
 EXTRACTOR = "timm/tf_efficientnet_lite0.in1k"
 SIDE = 64

@@ -40,11 +40,11 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 import zoo_core as zoo
+from zoo_core.data.files import FileSource
+from zoo_core.data.packing import pack
 from zoo_core.errors import ZooError
-from zoo_core.metrics import Statistics, frechet_distance
-from zoo_core.packing import pack
-from zoo_core.pictures import FileSource
-from zoo_core.sides import extract, packed_pictures
+from zoo_core.metrics.feature_sets import extract, packed_pictures
+from zoo_core.metrics.frechet import Statistics, frechet_distance
 from zoo_timm.packaged import read
 
 EXTRACTOR = "timm/tf_efficientnet_lite0.in1k"

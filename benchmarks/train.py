@@ -2,7 +2,7 @@
 
     python benchmarks/train.py dcgan [--quick] [--set batch_size=32]
 
-Plain is the loop in `plain/MODEL.py`: float32, contiguous. Engine is `zoo_core.engine.train`, whole
+Plain is the loop in `plain/MODEL.py`: float32, contiguous. Engine is the zoo's own `train`, whole
 and with its own data, noise, checks and log, in the precision that `auto` chooses here; where that
 is bf16, once more in fp32. Each side is a process of its own on all cores of the CPU. They take
 turns, a few steps each, so that a busy machine slows all of them alike; the first turn is a
@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the process that compares imports no torch: its memory would be inherited
     from zoo_core.config import Resolved
-    from zoo_core.packing import PackedData
+    from zoo_core.data.packing import PackedData
     from zoo_core.spec import ModelSpec
 
 MODELS = sorted(p.stem for p in Path(__file__).with_name("plain").glob("[!_]*.py"))
@@ -131,7 +131,7 @@ def work(arguments: argparse.Namespace) -> None:
     import torch
 
     from zoo_core.config import parse_assignments, resolve
-    from zoo_core.plugins import load_plugins
+    from zoo_core.plugins.loading import load_plugins
     from zoo_core.testing import Case
 
     side, precision = arguments.side
@@ -181,9 +181,9 @@ def run_engine(spec: ModelSpec, resolved: Resolved, data: PackedData, folder: Pa
     """The whole engine; it is held at the end of a step, where observers are told of progress."""
     import torch
 
-    from zoo_core import engine
-    from zoo_core.runs import RunFolder
     from zoo_core.runtime import Runtime
+    from zoo_core.training import engine
+    from zoo_core.training.run_folder import RunFolder
 
     watch = Stopwatch()
     watch.attach()
@@ -251,10 +251,10 @@ class Stopwatch:
 
     def attach(self) -> None:
         """Time the parts of a step, where they are; it takes some microseconds a step."""
-        from zoo_core import engine
-        from zoo_core.ema import EMA
         from zoo_core.noise import SeededNoise
         from zoo_core.runtime import Runtime
+        from zoo_core.training import engine
+        from zoo_core.training.ema import EMA
 
         for part, place, name in (
             ("networks", engine, "run_phase"),

@@ -21,8 +21,8 @@ from pathlib import Path
 import torch._dynamo  # noqa: F401  the first optimizer step imports it: once here, not in every child
 import toys
 
-from zoo_core.engine import train
-from zoo_core.runs import RunFolder
+from zoo_core.training.engine import train
+from zoo_core.training.run_folder import RunFolder
 
 IMAGES = 160  # 40 steps
 

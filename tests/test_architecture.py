@@ -1,8 +1,10 @@
-"""Who may import whom. A change of architecture is a change of the table below."""
+"""Which floor may import which. A change of architecture is a change of the list below."""
 
 from __future__ import annotations
 
 import ast
+from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -10,124 +12,155 @@ import pytest
 ROOT = Path(__file__).parent.parent
 CORE = ROOT / "zoo_core"
 
-# A file may import files of lower layers, and earlier ones of its own.
-LAYERS = [
-    ["errors", "plain_yaml", "config", "schedules", "alarms", "spec", "hookspecs"],  # no torch
-    ["catalogue", "plugins", "hub", "registry", "runs", "weights", "pictures", "pairs"],  # no torch
-    [
-        "noise",
-        "interfaces",
-        "runtime",
-        "losses",
-        "regularizers",
-        "optimizers",
-        "convolution",
-        "resample",
-        "warp",
-        "layers",
-        "features",
-        "augment",
-        "ada",
-        "ema",
-    ],
-    [
-        "packing",
-        "loaders",
-        "data",
-        "checkpoint",
-        "torchfile",
-        "moments",
-        "similarity",
-        "metrics",
-        "sides",
-    ],
-    ["state", "upkeep", "engine", "estimate", "pretrained", "latents", "evaluation", "testing"],
-    ["cli"],
-]
-LIGHT = {name for layer in LAYERS[:2] for name in layer} | {"__init__", "cli"}
-HEAVY = {
-    "torch",
-    "numpy",
-    "torchvision",
-    "timm",
-    "safetensors",
-    "PIL",
-    "rich",
-    "yaml",
-    "platformdirs",
+# Bottom first: a floor imports those below it only. The nouns are the files of zoo_core itself, and
+# testing.py stands beside the commands.
+FLOORS = ["nouns", "nn", "plugins", "data", "weights", "metrics", "training", "sampling", "cli"]
+
+# Floors on which nothing needs torch, and the only nouns that do.
+TORCHLESS = {"plugins", "cli"}
+TORCH_NOUNS = {"zoo_core.noise", "zoo_core.interfaces", "zoo_core.runtime"}
+HEAVY = {"torch", "numpy", "torchvision", "timm", "safetensors", "PIL", "rich", "yaml"}
+
+ONE_DOOR = {  # third-party library -> the only core modules that may import it
+    "typer": {"zoo_core.cli"},
+    "rich": {"zoo_core.cli"},
+    "pluggy": {"zoo_core.plugins"},
+    "yaml": {"zoo_core.strict_yaml"},
+    "platformdirs": {"zoo_core.filesystem"},
+    "safetensors": {"zoo_core.weights.tensors", "zoo_core.training.checkpoint"},
+    "torchmetrics": {"zoo_core.metrics"},
+    "torch_fidelity": {"zoo_core.metrics"},
 }
-ONE_DOOR = {  # third-party library -> the only core files that may import it
-    "typer": {"cli"},
-    "pluggy": {"hookspecs", "plugins"},
-    "yaml": {"plain_yaml"},
-    "safetensors": {"checkpoint"},
-    "rich": {"cli"},
-    "platformdirs": {"hub"},
-    "torchmetrics": {"moments", "similarity", "metrics"},
-    "torch_fidelity": {"metrics"},
-}
-FILES = sorted(CORE.rglob("*.py"))
 
 
 def module(path: Path) -> str:
-    """The name of a core file in the table: its stem, or its folder for a package."""
-    relative = path.relative_to(CORE)
-    return relative.parts[0] if len(relative.parts) > 1 else relative.stem
+    """The dotted name of a core file."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports(path: Path, top_level_only: bool = False) -> set[str]:
-    """Dotted names a file imports at run time; what stands under TYPE_CHECKING is not."""
+MODULES = {module(path): path for path in sorted(CORE.rglob("*.py"))}
+FILES = list(MODULES.values())
+by_module = pytest.mark.parametrize("name", [name for name in MODULES if name != "zoo_core"])
+
+
+def floor(name: str) -> str:
+    """The floor that a core module stands on."""
+    if name == "zoo_core.testing":
+        return "cli"
+    parts = name.split(".")
+    return parts[1] if (CORE / parts[1]).is_dir() else "nouns"
+
+
+def imports(source: str, *, running: bool = False, at_top: bool = False) -> set[str]:
+    """Dotted names that a source imports: `torch.nn`, and of the core `zoo_core.nn.layers`.
+
+    `running` leaves out what only type checkers import; `at_top` what functions import.
+    """
     found: set[str] = set()
 
     def visit(node: ast.AST) -> None:
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        if running and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             return
-        if top_level_only and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        if at_top and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             return
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-            if node.module == "zoo_core":
-                found.update(f"zoo_core.{alias.name}" for alias in node.names)
+            inside = {f"{node.module}.{alias.name}" for alias in node.names}
+            found.update(inside & MODULES.keys() or {node.module})
         for child in ast.iter_child_nodes(node):
             visit(child)
 
-    visit(ast.parse(path.read_text()))
+    visit(ast.parse(source))
     return found
 
 
-def core_imports(path: Path) -> set[str]:
-    return {name.split(".")[1] for name in imports(path) if name.startswith("zoo_core.")}
+def core_imports(source: str, **only: bool) -> set[str]:
+    return {name for name in imports(source, **only) if name.split(".")[0] == "zoo_core"}
 
 
-def test_the_table_names_every_core_file():
-    named = {name for layer in LAYERS for name in layer} | {"__init__"}
-    assert {module(path) for path in FILES} == named
+def upward(name: str, source: str) -> set[str]:
+    """What the source of a core module imports from floors above its own, also for its types."""
+    own = FLOORS.index(floor(name))
+    return {other for other in core_imports(source) if FLOORS.index(floor(other)) > own}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_core_file_imports_downward_only(path: Path):
-    order = [name for layer in LAYERS for name in layer]
-    own = module(path)
-    if own == "__init__":
-        return  # the public list; test_imports proves that it is lazy
-    allowed = {*order[: order.index(own)], *(["cli"] if own == "cli" else [])}
-    assert core_imports(path) - {"__init__"} <= allowed
+@cache
+def heavy(name: str) -> frozenset[str]:
+    """The heavy libraries that are loaded when a core module is imported."""
+    source = MODULES[name].read_text()
+    found = {
+        library.split(".")[0] for library in imports(source, running=True, at_top=True)
+    } & HEAVY
+    others = core_imports(source, running=True, at_top=True) - {name, "zoo_core"}
+    return frozenset(found.union(*map(heavy, others)))
+
+
+def test_every_core_module_stands_on_a_floor():
+    assert {floor(name) for name in MODULES if name != "zoo_core"} == set(FLOORS)
+
+
+@by_module
+def test_a_core_module_imports_downward_only(name: str):
+    assert upward(name, MODULES[name].read_text()) == set()
 
 
 @pytest.mark.parametrize(
-    "path", [p for p in FILES if module(p) in LIGHT], ids=lambda path: str(path.relative_to(ROOT))
+    "planted",
+    [
+        "from zoo_core.training.engine import train",
+        "import zoo_core.training.engine",
+        "from zoo_core.training import engine",
+        "def later():\n    from zoo_core.training.engine import train",
+        "if TYPE_CHECKING:\n    from zoo_core.training.engine import train",
+    ],
 )
-def test_a_light_file_imports_nothing_heavy_at_its_top(path: Path):
-    top = {name.split(".")[0] for name in imports(path, top_level_only=True)}
-    assert not top & HEAVY
+def test_an_upward_import_would_be_noticed(planted: str):
+    assert upward("zoo_core.data.packing", planted) == {"zoo_core.training.engine"}
+    assert upward("zoo_core.sampling.latents", planted) == set()
+
+
+@pytest.mark.parametrize("room", FLOORS)
+def test_inside_a_floor_no_imports_go_round(room: str):
+    here = {name for name in MODULES if name != "zoo_core" and floor(name) == room}
+    graph = {name: core_imports(MODULES[name].read_text(), running=True) & here for name in here}
+    assert set(TopologicalSorter(graph).static_order()) == here  # CycleError names a circle
+
+
+@by_module
+def test_what_needs_no_torch_imports_nothing_heavy(name: str):
+    room = floor(name)
+    if name in TORCH_NOUNS:
+        assert "torch" in heavy(name)
+    elif room in TORCHLESS | {"nouns"} and name != "zoo_core.testing":
+        assert not heavy(name)
 
 
 @pytest.mark.parametrize("library", ONE_DOOR)
 def test_a_library_is_imported_through_one_door(library: str):
-    users = {module(p) for p in FILES if library in {n.split(".")[0] for n in imports(p)}}
-    assert users <= ONE_DOOR[library]
+    users = {
+        name
+        for name, path in MODULES.items()
+        if library in {imported.split(".")[0] for imported in imports(path.read_text())}
+    }
+    assert users
+    for name in users:
+        assert {name, f"zoo_core.{floor(name)}"} & ONE_DOOR[library], name
+
+
+@by_module
+def test_private_names_are_imported_from_one_other_package_at_most(name: str):
+    owners = {
+        node.module.split(".")[0]
+        for node in ast.walk(ast.parse(MODULES[name].read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+        if any(part.startswith("_") and part != "__future__" for part in
+               [*node.module.split("."), alias.name])
+    }  # fmt: skip
+    assert "zoo_core" not in owners
+    assert len(owners) <= 1
 
 
 def test_the_core_names_no_plugin():
@@ -135,35 +168,33 @@ def test_the_core_names_no_plugin():
         path.name for path in (ROOT / "plugins").iterdir() if (path / "__init__.py").exists()
     }
     for path in FILES:
-        assert not {name.split(".")[0] for name in imports(path)} & plugins, path
+        named = {name.split(".")[0] for name in imports(path.read_text())}
+        assert not named & plugins, path
 
 
 def test_networks_never_import_training():
     for path in (ROOT / "plugins").glob("*/networks.py"):
-        assert not any(name.endswith(".training") for name in imports(path)), path
+        assert f"{path.parent.name}.training" not in imports(path.read_text()), path
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_nothing_unpickles_or_executes_text(path: Path):
-    assert not imports(path) & {"pickle", "dill", "joblib", "cloudpickle"}
-    calls = {
-        ast.unparse(node.func)
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Call)
-    }
+@by_module
+def test_nothing_unpickles_or_executes_text(name: str):
+    source = MODULES[name].read_text()
+    assert not imports(source) & {"pickle", "dill", "joblib", "cloudpickle"}
+    calls = {ast.unparse(n.func) for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call)}
     assert not calls & {"exec", "eval", "torch.load", "torch.save"}
 
 
 def test_only_the_command_line_prints():
-    for path in FILES:
-        if module(path) == "cli":
+    for name, path in MODULES.items():
+        if name.startswith("zoo_core.cli"):
             continue
         calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
         assert "print" not in {ast.unparse(call.func) for call in calls}, path
 
 
 def test_the_engine_asks_for_no_family():
-    source = ast.parse((CORE / "engine.py").read_text())
+    source = ast.parse((CORE / "training" / "engine.py").read_text())
     assert "isinstance" not in {
         ast.unparse(n.func) for n in ast.walk(source) if isinstance(n, ast.Call)
     }

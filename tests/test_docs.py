@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from zoo_core import errors, hookspecs
+from zoo_core import errors
 from zoo_core.cli import app
-from zoo_core.data import open_source
-from zoo_core.packing import pack
-from zoo_core.plugins import Plugins
+from zoo_core.data.datasets import open_source
+from zoo_core.data.packing import pack
+from zoo_core.plugins import hookspecs
+from zoo_core.plugins.loading import Plugins
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from zoo_core.registry import read_registry
+from zoo_core.weights.registry import read_registry
 
 pytest_plugins = "fresh"
 

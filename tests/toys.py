@@ -17,8 +17,7 @@ from torch.nn.functional import conv2d, cross_entropy, max_pool2d, softplus
 from torch.optim import Adam
 
 from zoo_core.config import ModelConfig, Resolved, resolve, setting
-from zoo_core.features import Backbone, BackboneExtractor
-from zoo_core.hookspecs import hookimpl
+from zoo_core.data.packing import PackedData, pack
 from zoo_core.interfaces import (
     Batch,
     Classifier,
@@ -28,13 +27,14 @@ from zoo_core.interfaces import (
     Phase,
     Progress,
 )
-from zoo_core.losses import LOSSES
+from zoo_core.nn.features import Backbone, BackboneExtractor
 from zoo_core.noise import SeededNoise
-from zoo_core.packing import PackedData, pack
 from zoo_core.pictures import Picture, PictureSource
-from zoo_core.plugins import Plugins
-from zoo_core.regularizers import squared_gradient
+from zoo_core.plugins.hookspecs import hookimpl
+from zoo_core.plugins.loading import Plugins
 from zoo_core.spec import DatasetSpec, FeatureExtractorSpec, ModelSpec
+from zoo_core.training.losses import LOSSES
+from zoo_core.training.regularizers import squared_gradient
 
 LATENT = 8
 WIDTH = 12  # of features that no network has made

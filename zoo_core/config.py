@@ -18,7 +18,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, 
 import msgspec
 
 from zoo_core.errors import ConfigError, nearest
-from zoo_core.plain_yaml import parse_yaml, read_yaml
+from zoo_core.strict_yaml import parse_yaml, read_yaml
 
 EXTRACTOR = "timm/tf_efficientnet_lite0.in1k"  # whose features are compared by default
 

@@ -221,3 +221,11 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     directory: Path
     config: ModelConfig
     settings: RunConfig
+
+
+class Alarm(msgspec.Struct, frozen=True):
+    """Something that is going wrong in a run, and what to try."""
+
+    name: str
+    what: str
+    hint: str

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 from torch.optim import Adam
 
-from zoo_core import layers
+from zoo_core.nn import layers
 
 PRESET = "paper256"
 BF16_SPEED = 3.0

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from zoo_classifier.config import PRESETS, RUN, ClassifierConfig
-from zoo_core.hookspecs import hookimpl
-from zoo_core.spec import ModelSpec
+from zoo_core import ModelSpec, hookimpl
 
 if TYPE_CHECKING:
-    from zoo_core.interfaces import Classifier, Networks, Phase
+    from zoo_core import Classifier, Networks, Phase
 
 ZOO_API = 1
 

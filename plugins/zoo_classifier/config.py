@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from zoo_core.config import ModelConfig, setting
+from zoo_core import ModelConfig, setting
 
 
 class ClassifierConfig(ModelConfig, frozen=True, kw_only=True):

@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from zoo_classifier.config import ClassifierConfig
-from zoo_core.errors import ConfigError, OfflineError, UnknownNameError
-from zoo_core.interfaces import Classifier, evaluating
+from zoo_core import Classifier, ConfigError, OfflineError, UnknownNameError, evaluating
 
 
 class TimmClassifier(Classifier):

@@ -20,9 +20,8 @@ from torch.nn.functional import cross_entropy
 from torch.optim import SGD
 
 from zoo_classifier.config import ClassifierConfig
-from zoo_core.interfaces import Batch, Networks, Phase, Progress
-from zoo_core.optimizers import AdamW
-from zoo_core.schedules import cosine
+from zoo_core import Batch, Networks, Phase, Progress
+from zoo_core.training import AdamW, cosine
 
 
 class ClassifierTraining:

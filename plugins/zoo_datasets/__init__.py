@@ -9,11 +9,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from zoo_core.hookspecs import hookimpl
-from zoo_core.spec import DatasetSpec
+from zoo_core import DatasetSpec, hookimpl
 
 if TYPE_CHECKING:
-    from zoo_core.pictures import PictureSource
+    from zoo_core import PictureSource
 
 ZOO_API = 1
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from importlib import metadata
 
-from zoo_core.errors import DataError
+from zoo_core import DataError
 
 SPLITS = ("train", "test")
 SMALLEST, LARGEST = 8, 2048  # pixels a side of what is drawn rather than cut

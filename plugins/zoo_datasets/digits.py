@@ -10,14 +10,14 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from zoo_core.pictures import Picture, PictureSource
+from zoo_core import Picture, PictureSource
 from zoo_datasets.checks import check_drawn_resolution, check_split, fingerprint, versions
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from zoo_core.pictures import Pixels
+    from zoo_core import Pixels
 
 POSITIONS = {"train": range(1500), "test": range(1500, 1797)}
 _RENDERING = 1  # raise when the same digit would show other pixels

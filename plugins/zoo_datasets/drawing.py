@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zoo_core.pictures import decode
+from zoo_core.data import decode
 
 if TYPE_CHECKING:
-    from zoo_core.pictures import Pixels
+    from zoo_core import Pixels
 
 RENDERING = 1  # raise when the same SVG would become other pixels
 

@@ -17,13 +17,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo_core.errors import DataError
-from zoo_core.pictures import Picture, PictureSource, decode
+from zoo_core import DataError, Picture, PictureSource
+from zoo_core.data import decode
 from zoo_datasets import EARTH_RESOLUTIONS
 from zoo_datasets.checks import check_split, fingerprint, versions
 
 if TYPE_CHECKING:
-    from zoo_core.pictures import Pixels
+    from zoo_core import Pixels
 
 WIDTH, HEIGHT = 5400, 2700  # pixels of every layer
 TEST_COLUMNS = range(3584, 4608)  # 7 * 512 to 9 * 512: no tile of any resolution straddles a border

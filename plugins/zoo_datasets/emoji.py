@@ -20,7 +20,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from zoo_core.pictures import Picture, PictureSource
+from zoo_core import Picture, PictureSource
 from zoo_datasets.checks import check_drawn_resolution, check_split, fingerprint, versions
 from zoo_datasets.drawing import RENDERING, draw
 

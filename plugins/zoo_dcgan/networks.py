@@ -16,8 +16,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from zoo_core.interfaces import Discriminator, Generator
-from zoo_core.noise import SeededNoise
+from zoo_core import Discriminator, Generator, SeededNoise
 from zoo_dcgan.config import DCGANConfig
 
 

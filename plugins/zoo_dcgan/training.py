@@ -10,10 +10,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from zoo_core.interfaces import Batch, Networks, Phase, Progress
-from zoo_core.losses import LOSSES
-from zoo_core.optimizers import Adam
-from zoo_core.regularizers import squared_gradient
+from zoo_core import Batch, Networks, Phase, Progress
+from zoo_core.training import LOSSES, Adam, squared_gradient
 from zoo_dcgan.config import DCGANConfig
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from zoo_core.config import Count, ModelConfig, setting
+from zoo_core import Count, ModelConfig, setting
 
 
 class GANConfig(ModelConfig, frozen=True, kw_only=True):
@@ -33,7 +33,7 @@ class GANConfig(ModelConfig, frozen=True, kw_only=True):
         Literal[
             "minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "relativistic"
         ],
-        setting("see zoo_core/losses.py"),
+        setting("see zoo_core/training/losses.py"),
     ] = "relativistic"
     penalty: Annotated[float, setting("weight gamma of R1 and R2; 0 switches both off", ge=0)] = 1.0
     penalty_every: Annotated[int, setting("steps between two penalties", ge=1)] = 4

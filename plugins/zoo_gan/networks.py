@@ -23,8 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from zoo_core.interfaces import Discriminator, Generator
-from zoo_core.noise import SeededNoise
+from zoo_core import Discriminator, Generator, SeededNoise
 from zoo_gan.config import GANConfig
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zoo_core.hookspecs import hookimpl
-from zoo_core.spec import FeatureExtractorSpec
+from zoo_core import FeatureExtractorSpec, hookimpl
 
 if TYPE_CHECKING:
-    from zoo_core.interfaces import FeatureExtractor
+    from zoo_core import FeatureExtractor
 
 ZOO_API = 1
 

@@ -13,11 +13,15 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 
-from zoo_core.errors import InputError, OfflineError, WeightsError
-from zoo_core.features import as_rgb, digest, exact_float32, fingerprint
-from zoo_core.hub import cache_folder
-from zoo_core.interfaces import FeatureExtractor
-from zoo_core.torchfile import read_state_dict
+from zoo_core import (
+    FeatureExtractor,
+    InputError,
+    OfflineError,
+    WeightsError,
+    cache_folder,
+    read_state_dict,
+)
+from zoo_core.nn import as_rgb, digest, exact_float32, fingerprint
 
 SIZE = 299
 SHA256 = "6726825d"  # how it begins: all that is published, as a part of the file's names

@@ -30,8 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, dropout, pad
 
-from zoo_core.interfaces import Discriminator, Generator
-from zoo_core.noise import SeededNoise
+from zoo_core import Discriminator, Generator, SeededNoise
 from zoo_pix2pix.config import Pix2PixConfig
 from zoo_pix2pix.strided import DoublingConv2d, HalvingConv2d
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo_core.noise import SeededNoise
+from zoo_core import SeededNoise
 from zoo_pix2pix.config import Pix2PixConfig
 from zoo_pix2pix.networks import PatchGAN, Pix2PixGenerator
 

@@ -8,10 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
-from zoo_core.interfaces import Batch, Networks, Phase, Progress
-from zoo_core.losses import LOSSES
-from zoo_core.optimizers import Adam
-from zoo_core.schedules import flat_then_linear
+from zoo_core import Batch, Networks, Phase, Progress
+from zoo_core.training import LOSSES, Adam, flat_then_linear
 from zoo_pix2pix.config import Pix2PixConfig
 
 

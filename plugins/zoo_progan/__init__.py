@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zoo_core.hookspecs import hookimpl
-from zoo_core.spec import ModelSpec
+from zoo_core import ModelSpec, hookimpl
 from zoo_progan.config import PRESETS, RUN, ProGANConfig
 
 if TYPE_CHECKING:
-    from zoo_core.interfaces import Discriminator, Generator, Networks, Phase
+    from zoo_core import Discriminator, Generator, Networks, Phase
 
 ZOO_API = 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from zoo_core.config import ModelConfig, check_power_of_two, setting
+from zoo_core import ModelConfig, check_power_of_two, setting
 
 
 class ProGANConfig(ModelConfig, frozen=True, kw_only=True):

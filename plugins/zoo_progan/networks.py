@@ -28,17 +28,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, leaky_relu
 
-from zoo_core.interfaces import Discriminator, Generator
-from zoo_core.layers import (
+from zoo_core import Discriminator, Generator, SeededNoise
+from zoo_core.nn import (
     EqualizedConv2d,
     EqualizedLinear,
+    average2d,
+    average_to,
     double_and_convolve,
     minibatch_stddev,
     pixel_norm,
 )
-from zoo_core.noise import SeededNoise
-from zoo_core.resample import average2d, average_to
-from zoo_core.schedules import growth
+from zoo_core.training import growth
 from zoo_progan.config import ProGANConfig
 
 HE = math.sqrt(2)  # the gain of He et al. 2015 for ReLU

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo_core.layers import EqualizedLinear, pixel_norm
+from zoo_core.nn import EqualizedLinear, pixel_norm
 from zoo_progan.networks import HE, DiscriminatorEnd, GrowingDiscriminator, GrowingGenerator
 
 GENERATOR = {"stages.0.project": "formatLayer", "stages.0.conv": "groupScale0.0"}

@@ -10,11 +10,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from zoo_core.interfaces import Batch, Networks, Phase, Progress
-from zoo_core.losses import LOSSES
-from zoo_core.optimizers import Adam
-from zoo_core.regularizers import gradient_penalty, squared_gradient
-from zoo_core.resample import average_to, fade
+from zoo_core import Batch, Networks, Phase, Progress
+from zoo_core.nn import average_to, fade
+from zoo_core.training import LOSSES, Adam, gradient_penalty, squared_gradient
 from zoo_progan.config import ProGANConfig
 from zoo_progan.networks import reached
 

@@ -38,14 +38,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d, normalize
 
-from zoo_core import load_plugins
-from zoo_core.config import ModelConfig, fields, resolve
-from zoo_core.errors import ConfigError, nearest
-from zoo_core.features import resize_linear
-from zoo_core.interfaces import Discriminator, FeatureExtractor, Generator
-from zoo_core.layers import full_precision, pixel_norm
-from zoo_core.noise import SeededNoise
-from zoo_core.spec import ModelSpec
+from zoo_core import (
+    ConfigError,
+    Discriminator,
+    FeatureExtractor,
+    Generator,
+    ModelConfig,
+    ModelSpec,
+    SeededNoise,
+    fields,
+    load_plugins,
+    nearest,
+    resolve,
+)
+from zoo_core.nn import full_precision, pixel_norm, resize_linear
 from zoo_projected.config import ProjectedConfig
 
 SLOPE = 0.2  # of leaky ReLU

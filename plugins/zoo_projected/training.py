@@ -23,9 +23,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from zoo_core.interfaces import Batch, Networks, Phase, Progress
-from zoo_core.losses import LOSSES
-from zoo_core.optimizers import Adam
+from zoo_core import Batch, Networks, Phase, Progress
+from zoo_core.training import LOSSES, Adam
 from zoo_projected.config import ProjectedConfig
 
 LOSS = LOSSES["hinge"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, NamedTuple
 
-from zoo_core.config import Count, ModelConfig, check_power_of_two, setting
+from zoo_core import Count, ModelConfig, check_power_of_two, setting
 
 PerStage = Count | tuple[Count, ...]  # one number for every stage, or one for each
 

@@ -28,10 +28,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu_
 
-from zoo_core.convolution import conv2d
-from zoo_core.interfaces import Discriminator, Generator
-from zoo_core.noise import SeededNoise
-from zoo_core.resample import downsample2d, fir, upsample2d
+from zoo_core import Discriminator, Generator, SeededNoise
+from zoo_core.nn import conv2d, downsample2d, fir, upsample2d
 from zoo_r3gan.config import R3GANConfig, Stage
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo_core.resample import fir
+from zoo_core.nn import fir
 from zoo_r3gan.config import R3GANConfig
 from zoo_r3gan.networks import R3GANDiscriminator, R3GANGenerator
 

@@ -14,11 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo_core.interfaces import Batch, Networks, Phase, Progress
-from zoo_core.losses import LOSSES
-from zoo_core.optimizers import Adam
-from zoo_core.regularizers import squared_slope
-from zoo_core.schedules import cosine
+from zoo_core import Batch, Networks, Phase, Progress
+from zoo_core.training import LOSSES, Adam, cosine, squared_slope
 from zoo_r3gan.config import R3GANConfig
 
 LOSS = LOSSES["relativistic"]

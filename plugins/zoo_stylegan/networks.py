@@ -37,19 +37,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, interpolate, leaky_relu
 
-from zoo_core.interfaces import Discriminator, StyleGenerator
-from zoo_core.layers import (
+from zoo_core import Discriminator, SeededNoise, StyleGenerator
+from zoo_core.nn import (
     EqualizedConv2d,
     EqualizedLinear,
+    average2d,
+    average_to,
     convolve_and_halve,
     double_and_convolve,
+    filter2d,
+    fir,
     full_precision,
     minibatch_stddev,
     pixel_norm,
 )
-from zoo_core.noise import SeededNoise
-from zoo_core.resample import average2d, average_to, filter2d, fir
-from zoo_core.schedules import growth
+from zoo_core.training import growth
 from zoo_stylegan.config import StyleGANConfig
 
 SLOPE = 0.2  # of leaky ReLU

@@ -31,11 +31,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, one_hot
 
-from zoo_core.convolution import conv2d, conv_transpose2d
-from zoo_core.interfaces import Discriminator, StyleGenerator
-from zoo_core.layers import EqualizedLinear, full_precision, minibatch_stddev, pixel_norm, scaled
-from zoo_core.noise import SeededNoise
-from zoo_core.resample import downsample2d, filter2d, fir, upsample2d
+from zoo_core import Discriminator, SeededNoise, StyleGenerator
+from zoo_core.nn import (
+    EqualizedLinear,
+    conv2d,
+    conv_transpose2d,
+    downsample2d,
+    filter2d,
+    fir,
+    full_precision,
+    minibatch_stddev,
+    pixel_norm,
+    scaled,
+    upsample2d,
+)
 from zoo_stylegan2.config import StyleGAN2Config
 
 SLOPE = 0.2  # of leaky ReLU

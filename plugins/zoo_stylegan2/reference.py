@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo_core.ada import ADA, COLORING, COLUMNS, GEOMETRY
-from zoo_core.resample import downsample2d, filter2d, fir, upsample2d
+from zoo_core.nn import downsample2d, filter2d, fir, upsample2d
+from zoo_core.training import ADA, COLORING, COLUMNS, GEOMETRY
 from zoo_stylegan2.config import StyleGAN2Config
 from zoo_stylegan2.networks import (
     StyleGAN2Discriminator,

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from zoo_core.hookspecs import hookimpl
+from zoo_core import hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.utils.tensorboard import SummaryWriter
 
-    from zoo_core.spec import RunInfo
+    from zoo_core import RunInfo
 
 ZOO_API = 1
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from zoo_core.hookspecs import hookimpl
-from zoo_core.spec import FeatureExtractorSpec
+from zoo_core import FeatureExtractorSpec, hookimpl
 from zoo_timm.packaged import PACKAGED
 
 if TYPE_CHECKING:
-    from zoo_core.interfaces import FeatureExtractor
+    from zoo_core import FeatureExtractor
 
 ZOO_API = 1
 

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo_core.errors import InputError, OfflineError, WeightsError
-from zoo_core.features import Backbone, BackboneExtractor, digest
+from zoo_core import InputError, OfflineError, WeightsError
+from zoo_core.nn import Backbone, BackboneExtractor, digest
 from zoo_timm.folding import fold
 from zoo_timm.names import import_timm
 from zoo_timm.packaged import PACKAGED, read

@@ -11,12 +11,11 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from zoo_core.errors import AmbiguousNameError, OfflineError, UnknownNameError
-from zoo_core.spec import FeatureExtractorSpec
+from zoo_core import AmbiguousNameError, FeatureExtractorSpec, OfflineError, UnknownNameError
 from zoo_timm.packaged import INSTALL
 
 if TYPE_CHECKING:
-    from zoo_core.interfaces import FeatureExtractor
+    from zoo_core import FeatureExtractor
 
 SHOWN = 4  # of the names that an ambiguous one may mean
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zoo_core.errors import OfflineError
-from zoo_core.hub import read_weights
-from zoo_core.spec import WeightsFile
+from zoo_core import OfflineError, WeightsFile, read_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +39,7 @@ def read(name: str) -> dict[str, Tensor]:
 
     Raises OfflineError if the package is not installed, WeightsError if its file is another one.
     """
-    from zoo_core.torchfile import read_state_dict
+    from zoo_core import read_state_dict
 
     try:
         data = read_weights(PACKAGED[name], name)

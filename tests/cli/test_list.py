@@ -50,7 +50,7 @@ def test_a_weights_file_is_shown(zoo):
 def test_what_a_weights_file_says_obeys_no_terminal(zoo):
     from safetensors.torch import load_file, save_file
 
-    from zoo_core.weights import read_header
+    from zoo_core.weights.header import read_header
 
     zoo("train", "toy", "--preset", "tiny")
     path = Path("runs/toy.toys16-tiny/generator.safetensors")
@@ -140,20 +140,19 @@ BAD = {
     "raises": "ZOO_API = 1\nraise RuntimeError('no luck')\n",
     "exits": "ZOO_API = 1\nimport sys\nsys.exit(3)\n",
     "prints": (
-        "ZOO_API = 1\nfrom zoo_core.hookspecs import hookimpl\nprint('hello from a plugin')\n"
+        "ZOO_API = 1\nfrom zoo_core import hookimpl\nprint('hello from a plugin')\n"
         "@hookimpl\ndef zoo_models():\n    return []\n"
     ),
     "twin": (
-        "ZOO_API = 1\nimport toys\nfrom zoo_core.hookspecs import hookimpl\n"
+        "ZOO_API = 1\nimport toys\nfrom zoo_core import hookimpl\n"
         "@hookimpl\ndef zoo_models():\n    return [toys.TOY]\n"
     ),
     "misspelt": (
-        "ZOO_API = 1\nfrom zoo_core.hookspecs import hookimpl\n"
-        "@hookimpl\ndef zoo_modles():\n    return []\n"
+        "ZOO_API = 1\nfrom zoo_core import hookimpl\n@hookimpl\ndef zoo_modles():\n    return []\n"
     ),
     "future": "ZOO_API = 99\nfrom zoo_core import what_is_yet_to_come\n",
     "garbage": (
-        "ZOO_API = 1\nfrom zoo_core.hookspecs import hookimpl\n"
+        "ZOO_API = 1\nfrom zoo_core import hookimpl\n"
         "@hookimpl\ndef zoo_models():\n    return 'garbage'\n"
     ),
 }

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 import toys
 
-from zoo_core.alarms import Alarm
 from zoo_core.cli.progress import ProgressDisplay, losses
-from zoo_core.spec import RunInfo
+from zoo_core.spec import Alarm, RunInfo
 
 ALARM = Alarm("logits", "the logits drift apart", "a larger penalty")
 

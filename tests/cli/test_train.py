@@ -48,7 +48,7 @@ def test_a_signal_saves_and_exits_with_130(zoo, monkeypatch):
             if images == 4:
                 os.kill(os.getpid(), signal.SIGINT)
 
-    from zoo_core.hookspecs import hookimpl
+    from zoo_core.plugins.hookspecs import hookimpl
 
     Impatient.zoo_progress = hookimpl(Impatient.zoo_progress)
     with monkeypatch.context() as patched:

@@ -2,7 +2,7 @@
 
 import toys
 
-from zoo_core.hookspecs import hookimpl
+from zoo_core.plugins.hookspecs import hookimpl
 
 ZOO_API = 1
 

@@ -25,7 +25,7 @@ app = typer.Typer(
 @app.command("list")
 def list_datasets(as_json: bool = JSON_OPTION) -> None:
     """List data sets and the plugin that brought each."""
-    from zoo_core.plugins import load_plugins
+    from zoo_core.plugins.loading import load_plugins
 
     plugins = load_plugins()
     records = [
@@ -51,7 +51,7 @@ def show(
 ) -> None:
     """Show what a data set is; with --out also what it looks like."""
     check_grid(out)
-    from zoo_core.data import open_source
+    from zoo_core.data.datasets import open_source
 
     plugins = loaded_plugins()
     opened = open_source(name, resolution, split, plugins)
@@ -86,7 +86,7 @@ def check(
     there is one.
     """
     from zoo_core.cli.progress import counting
-    from zoo_core.data import open_source
+    from zoo_core.data.datasets import open_source
     from zoo_core.errors import DataError
     from zoo_core.pictures import BadPicture, check
 
@@ -159,7 +159,8 @@ def _draw(source: Any, resolution: int, out: Path) -> None:
     """The first 64 pictures; of pairs, the source beside each."""
     import numpy as np
 
-    from zoo_core.pictures import fit, save_grid
+    from zoo_core.data.decoding import fit
+    from zoo_core.data.saving import save_grid
 
     pictures = []
     for index in range(min(64, len(source))):

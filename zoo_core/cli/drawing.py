@@ -15,7 +15,7 @@ from unicodedata import normalize
 import typer
 
 from zoo_core.cli.output import complete_weights, finite
-from zoo_core.pictures import SUFFIXES
+from zoo_core.data.files import SUFFIXES
 
 if TYPE_CHECKING:
     from zoo_core.interfaces import Generator
@@ -151,10 +151,10 @@ def writing(target: Path, folder: bool = False) -> Iterator[None]:
     written. What the system says against it becomes an InputError.
     """
     from zoo_core.errors import InputError
-    from zoo_core.runs import made
+    from zoo_core.filesystem import mkdir_with_rollback
 
     try:
-        with made(target if folder else target.parent):
+        with mkdir_with_rollback(target if folder else target.parent):
             if not folder and target.is_dir():
                 raise InputError(f"{target} is a folder", hint=f"--out {target}/NAME.png")
             yield

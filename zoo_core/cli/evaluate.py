@@ -22,14 +22,15 @@ from zoo_core.cli.output import (
     warn_left_out,
 )
 from zoo_core.config import EXTRACTOR, BadPictures
-from zoo_core.pictures import Fit, given_path
+from zoo_core.data.decoding import Fit
+from zoo_core.filesystem import typed_path
 
 if TYPE_CHECKING:
-    from zoo_core.evaluation import Protocol
+    from zoo_core.data.packing import PackedData
     from zoo_core.interfaces import Classifier, FeatureExtractor, Generator
-    from zoo_core.packing import PackedData
-    from zoo_core.plugins import Plugins
-    from zoo_core.sides import Reference
+    from zoo_core.metrics.feature_sets import Reference
+    from zoo_core.metrics.protocol import Protocol
+    from zoo_core.plugins.loading import Plugins
     from zoo_core.spec import Metric
 
 
@@ -108,7 +109,7 @@ def evaluate(
 
     Runtime.detect(device, "fp32").keep_freed_memory()  # twice as fast
     if _is_pictures(target):
-        numbers = _of_pictures(given_path(target), options, plugins)
+        numbers = _of_pictures(typed_path(target), options, plugins)
     else:
         numbers = _of_weights(target, options, plugins)
     _show(numbers, before, as_json, plugins)
@@ -116,10 +117,9 @@ def evaluate(
 
 def _is_pictures(target: str) -> bool:
     """Whether it is a folder or a zip of pictures, and not a run."""
-    from zoo_core.runs import WEIGHTS
-    from zoo_core.weights import is_path
+    from zoo_core.weights.header import WEIGHTS, is_path
 
-    path = given_path(target)
+    path = typed_path(target)
     if not is_path(target) or path.suffix == ".safetensors":
         return False
     return path.suffix == ".zip" or (
@@ -129,9 +129,9 @@ def _is_pictures(target: str) -> bool:
 
 def _of_weights(target: str, options: Options, plugins: Plugins) -> list[Metric]:
     """A classifier, or a generator, which is asked for pictures."""
-    from zoo_core.evaluation import PAIRS, check_metrics, evaluate_generator
     from zoo_core.interfaces import Classifier
-    from zoo_core.pretrained import load_features, load_main
+    from zoo_core.metrics.evaluation import PAIRS, check_metrics, evaluate_generator
+    from zoo_core.weights.loading import load_features, load_main
 
     network = load_main(target, device=options.device, plugins=plugins)
     if isinstance(network, Classifier):
@@ -150,11 +150,12 @@ def _of_weights(target: str, options: Options, plugins: Plugins) -> list[Metric]
 
 def _of_pictures(path: Path, options: Options, plugins: Plugins) -> list[Metric]:
     """Pictures that somebody has made; they all have to be of one size."""
-    from zoo_core.evaluation import check_metrics, evaluate_pictures
-    from zoo_core.packing import pack
-    from zoo_core.pictures import BadPicture, FileSource, check
-    from zoo_core.pretrained import load_features
-    from zoo_core.sides import packed_pictures
+    from zoo_core.data.files import FileSource
+    from zoo_core.data.packing import pack
+    from zoo_core.metrics.evaluation import check_metrics, evaluate_pictures
+    from zoo_core.metrics.feature_sets import packed_pictures
+    from zoo_core.pictures import BadPicture, check
+    from zoo_core.weights.loading import load_features
 
     check_metrics(options.wanted, None, options.truncation)
     extractor = load_features(options.extractor, device=options.device, plugins=plugins)
@@ -173,7 +174,7 @@ def _of_pictures(path: Path, options: Options, plugins: Plugins) -> list[Metric]
 
 def _of_classifier(network: Classifier, options: Options, plugins: Plugins) -> list[Metric]:
     from zoo_core.errors import InputError
-    from zoo_core.evaluation import classify
+    from zoo_core.metrics.evaluation import classify
     from zoo_core.spec import Metric
 
     if options.metrics is not None or options.truncation != 1:
@@ -215,9 +216,10 @@ def _real(
 ) -> tuple[PackedData, Protocol]:
     """The real pictures at the size of the network's, and how they are measured with."""
     from zoo_core.config import RunConfig
-    from zoo_core.data import open_source, prepare
+    from zoo_core.data.datasets import open_source
+    from zoo_core.data.preparation import prepare
     from zoo_core.errors import InputError
-    from zoo_core.evaluation import Protocol
+    from zoo_core.metrics.protocol import Protocol
 
     if options.data is None:
         raise InputError("real pictures are needed to compare with", hint="--data NAME_OR_FOLDER")
@@ -245,8 +247,8 @@ def _real(
 
 def _reference(options: Options, data: PackedData, extractor: FeatureExtractor) -> Reference:
     """The real pictures as an extractor sees them, measured if they will be compared with."""
-    from zoo_core.evaluation import APART, OF_FEATURES
-    from zoo_core.sides import Reference
+    from zoo_core.metrics.evaluation import APART, OF_FEATURES
+    from zoo_core.metrics.feature_sets import Reference
 
     reference = Reference(data, extractor, keep=bool(OF_FEATURES & set(options.wanted)))
     if set(options.wanted) - APART:

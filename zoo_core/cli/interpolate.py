@@ -39,11 +39,11 @@ def interpolate(
     numbers = parse_seeds(seeds)
     plugins = loaded_plugins()
 
-    from zoo_core.data import to_uint8
+    from zoo_core.data.batches import to_uint8
+    from zoo_core.data.saving import save_animation, save_png
     from zoo_core.errors import InputError
-    from zoo_core.latents import interpolate
-    from zoo_core.pictures import save_animation, save_png
-    from zoo_core.pretrained import load
+    from zoo_core.sampling.latents import interpolate
+    from zoo_core.weights.loading import load
 
     generator = load(name, device=device, plugins=plugins)
     target = out or default_target(name, f"walk-{stem(seeds)}", ".webp", label, truncation)

@@ -16,8 +16,8 @@ def list_models(
     """List models, the plugin that brought each, and their weights."""
     from fnmatch import fnmatchcase
 
-    from zoo_core.plugins import load_plugins
-    from zoo_core.registry import load_registry
+    from zoo_core.plugins.loading import load_plugins
+    from zoo_core.weights.registry import load_registry
 
     plugins = load_plugins()
     weights = [owned.spec for owned in load_registry(plugins)]

@@ -41,10 +41,10 @@ def mix(
 
     import torch
 
-    from zoo_core.data import to_uint8
-    from zoo_core.latents import mix_styles
-    from zoo_core.pictures import save_grid
-    from zoo_core.pretrained import load
+    from zoo_core.data.batches import to_uint8
+    from zoo_core.data.saving import save_grid
+    from zoo_core.sampling.latents import mix_styles
+    from zoo_core.weights.loading import load
 
     generator = load(name, device=device, plugins=plugins)
     number = label_of(label, generator)

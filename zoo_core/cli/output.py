@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from zoo_core.catalogue import Problem
-    from zoo_core.packing import PackedData
+    from zoo_core.data.packing import PackedData
     from zoo_core.pictures import PictureSource
-    from zoo_core.plugins import Plugins
+    from zoo_core.plugins.contributions import Problem
+    from zoo_core.plugins.loading import Plugins
 
 SCHEMA = 1  # of every --json answer; fields are added, never renamed
 
@@ -82,7 +82,7 @@ def warn_left_out(packed: PackedData) -> None:
 
 def loaded_plugins() -> Plugins:
     """Every installed plugin; what is wrong with any of them is said on stderr."""
-    from zoo_core.plugins import load_plugins
+    from zoo_core.plugins.loading import load_plugins
 
     plugins = load_plugins()
     warn_problems(plugins)
@@ -91,8 +91,8 @@ def loaded_plugins() -> Plugins:
 
 def settings_of_run(name: str) -> dict[str, Any]:
     """What the run was told whose weights are meant; nothing for weights that lie elsewhere."""
-    from zoo_core.runs import RunFolder
-    from zoo_core.weights import is_path, weights_path
+    from zoo_core.training.run_folder import RunFolder
+    from zoo_core.weights.header import is_path, weights_path
 
     if not is_path(name):
         return {}
@@ -102,14 +102,14 @@ def settings_of_run(name: str) -> dict[str, Any]:
 
 def complete_model(incomplete: str) -> list[str]:
     """Names for shell completion."""
-    from zoo_core.plugins import load_plugins
+    from zoo_core.plugins.loading import load_plugins
 
     return [name for name in load_plugins().models.names() if name.startswith(incomplete)]
 
 
 def complete_weights(incomplete: str) -> list[str]:
     """Names for shell completion."""
-    from zoo_core.plugins import load_plugins
-    from zoo_core.registry import load_registry
+    from zoo_core.plugins.loading import load_plugins
+    from zoo_core.weights.registry import load_registry
 
     return [n for n in load_registry(load_plugins()).names() if n.startswith(incomplete)]

@@ -12,8 +12,8 @@ app = typer.Typer(help="Installed plugins.", no_args_is_help=True, rich_markup_m
 @app.command("list")
 def list_plugins(as_json: bool = JSON_OPTION) -> None:
     """List plugins, broken ones with their reason, and how long each takes to import."""
-    from zoo_core.plugins import load_plugins
-    from zoo_core.registry import load_registry
+    from zoo_core.plugins.loading import load_plugins
+    from zoo_core.weights.registry import load_registry
 
     plugins = load_plugins()
     load_registry(plugins)  # finds registry files that cannot be read

@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from zoo_core.cli.output import note, warn
-from zoo_core.hookspecs import hookimpl
+from zoo_core.plugins.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from zoo_core.alarms import Alarm
-    from zoo_core.spec import RunInfo
+    from zoo_core.spec import Alarm, RunInfo
 
 
 class ProgressDisplay:

@@ -22,7 +22,7 @@ from zoo_core.cli.drawing import (
     writing,
 )
 from zoo_core.cli.output import loaded_plugins, settings_of_run, warn
-from zoo_core.pictures import Fit
+from zoo_core.data.decoding import Fit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from zoo_core.interfaces import Generator
     from zoo_core.pictures import PictureSource
-    from zoo_core.plugins import Plugins
+    from zoo_core.plugins.loading import Plugins
 
     Pictures: TypeAlias = NDArray[np.uint8]  # [N, C, H, W]
 
@@ -74,8 +74,8 @@ def sample(
 
     import numpy as np
 
-    from zoo_core.pictures import save_grid, save_png
-    from zoo_core.pretrained import load
+    from zoo_core.data.saving import save_grid, save_png
+    from zoo_core.weights.loading import load
 
     generator = load(name, device=device, plugins=plugins)
     number = label_of(label, generator)
@@ -123,7 +123,7 @@ class _Starts:
         """Of all pictures. Each is read, so that nothing was written when one cannot be used: then
         InputError is raised.
         """
-        from zoo_core.data import begin_with
+        from zoo_core.data.preparation import begin_with
         from zoo_core.errors import InputError, PictureError
         from zoo_core.pictures import BadPicture, check
 
@@ -150,7 +150,7 @@ class _Starts:
 
     def images(self, first: int, count: int) -> Tensor:
         """float32 [count, C, H, W] in [-1, 1], from number `first` on."""
-        from zoo_core.data import begin_with
+        from zoo_core.data.preparation import begin_with
 
         return begin_with((self.source[first + row] for row in range(count)), *self.reading)
 
@@ -163,7 +163,7 @@ def _drawn(
     starts: _Starts | None,
 ) -> Iterator[tuple[Pictures | None, Pictures]]:
     """A chunk of pictures after the other, with what they were made of, if of pictures."""
-    from zoo_core.data import to_uint8
+    from zoo_core.data.batches import to_uint8
 
     for first in range(0, len(seeds), CHUNK):
         some = seeds[first : first + CHUNK]
@@ -176,11 +176,11 @@ def _drawn(
 def _check_apart(files: Iterable[Path], source: str | None) -> None:
     """Raise InputError for a file that would lie among the sources, or be one of them."""
     from zoo_core.errors import InputError
-    from zoo_core.pictures import given_path
+    from zoo_core.filesystem import typed_path
 
-    sources = given_path(source).resolve() if source else None
+    sources = typed_path(source).resolve() if source else None
     for file in files:
-        if sources and given_path(str(file)).resolve().is_relative_to(sources):
+        if sources and typed_path(str(file)).resolve().is_relative_to(sources):
             raise InputError(f"{file} lies among what is translated", hint="--out ELSEWHERE")
 
 
@@ -200,10 +200,10 @@ def _open(
     plugins: Plugins,
 ) -> PictureSource | None:
     """What a translator starts from; None for a latent model."""
-    from zoo_core.data import open_source
+    from zoo_core.data.datasets import open_source
+    from zoo_core.data.files import FileSource
+    from zoo_core.data.pairs import lie_in_two_folders
     from zoo_core.errors import DataError, InputError
-    from zoo_core.pairs import lie_in_two_folders
-    from zoo_core.pictures import FileSource
 
     if generator.source_shape is None:
         if text is not None:

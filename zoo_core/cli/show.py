@@ -29,9 +29,9 @@ def show(
     """Show a model's settings and presets, or what weights are and where they come from."""
     import msgspec
 
-    from zoo_core.plugins import Plugins
-    from zoo_core.registry import load_registry
-    from zoo_core.weights import is_path
+    from zoo_core.plugins.loading import Plugins
+    from zoo_core.weights.header import is_path
+    from zoo_core.weights.registry import load_registry
 
     if is_path(name):
         record = _file(name)
@@ -97,7 +97,7 @@ def _file(name: str) -> dict[str, Any]:
     """What a weights file says about itself, from its header alone."""
     import msgspec
 
-    from zoo_core.weights import about, read_header, weights_path
+    from zoo_core.weights.header import about, read_header, weights_path
 
     path: Path = weights_path(name)
     header = read_header(path)

@@ -23,13 +23,13 @@ from zoo_core.cli.output import (
 
 if TYPE_CHECKING:
     from zoo_core.config import Resolved, RunConfig
-    from zoo_core.data import OpenedSource
+    from zoo_core.data.datasets import OpenedSource
+    from zoo_core.data.packing import PackedData
     from zoo_core.interfaces import Classifier, Generator
-    from zoo_core.packing import PackedData
-    from zoo_core.plugins import Plugins
-    from zoo_core.runs import RunFolder
+    from zoo_core.metrics.protocol import Evaluation
+    from zoo_core.plugins.loading import Plugins
     from zoo_core.spec import ModelSpec
-    from zoo_core.upkeep import Evaluation
+    from zoo_core.training.run_folder import RunFolder
 
 
 def train(
@@ -68,11 +68,11 @@ def train(
         _dry_run(spec, resolved)
         return
 
-    from zoo_core.data import from_anywhere, open_source
-    from zoo_core.runs import RunFolder
-    from zoo_core.state import blueprint
-    from zoo_core.upkeep import check_pictures
-    from zoo_core.weights import images_seen
+    from zoo_core.data.datasets import from_anywhere, open_source
+    from zoo_core.training.maintenance import check_pictures
+    from zoo_core.training.run_folder import RunFolder
+    from zoo_core.training.state import blueprint
+    from zoo_core.weights.header import images_seen
 
     _log_to_stderr()
     network = blueprint(spec, resolved.config)
@@ -105,7 +105,7 @@ def _run(
 ) -> int:
     """Train with a progress display, and say which observers failed."""
     from zoo_core.cli.progress import ProgressDisplay
-    from zoo_core.engine import train
+    from zoo_core.training.engine import train
 
     plugins.register("progress display", ProgressDisplay())
     known = len(plugins.problems)
@@ -156,7 +156,7 @@ def _resolve(
 
 def _prepare(opened: OpenedSource, network: Generator | Classifier, run: RunConfig) -> PackedData:
     from zoo_core.cli.progress import counting
-    from zoo_core.data import prepare
+    from zoo_core.data.preparation import prepare
 
     resolution = network.image_shape[2]
     warn_ignored(opened.source)
@@ -173,7 +173,7 @@ def _evaluation(
     """What the run measures now and then, if it is to; None if there is nothing to compare with."""
     import msgspec
 
-    from zoo_core.data import open_source
+    from zoo_core.data.datasets import open_source
 
     run = msgspec.structs.replace(resolved.run, jitter=0, batch_size=2)
     if not run.evaluate_every:
@@ -187,14 +187,14 @@ def _evaluation(
         split = "test"
     opened = open_source(name, resolution, split, plugins, network.source_shape is not None)
     packed = _prepare(opened, network, run)
-    from zoo_core.evaluation import during_training, of_classifier
+    from zoo_core.metrics.evaluation import during_training, of_classifier
 
     if spec.role == "classifier":
         return of_classifier(packed)
     from zoo_core.cli.progress import counting
-    from zoo_core.pretrained import load_features
+    from zoo_core.metrics.feature_sets import Reference
     from zoo_core.runtime import Runtime
-    from zoo_core.sides import Reference
+    from zoo_core.weights.loading import load_features
 
     Runtime.detect(run.device).keep_freed_memory()  # twice as fast
     extractor = load_features(run.evaluate_with, device=run.device, plugins=plugins)
@@ -234,7 +234,7 @@ def _dry_run(spec: ModelSpec, resolved: Resolved) -> None:
     """Print the resolved settings and what a run would cost on this machine."""
     import json
 
-    from zoo_core.estimate import estimate
+    from zoo_core.training.estimate import estimate
 
     note("measuring a few steps on random pictures")
     typer.echo(json.dumps(resolved.to_json() | {"estimate": estimate(spec, resolved)}, indent=2))

@@ -3,8 +3,7 @@
 import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
-from zoo_core.interfaces import Batch, Progress
-from zoo_core.noise import SeededNoise
+from zoo_core import Batch, Progress, SeededNoise
 from zoo_core.testing import CHECKS, Case
 
 from zoo_vae.training import divergence

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zoo_core.hookspecs import hookimpl
-from zoo_core.spec import ModelSpec
+from zoo_core import ModelSpec, hookimpl
 
 from zoo_vae.config import PRESETS, RUN, VAEConfig
 
 if TYPE_CHECKING:
-    from zoo_core.interfaces import Generator, Networks, Phase
+    from zoo_core import Generator, Networks, Phase
 
 ZOO_API = 1
 

@@ -15,8 +15,7 @@ from __future__ import annotations
 import math
 
 from torch import Tensor, nn
-from zoo_core.interfaces import Generator
-from zoo_core.noise import SeededNoise
+from zoo_core import Generator, SeededNoise
 
 from zoo_vae.config import VAEConfig
 

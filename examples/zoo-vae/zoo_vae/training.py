@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 from torch.optim import Adam
-from zoo_core.interfaces import Batch, Networks, Phase, Progress
+from zoo_core import Batch, Networks, Phase, Progress
 
 from zoo_vae.config import VAEConfig
 from zoo_vae.networks import VAEGenerator

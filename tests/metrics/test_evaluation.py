@@ -1,0 +1,355 @@
+"""Both sides of a comparison, the numbers between them, their protocols, and what is refused."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import toys
+
+from zoo_core.data.packing import pack
+from zoo_core.errors import InputError, PictureError
+from zoo_core.metrics import feature_sets
+from zoo_core.metrics.evaluation import (
+    check_metrics,
+    classify,
+    during_training,
+    evaluate_generator,
+    evaluate_pictures,
+    of_classifier,
+)
+from zoo_core.metrics.feature_sets import (
+    Reference,
+    extract,
+    generated_pictures,
+    packed_pictures,
+    spread,
+)
+from zoo_core.metrics.frechet import frechet_distance
+from zoo_core.metrics.protocol import Protocol
+
+HOW = Protocol(data="toys", split="train", metrics=("fd",), command="zoo evaluate", count=24)
+
+
+@pytest.fixture
+def extractor():
+    return toys.FEATURES.build(16)
+
+
+@pytest.fixture
+def data(tmp_path):
+    return toys.packed(tmp_path, count=32)
+
+
+@pytest.fixture
+def reference(tmp_path, data, extractor):
+    return Reference(data, extractor, cache=tmp_path / "cache")
+
+
+def generator(**settings):
+    torch.manual_seed(0)
+    return toys.ToyGenerator(toys.resolved(**settings).config).eval()
+
+
+def numbers(metrics):
+    return {metric.name: metric.value for metric in metrics}
+
+
+# Sides
+
+
+def test_generated_pictures_are_what_their_files_would_hold(data):
+    network = generator()
+    (batch,) = generated_pictures(network, 3, data, seed=5).batches()
+    expected = ((network.sample([5, 6, 7]) + 1) * 127.5).round().byte()
+    assert torch.equal(batch, expected)
+
+
+def test_generated_pictures_have_the_labels_of_the_data(tmp_path):
+    data = toys.packed(tmp_path, count=8, classes=4)
+    network = generator(classes=4)
+    (batch,) = generated_pictures(network, 8, data).batches()
+    expected = network.sample(range(8), labels=data.labels.tolist())
+    assert torch.equal(batch, ((expected + 1) * 127.5).round().byte())
+
+
+def test_translated_pictures_start_from_those_of_the_data(tmp_path):
+    data = toys.packed(tmp_path, count=8, paired=True)
+    network = generator(paired=True)
+    (batch,) = generated_pictures(network, 8, data).batches()
+    source = torch.from_numpy(np.array(data.source)).permute(0, 3, 1, 2) / 127.5 - 1
+    expected = network.sample(range(8), source=source)
+    assert torch.equal(batch, ((expected + 1) * 127.5).round().byte())
+
+
+def test_a_count_is_spread_over_all_of_the_data(data):
+    assert spread(data, 4).tolist() == [0, 10, 21, 31]
+    assert spread(data, None).tolist() == list(range(32))
+    assert sorted(set(spread(data, 64).tolist())) == list(range(32))
+
+
+@pytest.mark.parametrize("batch", [1, 5, 64])
+def test_batches_do_not_change_the_statistics(monkeypatch, data, extractor, batch):
+    whole = extract(packed_pictures(data), extractor, keep=False).statistics
+    monkeypatch.setattr(feature_sets, "BATCH", batch)
+    parts = extract(packed_pictures(data), extractor, keep=False).statistics
+    torch.testing.assert_close(parts.mean, whole.mean, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(parts.covariance, whole.covariance, rtol=1e-5, atol=1e-7)
+
+
+def test_kept_features_have_the_same_statistics(data, extractor):
+    streamed = extract(packed_pictures(data), extractor, keep=False)
+    kept = extract(packed_pictures(data), extractor, keep=True)
+    assert streamed.rows is None
+    assert kept.rows.shape == (32, extractor.width)
+    torch.testing.assert_close(kept.statistics.covariance, streamed.statistics.covariance)
+
+
+def test_a_picture_without_finite_features_is_named(data, extractor):
+    network = generator()
+    with torch.no_grad():
+        extractor.backbone.mix[0, 0, 0, 0] = float("nan")
+    with pytest.raises(PictureError, match="the picture of seed 7: its features are not finite"):
+        extract(generated_pictures(network, 2, data, seed=7), extractor, keep=False)
+
+
+# What is remembered of the real pictures
+
+
+def test_statistics_are_measured_once(reference, monkeypatch):
+    first = reference.statistics
+    monkeypatch.setattr(reference.extractor, "forward", None)
+    again = Reference(reference.data, reference.extractor, cache=reference.cache).statistics
+    assert torch.equal(first.mean, again.mean)
+    assert torch.equal(first.covariance, again.covariance)
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(reference):
+    reference.cache.mkdir(exist_ok=True)
+    (reference.cache / "features").write_text("in the way")
+    assert len(reference.statistics.mean) == reference.extractor.width
+
+
+def test_features_are_measured_once(reference, monkeypatch):
+    first = reference.features
+    monkeypatch.setattr(reference.extractor, "forward", None)
+    again = Reference(reference.data, reference.extractor, cache=reference.cache)
+    assert torch.equal(first, again.features)
+
+
+def test_features_are_measured_with_the_statistics_if_both_are_wanted(reference, monkeypatch):
+    reference.keep = True
+    assert reference.statistics.num_pictures == 32
+    monkeypatch.setattr(reference.extractor, "forward", None)
+    assert len(reference.features) == 32
+
+
+def test_another_extractor_or_other_data_are_measured_anew(tmp_path, reference, data):
+    assert reference.statistics.num_pictures == 32
+    other = toys.FEATURES.build(8)
+    assert other.fingerprint != reference.extractor.fingerprint
+    anew = Reference(data, other, cache=reference.cache).statistics
+    assert not torch.equal(anew.mean, reference.statistics.mean)
+    fewer = Reference(toys.packed(tmp_path, count=16), reference.extractor, cache=reference.cache)
+    assert fewer.statistics.num_pictures == 16
+
+
+def test_a_damaged_memory_is_measured_anew(reference):
+    expected = reference.statistics
+    for path in (reference.cache / "features").iterdir():
+        path.write_bytes(path.read_bytes()[:-3])
+    again = Reference(reference.data, reference.extractor, cache=reference.cache).statistics
+    assert torch.equal(again.mean, expected.mean)
+
+
+# Numbers
+
+
+def test_real_pictures_beside_themselves_have_distance_0_and_full_recall(data, reference):
+    how = replace(HOW, metrics=("fd", "pr", "dc"))
+    found = numbers(evaluate_pictures(packed_pictures(data), reference, how))
+    assert found["fd"] == pytest.approx(0, abs=1e-6)
+    assert found["diversity"] == pytest.approx(1)
+    assert found["precision"] == found["recall"] == found["coverage"] == 1
+
+
+def test_every_metric_of_a_generator_is_a_finite_number(reference):
+    how = replace(HOW, metrics=("fd", "kd", "pr", "dc", "is", "ppl"))
+    found = numbers(evaluate_generator(generator(), reference.data, how, reference))
+    assert set(found) == {
+        "fd", "diversity", "kd", "precision", "recall", "density", "coverage", "is", "ppl",
+    }  # fmt: skip
+    assert all(np.isfinite(value) for value in found.values())
+    assert 0 < found["diversity"] < 1
+
+
+def test_the_frechet_distance_is_that_of_both_sides(data, reference, extractor):
+    network = generator()
+    made = extract(generated_pictures(network, 24, data), extractor, keep=True)
+    expected = frechet_distance(reference.statistics, made.statistics)
+    found = numbers(evaluate_generator(network, data, HOW, reference))
+    assert found["fd"] == pytest.approx(expected)
+
+
+def test_a_translator_is_compared_with_the_pictures_it_should_make(tmp_path):
+    data = toys.packed(tmp_path, count=8, paired=True)
+    how = replace(HOW, metrics=("l1", "psnr", "ssim"))
+    perfect = generator(paired=True)
+    real = torch.from_numpy(np.array(data.images)).permute(0, 3, 1, 2) / 127.5 - 1
+    perfect.sample = lambda seeds, **rest: real[list(seeds)]
+    found = numbers(evaluate_generator(perfect, data, how))
+    assert found["l1"] == 0
+    assert found["ssim"] == pytest.approx(1)
+    worse = numbers(evaluate_generator(generator(paired=True), data, how))
+    assert worse["l1"] > 0.1
+    assert worse["psnr"] < found["psnr"]
+
+
+def test_a_number_carries_its_protocol(reference):
+    how = replace(HOW, metrics=("fd", "kd"), seed=3, truncation=0.7)
+    metrics = {m.name: m for m in evaluate_generator(generator(), reference.data, how, reference)}
+    assert metrics["fd"].protocol == {
+        "extractor": reference.extractor.fingerprint,
+        "data": "toys",
+        "split": "train",
+        "num_real": 32,
+        "num_fake": 24,
+        "seed": 3,
+        "truncation": 0.7,
+    }
+    assert metrics["kd"].protocol == metrics["fd"].protocol | {"subsets": 100, "subset_size": 24}
+    assert metrics["fd"].command == "zoo evaluate"
+
+
+def test_a_number_of_pairs_depends_on_no_extractor(tmp_path, monkeypatch):
+    monkeypatch.setattr("zoo_core.metrics.evaluation.load_lpips", lambda backbone: None)
+    monkeypatch.setattr(
+        "zoo_core.metrics.evaluation.pair_distances",
+        lambda real, fake, lpips: {name: torch.ones(len(real)) for name in ("l1", "lpips")},
+    )
+    data = toys.packed(tmp_path, count=8, paired=True)
+    how = replace(HOW, metrics=("l1", "lpips"))
+    l1, lpips = evaluate_generator(generator(paired=True), data, how)
+    assert l1.protocol == {"data": "toys", "split": "train", "num_pairs": 8, "seed": 0}
+    assert lpips.protocol == l1.protocol | {"backbone": "alexnet-owt-7be5be79.pth"}
+
+
+def test_a_path_length_depends_on_no_real_pictures(reference):
+    how = replace(HOW, metrics=("ppl",))
+    (length,) = evaluate_generator(generator(), reference.data, how, reference)
+    assert length.protocol == {
+        "extractor": reference.extractor.fingerprint, "seed": 0, "pairs": 1000, "epsilon": 1e-4,
+    }  # fmt: skip
+
+
+def test_an_inception_score_depends_on_no_real_pictures(reference):
+    how = replace(HOW, metrics=("is",))
+    (score,) = evaluate_generator(generator(), reference.data, how, reference)
+    assert score.protocol == {
+        "extractor": reference.extractor.fingerprint, "num_fake": 24, "seed": 0, "splits": 10,
+    }  # fmt: skip
+
+
+def test_only_one_network_s_distance_is_called_fid(reference):
+    reference.extractor.distance = "fid"
+    how = replace(HOW, metrics=("fd", "kd"))
+    names = [
+        metric.name for metric in evaluate_generator(generator(), reference.data, how, reference)
+    ]
+    assert names == ["fid", "diversity", "kid"]
+
+
+def test_numbers_of_other_extractors_cannot_be_compared(tmp_path, data, reference):
+    (one, _) = evaluate_generator(generator(), reference.data, HOW, reference)
+    other = Reference(data, toys.FEATURES.build(8), cache=tmp_path / "cache")
+    (two, _) = evaluate_generator(generator(), data, HOW, other)
+    with pytest.raises(InputError, match="8px"):
+        one.improves_on(two)
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("wanted", "settings", "message"),
+    [
+        ("fdd", {}, "allowed: fd"),
+        ("l1", {}, "compares a translated picture"),
+        ("ppl", {"paired": True}, "walks between the latents"),
+    ],
+)
+def test_a_metric_that_does_not_fit_is_refused(wanted, settings, message):
+    with pytest.raises(InputError, match=message):
+        check_metrics([wanted], generator(**settings))
+
+
+@pytest.mark.parametrize("files", [False, True])
+def test_a_truncation_without_latents_is_refused(files):
+    network = None if files else generator(paired=True)
+    check_metrics(["fd"], network)
+    with pytest.raises(InputError, match=r"no latents to truncate; given: 0\.7"):
+        check_metrics(["fd"], network, truncation=0.7)
+
+
+@pytest.mark.parametrize("wanted", ["l1", "ppl"])
+def test_pictures_without_a_generator_have_no_such_metric(wanted):
+    with pytest.raises(InputError):
+        check_metrics([wanted], None)
+
+
+def test_a_generator_that_draws_one_picture_only_gets_no_number(reference):
+    collapsed = generator()
+    collapsed.sample = lambda seeds, **rest: torch.zeros(len(seeds), 3, 16, 16)
+    with pytest.raises(InputError, match="all 24 pictures are the same"):
+        evaluate_generator(collapsed, reference.data, HOW, reference)
+
+
+def test_fewer_pictures_than_features_are_warned_of(tmp_path, reference, caplog):
+    few = pack(toys.ToyPictures(4), 16, 3, cache=tmp_path / "cache")
+    with caplog.at_level(logging.WARNING, "zoo"):
+        evaluate_pictures(packed_pictures(few), reference, HOW)
+    assert "4 generated pictures for 6 features" in caplog.text
+
+
+# During training
+
+
+def test_a_run_measures_distance_and_diversity(reference):
+    evaluation = during_training(reference, count=16)
+    found = evaluation.measure(generator())
+    assert set(found) == {"fd", "diversity"}
+    assert evaluation.criterion == "fd"
+    assert evaluation.lower_is_better
+
+
+def test_a_generator_that_draws_one_picture_only_does_not_end_a_run(reference):
+    collapsed = generator()
+    collapsed.sample = lambda seeds, **rest: torch.zeros(len(seeds), 3, 16, 16)
+    assert during_training(reference, count=16).measure(collapsed) == {"diversity": 0.0}
+
+
+def test_a_classifier_is_measured_by_its_answers(tmp_path):
+    data = toys.packed(tmp_path, count=16, classes=4)
+    network = toys.Sorter(toys.SorterConfig())
+    labels = torch.from_numpy(data.labels)
+    answers = labels.clone()
+    answers[:4] = (answers[:4] + 1) % 4  # a quarter is wrong
+    left = [100.0 * torch.nn.functional.one_hot(answers, 4).float()]
+    network.forward = lambda images: left.pop()
+    found = classify(network, data)
+    assert found["accuracy"] == 0.75
+    assert found["loss"] == pytest.approx(25.0)
+    assert of_classifier(data).criterion == "accuracy"
+    assert not of_classifier(data).lower_is_better
+
+
+def test_a_classifier_is_measured_in_evaluation_mode_and_goes_on_training(tmp_path):
+    data = toys.packed(tmp_path, count=16, classes=4)
+    network = toys.Sorter(toys.SorterConfig()).train()
+    before = network.look[1].running_mean.clone()
+    classify(network, data)
+    assert torch.equal(network.look[1].running_mean, before)
+    assert network.training

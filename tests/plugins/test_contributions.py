@@ -1,0 +1,53 @@
+"""Names and who holds them."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from zoo_core.errors import AmbiguousNameError, UnknownNameError
+from zoo_core.plugins.contributions import Catalogue, Owned
+
+
+def catalogue(*claims: str) -> Catalogue[SimpleNamespace]:
+    """From `plugin/name` pairs."""
+    found: Catalogue[SimpleNamespace] = Catalogue("model", "zoo list")
+    for claim in claims:
+        plugin, _, name = claim.partition("/")
+        found.owned.append(Owned(plugin, f"zoo-{plugin} 1.0", SimpleNamespace(name=name)))
+    return found
+
+
+def holder(found: Catalogue[SimpleNamespace], name: str) -> str:
+    return found.find(name).plugin
+
+
+def test_a_name_claimed_once_needs_no_plugin():
+    assert holder(catalogue("a/cat", "b/dog"), "dog") == "b"
+
+
+def test_a_name_claimed_twice_names_both_owners():
+    with pytest.raises(AmbiguousNameError, match=r"a/cat \(zoo-a 1.0\), b/cat \(zoo-b 1.0\)"):
+        catalogue("b/cat", "a/cat").find("cat")
+
+
+def test_each_owner_is_reached_by_its_name():
+    found = catalogue("a/cat", "b/cat")
+    assert (holder(found, "a/cat"), holder(found, "b/cat")) == ("a", "b")
+
+
+def test_a_name_belongs_to_the_plugin_named_after_it():
+    found = catalogue("a/cat", "cat/cat", "z/cat")
+    assert holder(found, "cat") == "cat"
+    assert found.names() == ["a/cat", "cat", "z/cat"]
+
+
+def test_every_listed_name_reaches_its_record():
+    found = catalogue("a/cat", "b/cat", "cat/cat", "b/dog", "c/cow", "d/cow")
+    assert [found.get(name) for name in found.names()] == [owned.spec for owned in found]
+
+
+def test_an_unknown_name_offers_the_nearest():
+    with pytest.raises(UnknownNameError, match="nearest: cat"):
+        catalogue("a/cat", "b/dog").find("cta")

@@ -1,0 +1,32 @@
+"""From files and names to batches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zoo_core.lazy import public
+
+if TYPE_CHECKING:  # for editors and type checkers
+    from zoo_core.data.datasets import open_source
+    from zoo_core.data.decoding import decode, fit
+    from zoo_core.data.files import FileSource
+    from zoo_core.data.packing import PackedData, pack
+    from zoo_core.data.pairs import PairedFileSource
+    from zoo_core.data.saving import save_grid, save_png
+
+__getattr__, __dir__, __all__ = public(
+    __name__,
+    {
+        # pictures
+        "decode": "decoding",  # bytes of a file to pixels
+        "fit": "decoding",  # pixels to a square of a size
+        "save_png": "saving",  # one picture to a file
+        "save_grid": "saving",  # many pictures to a file
+        # data sets
+        "FileSource": "files",  # pictures in a folder or a zip file
+        "PairedFileSource": "pairs",  # pairs in a folder or a zip file
+        "open_source": "datasets",  # pictures by name or path
+        "PackedData": "packing",  # all pictures of a data set at one size
+        "pack": "packing",  # pictures to one array on disk
+    },
+)

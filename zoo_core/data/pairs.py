@@ -1,0 +1,102 @@
+"""Pairs of pictures in a folder or a zip file, for models that turn one picture into another.
+
+Two layouts are understood, both of Isola et al. 2017 (pix2pix):
+
+    A/cat.png  B/cat.jpg     source and picture under the same name, sub-folders and all
+    cat.png                  both in one file, twice as wide as high: source left, picture right
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from zoo_core.data.files import FileSource
+from zoo_core.errors import DataError, PictureError
+from zoo_core.pictures import Picture, PictureSource
+
+SIDES = ("A", "B")  # the folders of sources and of pictures
+
+
+class PairedFileSource(PictureSource):
+    """Pairs ordered by name, without labels; the layout is that of folders if there are folders A
+    and B.
+
+    Raises DataError when a file of one folder has no partner in the other, or lies in neither.
+    """
+
+    paired = True
+
+    def __init__(self, path: Path):
+        self._files = FileSource(path)
+        self.fingerprint = f"pairs:{self._files.fingerprint}"
+        self.ignored = self._files.ignored
+        names = self._files.inside
+        self._pairs = _by_name(names, path) if lie_in_two_folders(self._files) else None
+
+    def __len__(self) -> int:
+        return len(self._files) if self._pairs is None else len(self._pairs)
+
+    def __getitem__(self, index: int) -> Picture:
+        if self._pairs is None:
+            return _halves(self._files[index])
+        source, picture = (self._files[side] for side in self._pairs[index])
+        if source.pixels.shape[:2] != picture.pixels.shape[:2]:
+            raise PictureError(
+                picture.name, f"is {_size(picture)}, its source {source.name} is {_size(source)}"
+            )
+        return Picture(picture.name, picture.pixels, source=source.pixels)
+
+
+def lie_in_two_folders(files: FileSource) -> bool:
+    """Whether there are folders A and B."""
+    return set(SIDES) <= {PurePosixPath(name).parts[0] for name in files.inside}
+
+
+def _by_name(names: list[str], path: Path) -> list[tuple[int, int]]:
+    """(number of the source, number of the picture) of each pair."""
+    stray = [name for name in names if not name.startswith(tuple(f"{side}/" for side in SIDES))]
+    if stray:
+        raise DataError(
+            f"{len(stray)} pictures in {path} lie neither in A/ nor in B/",
+            given=_shortened(stray),
+            hint="move them away; or, if every file holds both pictures, rename A/ and B/",
+        )
+    sides: dict[str, dict[str, int]] = {side: {} for side in SIDES}
+    for number, name in enumerate(names):
+        side, _, rest = name.partition("/")
+        stem = str(PurePosixPath(rest).with_suffix(""))
+        if stem in sides[side]:
+            raise DataError(f"{path} holds two files called {side}/{stem}")
+        sides[side][stem] = number
+    a, b = sides["A"], sides["B"]
+    lonely = [f"A/{stem}" for stem in a if stem not in b]
+    lonely += [f"B/{stem}" for stem in b if stem not in a]
+    if lonely:
+        raise DataError(
+            f"{len(lonely)} pictures in {path} have no partner of the same name",
+            given=_shortened(lonely),
+            allowed="A/NAME and B/NAME for every pair",
+        )
+    return [(a[stem], b[stem]) for stem in a]
+
+
+def _halves(both: Picture) -> Picture:
+    height, width = both.pixels.shape[:2]
+    if width != 2 * height:
+        raise PictureError(
+            both.name,
+            f"is {_size(both)}; a pair side by side is twice as wide as high, "
+            "pairs in two files go into A/ and B/",
+        )
+    return Picture(both.name, both.pixels[:, height:], source=both.pixels[:, :height])
+
+
+def _size(picture: Picture) -> str:
+    height, width = picture.pixels.shape[:2]
+    return f"{width} x {height}"
+
+
+def _shortened(names: Iterable[str]) -> str:
+    first, rest = (every := list(names))[:3], len(every) - 3
+    return ", ".join(first) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,121 @@
+"""Whether pictures suit a model and a run, and what is made of them then."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo_core.config import RunConfig
+from zoo_core.data.decoding import Fit, fit
+from zoo_core.data.packing import PackedData, pack
+from zoo_core.errors import DataError
+from zoo_core.interfaces import Classifier, Generator
+from zoo_core.pictures import Picture, PictureSource
+
+
+def prepare(
+    source: PictureSource,
+    network: Generator | Classifier,  # that is to learn the pictures
+    run: RunConfig,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    cache: Path | None = None,
+) -> PackedData:
+    """The pictures packed as the model and the settings want them: size, channels, direction; with
+    labels if it learns classes.
+
+    Raises what `check_enough`, `check_fits` and `pack` raise.
+    """
+    check_enough(len(source), run.batch_size)
+    check_fits(network, source.classes, source.paired)
+    channels, resolution, _ = network.image_shape
+    source_channels = network.source_shape[0] if network.source_shape else channels
+    if run.reverse_pairs:
+        channels, source_channels = source_channels, channels
+    packed = pack(
+        source,
+        resolution + run.jitter,
+        channels,
+        run.fit,
+        run.bad_pictures == "skip",
+        on_progress,
+        cache,
+        source_channels,
+    )
+    if not network.num_classes:
+        packed = replace(packed, labels=None)
+    if run.reverse_pairs and packed.source is not None:
+        name = hashlib.sha256(f"reversed:{packed.fingerprint}".encode()).hexdigest()[:24]
+        return replace(packed, images=packed.source, source=packed.images, fingerprint=name)
+    return packed
+
+
+def check_enough(count: int, batch_size: int) -> None:
+    """Raise DataError unless there are two pictures, and a full batch of different ones."""
+    if count < 2:
+        raise DataError("at least two pictures are needed", given=count)
+    if count < batch_size:
+        raise DataError(
+            f"{count} pictures are fewer than one batch of {batch_size}",
+            hint=f"--set batch_size={count}",
+        )
+
+
+def check_fits(network: Generator | Classifier, classes: Sequence[str], paired: bool) -> None:
+    """Raise DataError unless the network can learn pictures of these classes, or pairs."""
+    if network.num_classes and not classes:
+        raise DataError(
+            "the model learns classes and the pictures have no labels",
+            hint="put each class into a sub-folder of its own",
+        )
+    if network.num_classes and network.num_classes != len(classes):
+        raise DataError(
+            "the model has another number of classes than the pictures",
+            given=network.num_classes,
+            allowed=str(len(classes)),
+            hint=f"--set num_classes={len(classes)}",
+        )
+    if network.num_classes and network.classes and network.classes != tuple(classes):
+        ours, theirs = _where_different(network.classes, classes)
+        raise DataError(
+            "the pictures have other classes than the model has learned",
+            given=theirs,
+            allowed=ours,
+        )
+    if network.source_shape is not None and not paired:
+        raise DataError(
+            "the model needs pairs of pictures",
+            allowed="image-to-image data sets; folders A/ and B/; files of two pictures",
+            hint="zoo data list",
+        )
+
+
+def _where_different(ours: Sequence[str], theirs: Sequence[str]) -> tuple[str, str]:
+    """The first class that is not the same on both sides, with its number."""
+    number = next(n for n, pair in enumerate(zip(ours, theirs, strict=True)) if len(set(pair)) > 1)
+    return f"{ours[number]!r} as class {number}", f"{theirs[number]!r}"
+
+
+def begin_with(
+    pictures: Iterable[Picture],  # to translate, or pairs, of which the source is taken
+    generator: Generator,
+    how: Fit,  # a picture becomes square
+    reverse_pairs: bool = False,  # the picture of a pair is taken, not its source
+) -> Tensor:
+    """What a translator's `sample` takes as `source`: float32 [N, C, H, W] in [-1, 1].
+
+    Raises PictureError for a picture that cannot be used.
+    """
+    assert generator.source_shape is not None
+    channels, resolution, _ = generator.source_shape
+    fitted = []
+    for picture in pictures:
+        whole = reverse_pairs or picture.source is None
+        pixels = picture.pixels if whole else picture.source
+        fitted.append(fit(pixels, resolution, channels, how, picture.name))
+    return torch.from_numpy(np.stack(fitted)).float().div_(127.5).sub_(1)

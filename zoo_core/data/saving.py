@@ -1,0 +1,66 @@
+"""Pictures as files: one, a grid of many, an animation; each is written whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo_core.errors import InputError
+from zoo_core.filesystem import replacing
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from zoo_core.pictures import Pixels
+
+
+def save_grid(path: Path, pictures: NDArray[np.uint8], columns: int) -> None:
+    """Pictures [N, C, H, W] as one PNG, row by row from the top left, written atomically."""
+    import numpy as np
+
+    count, channels, height, width = pictures.shape
+    rows = -(-count // columns)
+    sheet = np.full((rows * columns, channels, height, width), 255, dtype=np.uint8)
+    sheet[:count] = pictures
+    sheet = sheet.reshape(rows, columns, channels, height, width).transpose(0, 3, 1, 4, 2)
+    save_png(path, sheet.reshape(rows * height, columns * width, channels))
+
+
+def save_animation(path: Path, frames: Iterator[Pixels], fps: float) -> None:
+    """Pictures [H, W, C], one after the other for ever, as a GIF, WebP or PNG by the suffix of
+    `path`, written atomically.
+
+    WebP and PNG lose nothing; a GIF has 256 colors a picture. Raises InputError for another suffix.
+    """
+    from PIL import Image
+
+    formats = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG"}
+    kind = formats.get(path.suffix.lower())
+    if kind is None:
+        raise InputError(
+            f"cannot write {path}", given=path.suffix or "no suffix", allowed=", ".join(formats)
+        )
+    images = (Image.fromarray(f[:, :, 0] if f.shape[2] == 1 else f) for f in frames)
+    with replacing(path) as temporary:
+        next(images).save(
+            temporary,
+            format=kind,
+            save_all=True,
+            # Of an iterator Pillow 13 writes no more than the first picture as a PNG.
+            append_images=list(images) if kind == "PNG" else images,
+            duration=1000 / fps,
+            loop=0,
+            **({"lossless": True} if kind == "WEBP" else {}),
+        )
+
+
+def save_png(path: Path, pixels: Pixels) -> None:
+    """One picture [H, W, C] or [H, W] as a PNG, written atomically."""
+    from PIL import Image
+
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    with replacing(path) as temporary:
+        Image.fromarray(pixels).save(temporary, format="PNG")

@@ -1,0 +1,32 @@
+"""Packages that import each of their public names when it is first used.
+
+    __getattr__, __dir__, __all__ = public(__name__, {"conv2d": "convolution"})
+
+So `import zoo_core` costs next to nothing, and `zoo list` never pays for torch.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+
+def public(
+    package: str,  # its __name__
+    homes: Mapping[str, str],  # public name -> module inside the package that defines it
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """What a package calls `__getattr__`, `__dir__` and `__all__`."""
+
+    def find(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{package}.{homes[name]}"), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    def names() -> list[str]:
+        return sorted({*vars(sys.modules[package]), *homes})
+
+    return find, names, sorted(homes)

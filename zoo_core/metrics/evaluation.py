@@ -1,0 +1,273 @@
+"""How good pictures are, or a classifier's answers, by which metrics, and the protocol that makes
+the numbers comparable.
+
+    fd          Frechet distance of features, and `diversity`, how much the pictures vary beside
+                real ones; "fid" on the one network it is called so for
+    kd          kernel distance, unbiased, for few pictures; "kid" there
+    pr, dc      precision and recall; density and coverage
+    is          Inception score of the extractor, which has to be a classifier
+    ppl         perceptual path length of a latent generator
+    l1 psnr ssim lpips    of pairs: a translator's pictures and those they should be
+    accuracy    of a classifier
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from zoo_core.data.batches import gather
+from zoo_core.data.packing import PackedData
+from zoo_core.errors import ConstantError, InputError, nearest
+from zoo_core.interfaces import Classifier, FeatureExtractor, Generator, evaluating
+from zoo_core.metrics.distributions import (
+    density_coverage,
+    inception_score,
+    kernel_distance,
+    precision_recall,
+)
+from zoo_core.metrics.feature_sets import (
+    BATCH,
+    OnProgress,
+    Pictures,
+    Reference,
+    extract,
+    generated_pictures,
+    packed_pictures,
+    quiet,
+    spread,
+)
+from zoo_core.metrics.frechet import Statistics, frechet_distance
+from zoo_core.metrics.path_length import perceptual_path_length
+from zoo_core.metrics.protocol import Evaluation, Protocol
+from zoo_core.metrics.similarity import LPIPS_BACKBONES, load_lpips, pair_distances
+from zoo_core.runtime import Runtime
+from zoo_core.spec import Metric
+
+METRICS = ("fd", "kd", "pr", "dc", "is", "ppl", "l1", "psnr", "ssim", "lpips")
+PAIRS = frozenset({"l1", "psnr", "ssim", "lpips"})
+OF_FEATURES = frozenset({"kd", "pr", "dc"})  # which need the features, not their statistics alone
+APART = PAIRS | {"ppl", "is"}  # which are not between two sets of pictures
+LPIPS = "alex"  # the backbone that distances are usually reported with
+PPL_PAIRS = 1_000
+EPSILON = 1e-4  # of the perceptual path length
+
+Measured = Iterable[tuple[str, float, dict[str, Any]]]  # name, value, more of the protocol
+
+
+def check_metrics(
+    wanted: Sequence[str], generator: Generator | None, truncation: float = 1.0
+) -> None:
+    """Raise InputError for a metric that there is not, or not of such a generator (None: files), or
+    for a truncation of one that has no latents.
+    """
+    for name in wanted:
+        if name not in METRICS:
+            near = nearest(name, METRICS)
+            raise InputError("no such metric", given=name, allowed=", ".join(near or METRICS))
+        paired = generator is not None and generator.source_shape is not None
+        if name in PAIRS and not paired:
+            raise InputError(
+                f"{name} compares a translated picture with the one it should be",
+                given="pictures that are not translated",
+                hint="--metrics fd,kd,pr",
+            )
+        if name == "ppl" and (generator is None or paired):
+            raise InputError("ppl walks between the latents of a generator, and there are none")
+    if truncation != 1 and (generator is None or generator.source_shape is not None):
+        raise InputError(
+            "there are no latents to truncate", given=truncation, hint="leave --truncation out"
+        )
+
+
+def evaluate_pictures(
+    fake: Pictures,
+    reference: Reference,
+    how: Protocol,
+    on_progress: OnProgress = quiet,
+    conditions: Mapping[str, Any] | None = None,  # under which they were drawn
+) -> list[Metric]:
+    """Numbers of pictures that are there already."""
+    numbers: list[Metric] = []
+    if set(how.metrics) - APART:
+        numbers += _of_sets(fake, reference, how, on_progress)
+    if "is" in how.metrics:
+        extractor = reference.extractor
+        score, splits = _score(fake, extractor, how.seed)
+        common = {"extractor": extractor.fingerprint, **(conditions or {}), "num_fake": len(fake)}
+        numbers += _recorded([("is", score, {"splits": splits})], how, common | _drawn(how))
+    return numbers
+
+
+def _of_sets(
+    fake: Pictures, reference: Reference, how: Protocol, on_progress: OnProgress
+) -> list[Metric]:
+    """The numbers between two sets of pictures."""
+    distance = reference.extractor.distance
+    called = {"fd": distance, "kd": distance.replace("f", "k")}
+    found = compare(fake, reference, how.metrics, how.seed, on_progress)
+    common = {"extractor": reference.extractor.fingerprint, **_real(how)}
+    common |= {"num_real": len(reference.data), "num_fake": len(fake), **_drawn(how)}
+    return _recorded(((called.get(name, name), v, more) for name, v, more in found), how, common)
+
+
+def evaluate_generator(
+    generator: Generator,
+    data: PackedData,  # real pictures, and the labels or sources that others are drawn from
+    how: Protocol,
+    reference: Reference | None = None,  # of the data; None where no metric needs an extractor
+    on_progress: OnProgress = quiet,
+) -> list[Metric]:
+    """Numbers of the pictures that a generator draws; a translator draws each of the data once."""
+    paired = generator.source_shape is not None
+    count = min(how.count, len(data)) if paired else how.count
+    fake = generated_pictures(generator, count, data, seed=how.seed, truncation=how.truncation)
+    conditions = _real(how) if generator.num_classes or paired else {}
+    numbers: list[Metric] = []
+    if "ppl" in how.metrics:
+        assert reference is not None
+        numbers += _path_length(generator, reference, how, conditions)
+    if PAIRS & set(how.metrics):
+        found = compare_pairs(fake, packed_pictures(data, count), how.metrics)
+        numbers += _recorded(found, how, {**_real(how), "num_pairs": count, **_drawn(how)})
+    if reference is not None:
+        numbers += evaluate_pictures(fake, reference, how, on_progress, conditions)
+    return numbers
+
+
+def _path_length(
+    generator: Generator, reference: Reference, how: Protocol, conditions: Mapping[str, Any]
+) -> list[Metric]:
+    labels = None
+    if generator.num_classes:
+        assert reference.data.labels is not None
+        labels = reference.data.labels[spread(reference.data, PPL_PAIRS)].tolist()
+    length = perceptual_path_length(
+        generator,
+        reference.extractor,
+        num_pairs=PPL_PAIRS,
+        epsilon=EPSILON,
+        seed=how.seed,
+        labels=labels,
+        truncation=how.truncation,
+    )
+    more = {"pairs": PPL_PAIRS, "epsilon": EPSILON}
+    common = {"extractor": reference.extractor.fingerprint, **conditions, **_drawn(how)}
+    return _recorded([("ppl", length, more)], how, common)
+
+
+def _real(how: Protocol) -> dict[str, Any]:
+    return {"data": how.data, "split": how.split}
+
+
+def _drawn(how: Protocol) -> dict[str, Any]:
+    truncation = {} if how.truncation == 1 else {"truncation": how.truncation}
+    return {"seed": how.seed, **truncation}
+
+
+def _recorded(found: Measured, how: Protocol, common: Mapping[str, Any]) -> list[Metric]:
+    """Numbers with all that somebody has to know to measure them again."""
+    return [
+        Metric(name=name, value=value, protocol={**common, **more}, command=how.command)
+        for name, value, more in found
+    ]
+
+
+def compare(
+    fake: Pictures, reference: Reference, wanted: Sequence[str], seed: int, on_progress: OnProgress
+) -> Measured:
+    """The numbers between two sets of pictures, by the metrics `wanted` of them; each with its name
+    and with what its protocol has to say beyond the two sides.
+    """
+    extractor = reference.extractor
+    rows = bool(OF_FEATURES & set(wanted))
+    made = extract(fake, extractor, keep=rows, on_progress=on_progress)
+    if "fd" in wanted:
+        yield "fd", frechet_distance(reference.statistics, made.statistics), {}
+        yield "diversity", diversity(reference.statistics, made.statistics), {}
+    if "kd" in wanted:
+        size = min(1000, len(reference.features), len(fake))
+        drawn = kernel_distance(reference.features, made.rows, subset_size=size, seed=seed)
+        yield "kd", drawn[0], {"subsets": 100, "subset_size": size}
+    if "pr" in wanted:
+        shares = precision_recall(reference.features, made.rows, k=3)
+        yield from ((n, v, {"k": 3}) for n, v in zip(("precision", "recall"), shares, strict=True))
+    if "dc" in wanted:
+        shares = density_coverage(reference.features, made.rows, k=5)
+        yield from ((n, v, {"k": 5}) for n, v in zip(("density", "coverage"), shares, strict=True))
+
+
+@torch.no_grad()
+def _score(fake: Pictures, extractor: FeatureExtractor, seed: int) -> tuple[float, int]:
+    """The Inception score, and over how many splits it is a mean."""
+    device = next(extractor.parameters()).device
+    logits = torch.cat([extractor.logits(batch.to(device)) for batch in fake.batches()])
+    splits = min(10, len(fake))
+    return inception_score(logits, num_splits=splits, seed=seed)[0], splits
+
+
+def diversity(real: Statistics, fake: Statistics) -> float:
+    """How much generated pictures vary, in units of how much real ones do: tr C_f / tr C_r."""
+    return float(fake.covariance.trace() / real.covariance.trace())
+
+
+def compare_pairs(fake: Pictures, real: Pictures, wanted: Sequence[str]) -> Measured:
+    """Means over pairs, a translated picture and the one it should be."""
+    lpips = load_lpips(LPIPS) if "lpips" in wanted else None
+    protocols = {"lpips": {"backbone": LPIPS_BACKBONES[LPIPS]}}
+    sums: dict[str, float] = {}
+    for made, true in zip(fake.batches(), real.batches(), strict=True):
+        sides = (side.float() / 127.5 - 1 for side in (true, made))
+        for name, values in pair_distances(*sides, lpips=lpips).items():
+            sums[name] = sums.get(name, 0.0) + float(values.sum())
+    for name in sums:
+        if name in wanted:
+            yield name, sums[name] / len(fake), protocols.get(name, {})
+
+
+@torch.no_grad()
+def classify(classifier: Classifier, data: PackedData) -> dict[str, float]:
+    """Share of the pictures that get their label, and the mean cross entropy."""
+    assert data.labels is not None
+    device = next(classifier.parameters()).device
+    runtime = Runtime(device, torch.float32, torch.channels_last)
+    right, loss = 0, 0.0
+    with evaluating(classifier):
+        for start in range(0, len(data), BATCH):
+            rows = np.arange(start, min(start + BATCH, len(data)))
+            logits = classifier(runtime.place_images(gather(data.images, rows))).float()
+            labels = torch.from_numpy(data.labels[rows]).to(device)
+            right += int((logits.argmax(1) == labels).sum())
+            loss += float(cross_entropy(logits, labels, reduction="sum"))
+    return {"accuracy": right / len(data), "loss": loss / len(data)}
+
+
+def during_training(reference: Reference, count: int) -> Evaluation:
+    """What a run measures of its generator: Frechet distance and diversity of so many pictures."""
+    assert reference.statistics  # of the real pictures: now, not in the middle of the run
+
+    def measure(generator: nn.Module) -> Mapping[str, float]:
+        fake = generated_pictures(generator, count, reference.data)
+        try:
+            found = list(compare(fake, reference, ("fd",), seed=0, on_progress=quiet))
+        except ConstantError:  # no number, but no reason to end a run either
+            return {"diversity": 0.0}
+        return {name: value for name, value, _ in found}
+
+    protocol = f"{reference.extractor.fingerprint}, {reference.data.fingerprint[:12]}, {count}"
+    return Evaluation(measure, criterion="fd", lower_is_better=True, protocol=protocol)
+
+
+def of_classifier(held_out: PackedData) -> Evaluation:
+    """What a run measures of its classifier, on pictures that it does not learn from."""
+    return Evaluation(
+        lambda classifier: classify(classifier, held_out),
+        criterion="accuracy",
+        lower_is_better=False,
+        protocol=held_out.fingerprint[:12],
+    )

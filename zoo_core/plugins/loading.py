@@ -1,0 +1,335 @@
+"""Find plugins, load them one at a time, and keep what each contributes or why it could not.
+
+pluggy's own loader stops at the first plugin that fails and drops a second entry point of the same
+name in silence; here a broken plugin is a `Problem` with a reason, and everything else goes on
+working.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pluggy
+
+from zoo_core.config import RunConfig, fields
+from zoo_core.errors import PluginError, ZooError, nearest
+from zoo_core.plugins import hookspecs
+from zoo_core.plugins.contributions import Catalogue, Owned, PluginInfo, Problem, name_of
+from zoo_core.spec import NAME, DatasetSpec, FeatureExtractorSpec, ModelSpec
+
+GROUP = "zoo"
+_API = re.compile(r"^ZOO_API\s*(?::[^=\n]+)?=\s*(\d+)\s*(?:#.*)?$", re.MULTILINE)
+
+
+class Plugins:
+    """What is installed: what it contributes, what is wrong with it, and how to tell observers."""
+
+    def __init__(self) -> None:
+        self.manager = pluggy.PluginManager("zoo")
+        self.manager.add_hookspecs(hookspecs)
+        self.infos: list[PluginInfo] = []
+        self.problems: list[Problem] = []
+        self.registries: list[Owned[Path]] = []
+        self.models: Catalogue[ModelSpec] = Catalogue("model", "zoo list")
+        self.datasets: Catalogue[DatasetSpec] = Catalogue("data set", "zoo data list")
+        self.feature_extractors: Catalogue[FeatureExtractorSpec] = Catalogue(
+            "feature extractor", "zoo plugin list"
+        )
+        self._muted: set[tuple[str, str]] = set()
+
+    def register(self, name: str, module: object, distribution: str = "this program") -> None:
+        """Add one plugin and collect what it contributes, as tests and the command line do."""
+        origin = getattr(module, "__name__", type(module).__name__)
+        info = PluginInfo(name=name, distribution=distribution, module=origin)
+        if self._admit(info):
+            self._register(info, module)
+
+    def notify(self, hook: str, **arguments: Any) -> None:
+        """Call an observer hook, plugin by plugin.
+
+        One that raises is reported once and muted for this process.
+        """
+        for implementation in getattr(self.manager.hook, hook).get_hookimpls():
+            name = str(implementation.plugin_name)
+            if (name, hook) in self._muted:
+                continue
+            try:
+                implementation.function(**{key: arguments[key] for key in implementation.argnames})
+            except (Exception, SystemExit) as error:
+                self._muted.add((name, hook))
+                self._report(self._info(name), hook, f"{_reason(error)} (not called again)")
+
+    def find_feature_extractor(self, name: str) -> FeatureExtractorSpec:
+        """A listed extractor, or the first plugin that opens the namespace `name` lies in.
+
+        A ZooError is that plugin's answer (it has no such name, or not on this machine) and is
+        raised; anything else is a Problem of the plugin.
+        """
+        if self.feature_extractors.claimants(name):
+            return self.feature_extractors.get(name)
+        for implementation in self.manager.hook.zoo_find_feature_extractor.get_hookimpls():
+            info = self._info(str(implementation.plugin_name))
+            spec, refusal = None, None
+            with self._guarded(info, "zoo_find_feature_extractor"):
+                try:
+                    spec = implementation.function(**dict.fromkeys(implementation.argnames, name))
+                except ZooError as error:
+                    refusal = error
+                if isinstance(spec, FeatureExtractorSpec):
+                    return spec
+                if spec is not None:
+                    raise TypeError(
+                        f"has to return a FeatureExtractorSpec or None, returned {_kind(spec)}"
+                    )
+            if refusal is not None:
+                raise refusal
+        return self.feature_extractors.get(name)  # raises, naming the nearest
+
+    def check_duplicates(self) -> None:
+        """A name claimed by several plugins is a problem of each but the one named after it."""
+        for catalogue in (self.models, self.datasets, self.feature_extractors):
+            for owned in catalogue:
+                bare = name_of(owned.spec)
+                others = [o for o in catalogue.claimants(bare) if o.plugin != owned.plugin]
+                if others and owned.plugin != bare:
+                    rivals = ", ".join(f"{o.plugin} ({o.distribution})" for o in others)
+                    reason = f"{catalogue.kind} {bare!r} is also brought by {rivals}"
+                    spelling = f"{reason}; use {owned.plugin}/{bare}"
+                    self._report(self._info(owned.plugin), "names", spelling, broken=False)
+
+    def entry_points(self) -> Iterator[tuple[metadata.EntryPoint, str]]:
+        """Each entry point of the group with its distribution, the first found on sys.path.
+
+        metadata.entry_points() would stop at one unreadable entry_points.txt, whoever's it is.
+        """
+        seen = set()
+        for dist in metadata.distributions():
+            name, entries = "an unnamed distribution", []
+            try:
+                if f"[{GROUP}]" not in (dist.read_text("entry_points.txt") or ""):
+                    continue
+                name = dist.name or name
+                entries = list(dist.entry_points.select(group=GROUP))
+            except Exception as error:
+                info = PluginInfo(name="-", distribution=name, module="-")
+                self._report(info, "find", f"entry_points.txt is unreadable ({_reason(error)})")
+            if name not in seen:
+                yield from ((entry, f"{name} {dist.version}") for entry in entries)
+            seen.add(name)
+
+    def load(self, entry: metadata.EntryPoint, distribution: str) -> None:
+        """Import one entry point and register it. Whatever goes wrong becomes a Problem."""
+        info = PluginInfo(name=entry.name, distribution=distribution, module=entry.value)
+        if not self._admit(info):
+            return
+        with self._guarded(info, "api"):
+            self._check_api(stated_api(entry.module), entry.module)
+        if info.status == "broken":
+            return
+        started = time.perf_counter()
+        with self._guarded(info, "import"):
+            module = entry.load()
+        info.import_seconds = time.perf_counter() - started
+        if info.status == "ok":
+            self._register(info, module)
+
+    def _admit(self, info: PluginInfo) -> bool:
+        """List a plugin; False, and a Problem, when another one has its name."""
+        twin = next((other for other in self.infos if other.name == info.name), None)
+        self.infos.append(info)
+        if twin is not None:
+            reason = f"the plugin name {info.name!r} is already taken by {twin.distribution}"
+            self._report(info, "find", reason)
+        return twin is None
+
+    def _register(self, info: PluginInfo, module: object) -> None:
+        with self._guarded(info, "register"):
+            self.manager.register(module, info.name)
+        if info.status == "broken":
+            if self.manager.get_plugin(info.name) is module:  # pluggy 1.5 and 1.6 stop half-way
+                self.manager.unregister(module)
+            return
+        callers = self.manager.get_hookcallers(module) or []
+        info.hooks = tuple(sorted(caller.name for caller in callers))
+        if not callers:
+            self._report(info, "register", "implements no hook; is @hookimpl missing?")
+        for caller in callers:
+            if not caller.has_spec():
+                near = nearest(caller.name, [n for n in vars(hookspecs) if n.startswith("zoo_")])
+                known = f"nearest: {', '.join(near) or 'none'}"
+                self._report(info, "register", f"there is no hook {caller.name!r}; {known}")
+        kinds: Mapping[str, tuple[type, Callable[[Any], None]]] = {
+            "zoo_models": (ModelSpec, lambda s: self._add(self.models, info, _checked_model(s))),
+            "zoo_datasets": (
+                DatasetSpec,
+                lambda s: self._add(self.datasets, info, _checked_name(s)),
+            ),
+            "zoo_feature_extractors": (
+                FeatureExtractorSpec,
+                lambda s: self._add(self.feature_extractors, info, s),
+            ),
+            "zoo_registries": (
+                Path,
+                lambda p: self.registries.append(Owned(info.name, info.distribution, p)),
+            ),
+        }
+        for hook, (kind, accept) in kinds.items():
+            if hook in info.hooks:
+                self._collect(info, hook, kind, accept)
+
+    def _collect(
+        self, info: PluginInfo, hook: str, kind: type, accept: Callable[[Any], None]
+    ) -> None:
+        """Call one hook of one plugin and take every record that is of the right kind."""
+        implementations = getattr(self.manager.hook, hook).get_hookimpls()
+        for implementation in (i for i in implementations if i.plugin_name == info.name):
+            records: list[Any] = []
+            with self._guarded(info, hook):
+                result = implementation.function()
+                if isinstance(result, str | bytes | Mapping) or not isinstance(result, Iterable):
+                    raise TypeError(
+                        f"has to return a list of {kind.__name__}, returned {_kind(result)}"
+                    )
+                records = list(result)
+            for record in records:
+                with self._guarded(info, hook):
+                    if not isinstance(record, kind):
+                        raise TypeError(
+                            f"has to return {kind.__name__} records, one is {_kind(record)}"
+                        )
+                    accept(record)
+
+    @staticmethod
+    def _add(catalogue: Catalogue[Any], info: PluginInfo, spec: Any) -> None:
+        if any(o.plugin == info.name and name_of(o.spec) == name_of(spec) for o in catalogue.owned):
+            raise ValueError(f"returns {catalogue.kind} {name_of(spec)!r} twice")
+        catalogue.owned.append(Owned(info.name, info.distribution, spec))
+
+    @staticmethod
+    def _check_api(api: int | None, module: str) -> None:
+        ours = hookspecs.PLUGIN_API
+        if api is None:
+            raise PluginError(f"states no plugin API; add the line ZOO_API = {ours} to {module}")
+        if api != ours:
+            newer = "upgrade zoo-core" if api > ours else "upgrade the plugin"
+            raise PluginError(f"is written for plugin API {api}, this zoo has {ours}; {newer}")
+
+    @contextlib.contextmanager
+    def _guarded(self, info: PluginInfo, stage: str) -> Iterator[None]:
+        """Turn what a plugin raises, even SystemExit, into a Problem; keep its print off stdout."""
+        printed = io.StringIO()
+        try:
+            with contextlib.redirect_stdout(printed):
+                yield
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            self._report(info, stage, _reason(error), error=error)
+        if printed.getvalue():
+            first = printed.getvalue().strip().splitlines() or [""]
+            self._report(info, stage, f"printed to stdout: {first[0][:60]!r}", broken=False)
+
+    def _report(
+        self,
+        info: PluginInfo,
+        stage: str,
+        reason: str,
+        *,
+        broken: bool = True,
+        error: BaseException | None = None,
+    ) -> None:
+        problem = Problem(info.name, info.distribution, stage, reason)
+        if broken:
+            info.status = "broken"
+        self.problems.append(problem)
+        if os.environ.get("ZOO_STRICT") == "1":
+            raise PluginError(str(problem)) from error
+
+    def _info(self, name: str) -> PluginInfo:
+        return next(info for info in self.infos if info.name == name and info.hooks)
+
+
+def load_plugins() -> Plugins:
+    """Every installed plugin, in the order of their names.
+
+    `ZOO_PLUGINS=none` or `=a,b` limits which are loaded. Raises PluginError for a name in
+    ZOO_PLUGINS that is not installed, and, when `ZOO_STRICT=1` is set, for the first problem.
+    """
+    plugins = Plugins()
+    found = sorted(plugins.entry_points(), key=lambda item: (item[0].name, item[1]))
+    wanted = _wanted()
+    if wanted is not None:
+        for name in sorted(wanted - {entry.name for entry, _ in found}):
+            raise PluginError(
+                f"ZOO_PLUGINS names a plugin that is not installed: {name!r}",
+                near=nearest(name, [entry.name for entry, _ in found]),
+                hint="ZOO_PLUGINS=none",
+            )
+        found = [(entry, dist) for entry, dist in found if entry.name in wanted]
+    for entry, distribution in found:
+        plugins.load(entry, distribution)
+    plugins.check_duplicates()
+    return plugins
+
+
+def stated_api(module: str) -> int | None:
+    """The number in a plugin's line `ZOO_API = n`, found without running the plugin."""
+    package, *rest = module.split(".")
+    spec = find_spec(package)  # of a top-level name: this imports nothing
+    if spec is None:
+        raise ModuleNotFoundError(f"No module named {package!r}")
+    places = [Path(spec.origin or "")]
+    if rest:
+        inside = [Path(place, *rest) for place in spec.submodule_search_locations or ()]
+        places = [p for place in inside for p in (place / "__init__.py", place.with_suffix(".py"))]
+    for source in places:
+        if source.is_file():
+            stated = _API.search(source.read_text(encoding="utf-8-sig", errors="replace"))
+            return int(stated.group(1)) if stated else None
+    raise ModuleNotFoundError(f"No module named {module!r}")
+
+
+def _wanted() -> set[str] | None:
+    value = os.environ.get("ZOO_PLUGINS")
+    if not value:
+        return None
+    return {name.strip() for name in value.split(",")} - {"", "none"}
+
+
+def _kind(value: Any) -> str:
+    return type(value).__name__
+
+
+def _checked_name(spec: Any) -> Any:
+    if not isinstance(spec.name, str) or not NAME.fullmatch(spec.name):
+        allowed = "lower case letters, digits, single - or _"
+        raise ValueError(f"{spec.name!r} is not a usable name ({allowed})")
+    return spec
+
+
+def _checked_model(spec: ModelSpec) -> ModelSpec:
+    _checked_name(spec)
+    clash = sorted(set(fields(spec.config)) & set(fields(RunConfig)))
+    if clash:
+        raise ValueError(f"configuration of {spec.name!r} uses keys of the run: {', '.join(clash)}")
+    if "tiny" not in spec.presets:
+        raise ValueError(f"model {spec.name!r} has no preset called 'tiny'")
+    return spec
+
+
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, PluginError):
+        return text
+    if isinstance(error, SystemExit):
+        return f"called sys.exit({error.code!r})"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

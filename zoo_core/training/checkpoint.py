@@ -1,0 +1,181 @@
+"""Bytes on disk that can be trusted: a network's weights, and everything that a resume needs.
+
+A checkpoint is a folder, written under a temporary name and renamed when it is complete:
+
+    weights.safetensors   all networks, the average, the phases' own state
+    optim.safetensors     every tensor of every optimizer
+    state.json            images seen, the length of the log, running sums of the loss terms
+    MANIFEST.json         size and sha256 of the three, written last
+
+Files and folders are flushed to the disk before the rename and before any older checkpoint is
+removed, so at every moment a complete one exists. Nothing here is pickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from zoo_core.errors import CheckpointError, WeightsError
+from zoo_core.filesystem import sync_folder, write_synced
+from zoo_core.weights.tensors import Tensors, plain, read_tensors
+
+logger = logging.getLogger("zoo")
+
+
+class Checkpoints:
+    """The checkpoints of one run, by the number of images seen; the last `keep` are kept."""
+
+    def __init__(self, folder: Path, keep: int = 2):
+        self.folder, self.keep = folder, keep
+        self._damaged: set[Path] = set()
+
+    def save(self, images: int, weights: Tensors, optim: Tensors, state: Mapping[str, Any]) -> Path:
+        """Write one checkpoint completely, then remove the oldest.
+
+        Raises CheckpointError; older ones stay.
+        """
+        target = self.folder / f"{images:012d}"
+        temporary = self.folder / f".{target.name}.tmp"
+        aside = _aside(target)
+        files = {
+            "weights.safetensors": safetensors.torch.save(plain(weights)),
+            "optim.safetensors": safetensors.torch.save(plain(optim)),
+            "state.json": json.dumps(state, indent=1).encode(),
+        }
+        manifest = {
+            name: {"size": len(data), "sha256": _sha256(data)} for name, data in files.items()
+        }
+        try:
+            self._sweep()
+            temporary.mkdir(parents=True)
+            for name, data in files.items():
+                write_synced(temporary / name, data)
+            write_synced(temporary / "MANIFEST.json", json.dumps(manifest, indent=1).encode())
+            sync_folder(temporary)
+            if target.exists():  # one that did not verify, or the run was set back to before it
+                target.rename(aside)
+            temporary.rename(target)
+            sync_folder(self.folder)
+        except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            if aside.exists() and not target.exists():
+                with contextlib.suppress(OSError):
+                    aside.rename(target)
+            raise CheckpointError(
+                f"cannot write the checkpoint {target}: {error.strerror}",
+                hint="make room and give the same command again",
+            ) from None
+        self._damaged.discard(target)
+        shutil.rmtree(aside, ignore_errors=True)
+        self._rotate(images)
+        return target
+
+    def load(self) -> tuple[Tensors, Tensors, dict[str, Any]] | None:
+        """Weights, optimizer tensors and state of the newest checkpoint that verifies, or None.
+
+        One that does not verify is passed over with a warning. Raises CheckpointError when none of
+        several does.
+        """
+        found = self.list()
+        for path in reversed(found):
+            try:
+                return self._read(path)
+            except (OSError, ValueError, KeyError, TypeError, WeightsError) as error:
+                logger.warning("checkpoint %s is damaged (%s); trying the one before", path, error)
+                self._damaged.add(path)
+        if found:
+            raise CheckpointError(
+                f"none of the {len(found)} checkpoints in {self.folder} can be read",
+                hint="remove the run folder to start again",
+            )
+        return None
+
+    def pictures(self) -> str | None:
+        """The fingerprint of those that the run learns, by the newest checkpoint whose state can be
+        read; it is not compared with its manifest.
+        """
+        for path in reversed(self.list()):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                return str(json.loads((path / "state.json").read_text())["data"])
+        return None
+
+    def list(self) -> list[Path]:
+        """Complete checkpoints, oldest first."""
+        if not self.folder.is_dir():
+            return []
+        found = [path for path in self.folder.iterdir() if path.name.isdecimal()]
+        return sorted(found, key=lambda path: int(path.name))
+
+    def _rotate(self, newest: int) -> None:
+        """Keep the last good ones up to the `newest`; a later one is of a future given up."""
+        found = self.list()
+        good = [p for p in found if int(p.name) <= newest and p not in self._damaged]
+        for path in set(found) - set(good[-self.keep :]):
+            with contextlib.suppress(OSError):  # it is in nobody's way; the next save tries again
+                shutil.rmtree(path.rename(_aside(path)))  # so that half of one is never seen
+
+    def _sweep(self) -> None:
+        """Remove what a process that was killed has left."""
+        for leftover in self.folder.glob(".*.tmp"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    @staticmethod
+    def _read(path: Path) -> tuple[Tensors, Tensors, dict[str, Any]]:
+        manifest = json.loads((path / "MANIFEST.json").read_text())
+        content = {}
+        for name in ("weights.safetensors", "optim.safetensors", "state.json"):
+            data = (path / name).read_bytes()
+            if (len(data), _sha256(data)) != (manifest[name]["size"], manifest[name]["sha256"]):
+                raise ValueError(f"{name} is not what its manifest says")
+            content[name] = data
+        return (
+            read_tensors(content["weights.safetensors"], str(path)),
+            read_tensors(content["optim.safetensors"], str(path)),
+            json.loads(content["state.json"]),
+        )
+
+
+def optimizer_tensors(name: str, optimizer: torch.optim.Optimizer) -> Tensors:
+    """`NAME/parameter number/key` to tensor, for all that an optimizer remembers."""
+    return {
+        f"{name}/{number}/{key}": value
+        for number, parameter in enumerate(_parameters(optimizer))
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def restore_optimizer(name: str, optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
+    """Put back what `optimizer_tensors` took, in the memory layout of each parameter."""
+    parameters = _parameters(optimizer)
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        owner, number, entry = key.rsplit("/", 2)
+        if owner == name:
+            parameter = parameters[int(number)]
+            if tensor.shape == parameter.shape and tensor.dim():
+                tensor = torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
+            state.setdefault(int(number), {})[entry] = tensor
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _aside(checkpoint: Path) -> Path:
+    return checkpoint.with_name(f".{checkpoint.name}.old.tmp")
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,312 @@
+"""The one training loop. It knows phases; it does not know which family of model it trains.
+
+Progress is counted in images seen. What happens at a step is a function of the configuration and of
+that count: no generator, loader or sampler has a state of its own. So k steps, a kill and n - k
+steps leave the same bytes as n steps, and to resume is to give the same command again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+import torch
+from torch import Tensor
+
+from zoo_core.config import Resolved, RunConfig
+from zoo_core.data.batches import batches
+from zoo_core.data.packing import PackedData
+from zoo_core.data.preparation import check_enough, check_fits
+from zoo_core.errors import CollapseError, ConfigError, Interrupted, NonFiniteError, RunError
+from zoo_core.interfaces import Batch, Phase, Progress
+from zoo_core.metrics.protocol import Evaluation
+from zoo_core.noise import SeededNoise
+from zoo_core.runtime import Runtime
+from zoo_core.spec import ModelSpec, RunInfo
+from zoo_core.training.checkpoint import Checkpoints
+from zoo_core.training.maintenance import (
+    Clock,
+    Notify,
+    Run,
+    draw_samples,
+    evaluate,
+    log,
+    restore,
+    save,
+)
+from zoo_core.training.run_folder import RunFolder
+from zoo_core.training.state import Training, blueprint, build
+from zoo_core.weights.header import About
+
+logger = logging.getLogger("zoo")
+
+
+def train(
+    spec: ModelSpec,
+    resolved: Resolved,  # the model's configuration and the run's
+    data: PackedData,
+    folder: RunFolder,
+    *,
+    licence: str,  # SPDX identifier that the weights will carry, that of the pictures
+    trained_on: str,  # what the weights will say about the pictures
+    notify: Notify = lambda hook, **arguments: None,
+    evaluation: Evaluation | None = None,  # what to measure every `evaluate_every` images
+) -> int:
+    """Train until `images` images were seen, from the newest checkpoint on; returns their number.
+
+    Raises Interrupted after a signal (the run is saved), NonFiniteError before a bad step moves
+    anything, InputError when the folder or the data belong to another run, RunError when files
+    cannot be written, CheckpointError when none is left of a run that was trained.
+    """
+    settings = resolved.run
+    check_enough(len(data), settings.batch_size)
+    network = blueprint(spec, resolved.config)
+    check_fits(network, data.classes, data.source is not None)
+    classes = data.classes if network.num_classes else ()
+    if data.classes and not classes:
+        logger.warning(
+            "the pictures have %d classes, which this model does not use", len(data.classes)
+        )
+    folder.check(resolved)
+    runtime = Runtime.detect(settings.device, folder.precision(settings.precision))
+    settings = msgspec.structs.replace(settings, precision=runtime.precision)
+    resolved = msgspec.structs.replace(resolved, run=settings)
+    runtime.choose_repeatable_kernels()
+    runtime.keep_freed_memory()
+    with folder.locked(), stop_signals() as stop_requested, told_in_one_line():
+        training = build(spec, resolved, runtime)  # where that fails, no folder is left
+        run = Run(
+            resolved=resolved,
+            data=data,
+            folder=folder,
+            checkpoints=Checkpoints(folder.checkpoints, settings.keep_checkpoints),
+            runtime=runtime,
+            about=_about(spec, resolved, licence, trained_on, classes),
+            info=RunInfo(
+                name=folder.path.name,
+                model=spec.name,
+                directory=folder.path,
+                config=resolved.config,
+                settings=settings,
+            ),
+            notify=notify,
+            stop_requested=stop_requested,
+            evaluation=evaluation,
+        )
+        restored = restore(training, run)
+        folder.start(resolved)
+        notify("zoo_run_started", run=run.info, images=training.images)
+        with _told_how_it_ends(training, run):
+            loop(training, run, restored)
+    return training.images
+
+
+def loop(training: Training, run: Run, restored: bool) -> None:
+    """Upkeep, then a step, until the images are seen; in this order neither end is special."""
+    settings = run.resolved.run
+    stream = batches(run.data, settings, run.runtime, training.images)
+    clock = Clock(training.images)
+    while True:
+        finished, stopping = training.images >= settings.images, run.stop_requested.is_set()
+        if not restored:  # all of this came before the checkpoint
+            means = upkeep(training, run, clock, finished, stopping)
+            if training.images:
+                run.notify("zoo_progress", run=run.info, images=training.images, terms=means)
+        if finished:
+            return
+        if settings.stop_collapsed and training.alarms.collapsed:
+            raise _collapsed(training, run)
+        if stopping:
+            raise Interrupted(
+                f"stopped after {training.images} images; everything is saved in {run.folder.path}",
+                hint="the same command goes on from there",
+            )
+        restored = False
+        batch = next(stream)
+        try:
+            step(training, batch, settings, run.runtime)
+        except NonFiniteError as error:
+            names = ", ".join(run.data.names(batch.ids.tolist()[:4]))
+            raise NonFiniteError(
+                f"{error.what}; the batch began with {names}", hint=error.hint
+            ) from None
+
+
+def upkeep(
+    training: Training, run: Run, clock: Clock, finished: bool, stopping: bool
+) -> dict[str, float] | None:
+    """What is due before the next step; returns the mean terms if a line of the log was written."""
+    settings = run.resolved.run
+    due = _Due(training.images, settings.batch_size)
+    means = None
+    if training.terms and (finished or due(settings.log_every)):
+        means = log(training, run, clock)
+    if finished or due(settings.sample_every):
+        draw_samples(training, run)
+    every = settings.evaluate_every
+    if run.evaluation and every and training.images and (finished or due(every)):
+        evaluate(training, run, run.evaluation)
+    collapsed = settings.stop_collapsed and training.alarms.collapsed
+    if finished or stopping or collapsed or due(settings.checkpoint_every):
+        save(training, run)
+    return means
+
+
+def step(training: Training, batch: Batch, settings: RunConfig, runtime: Runtime) -> None:
+    """Run every phase that is due on one batch, then move the average."""
+    number = training.images // settings.batch_size
+    positions = range(training.images, training.images + len(batch))
+    progress = Progress(training.images, SeededNoise(settings.seed, positions))
+    runtime.seed(settings.seed, training.images)
+    if training.augment is not None:
+        training.augment.begin(progress.noise)
+    signs = None
+    for phase in training.phases:
+        if number % phase.every == 0:
+            terms = run_phase(phase, batch, progress, runtime)
+            training.note(phase.name, terms)
+            signs = terms.get("real_signs", terms.get("pair_signs", signs))
+    training.images += len(batch)
+    if training.augment is not None:
+        training.augment.observe(signs, training.images, len(batch))
+        training.note("augment", training.augment.terms())
+    if training.ema is not None:
+        training.ema.update(training.images, len(batch))
+
+
+def run_phase(
+    phase: Phase, batch: Batch, progress: Progress, runtime: Runtime
+) -> Mapping[str, Tensor]:
+    """One loss, its gradients with respect to the phase's own module, one optimizer step."""
+    if phase.schedule is not None:
+        for group in phase.optimizer.param_groups:
+            group.update(phase.schedule(progress.images))
+    parameters = [parameter for parameter in phase.module.parameters() if parameter.requires_grad]
+    with runtime.autocast():
+        terms = phase.loss(batch, progress)
+    # Named inputs: no other network gets gradients, nor is time spent on them.
+    terms["loss"].backward(inputs=parameters)
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if not runtime.all_finite([terms["loss"].detach(), *gradients]):
+        raise _non_finite(phase, terms, gradients, progress)
+    phase.optimizer.step()
+    phase.optimizer.zero_grad()  # here, so that no other phase computes beside these gradients
+    return terms
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set; a second signal leaves at once."""
+    requested = threading.Event()
+
+    def handle(number: int, frame: Any) -> None:
+        if requested.is_set():
+            raise KeyboardInterrupt
+        requested.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield requested  # only the main thread may set handlers
+        return
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield requested
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _told_how_it_ends(training: Training, run: Run) -> Iterator[None]:
+    """Tell the observers; what the system and torch raise becomes a RunError."""
+    error: BaseException | None = None
+    try:
+        with told_in_one_line():  # the observers are told so too
+            yield
+    except OSError as problem:
+        what = f"the run cannot write its files: {problem}"
+        error = RunError(what, hint="make room, then the same command")
+        raise error from problem
+    except RuntimeError as problem:
+        error = problem
+        if "DataLoader worker" not in str(problem):
+            raise
+        reason = str(problem).splitlines()[0]  # torch raises it anywhere, from a signal
+        error = RunError(f"a loader process is gone: {reason}", hint="--set workers=0")
+        raise error from None
+    except BaseException as problem:
+        error = problem
+        raise
+    finally:
+        run.notify("zoo_run_ended", run=run.info, images=training.images, error=error)
+
+
+@contextlib.contextmanager
+def told_in_one_line() -> Iterator[None]:
+    """What torch says of too little memory or of too small a batch, as the zoo says it."""
+    hint = "a smaller batch_size or a smaller network, in a new run"
+    error = RunError("out of memory", hint=hint)
+    try:
+        yield
+    except ValueError as problem:
+        if "more than 1 value per channel" not in str(problem):
+            raise
+        what = "batch normalization has nothing to normalize one picture by"
+        raise ConfigError(what, hint="--set batch_size=2 or more, in a new run") from problem
+    except MemoryError as problem:
+        raise error from problem
+    except RuntimeError as problem:
+        if "out of memory" in str(problem) or "allocate memory" in str(problem):  # GPU, CPU
+            raise error from problem
+        raise
+
+
+class _Due:
+    """Whether the last step crossed a multiple of so many images; at image 0 everything is due."""
+
+    def __init__(self, images: int, batch_size: int):
+        self.images, self.before = images, images - batch_size
+
+    def __call__(self, every: int) -> bool:
+        return self.images // every > self.before // every
+
+
+def _about(
+    spec: ModelSpec, resolved: Resolved, licence: str, trained_on: str, classes: tuple[str, ...]
+) -> About:
+    return About(
+        model=resolved.model,
+        role=spec.role,
+        config=msgspec.to_builtins(resolved.config),
+        images=0,
+        licence=licence,
+        trained_on=trained_on,
+        zoo_version=version("zoo-core"),
+        classes=classes,
+    )
+
+
+def _collapsed(training: Training, run: Run) -> CollapseError:
+    alarms = training.alarms.collapsed
+    best = f"the best weights are in {run.folder.best}; " if training.best else ""
+    return CollapseError(
+        f"stopped after {training.images} images: {'; '.join(alarm.what for alarm in alarms)}",
+        hint=f"{best}{alarms[0].hint}, in a new run",
+    )
+
+
+def _non_finite(
+    phase: Phase, terms: Mapping[str, Tensor], gradients: list[Tensor], progress: Progress
+) -> NonFiniteError:
+    norm = torch.nn.utils.get_total_norm(gradients)
+    values = ", ".join(f"{name} {value.item():g}" for name, value in terms.items())
+    return NonFiniteError(
+        f"phase {phase.name!r} is not finite after {progress.images} images "
+        f"({values}, gradient norm {norm.item():g}); nothing was updated with it",
+        hint="a lower learning rate",
+    )

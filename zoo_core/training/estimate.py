@@ -1,0 +1,107 @@
+"""What a run would cost on this machine, measured over a few steps on random pictures."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from msgspec.structs import replace
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from zoo_core.config import Resolved
+from zoo_core.interfaces import Batch
+from zoo_core.noise import SeededNoise
+from zoo_core.runtime import Runtime
+from zoo_core.spec import ModelSpec
+from zoo_core.training.engine import step, told_in_one_line
+from zoo_core.training.state import Training, blueprint, build
+
+POINTS = 4  # of the run that are measured: a network that grows is slower at its end
+STEPS = 2  # at each
+ADA_PROB = 0.5  # probability of its operations, where the run does not begin with another
+
+
+@told_in_one_line()
+def estimate(spec: ModelSpec, resolved: Resolved) -> dict[str, Any]:
+    """Parameters, operations of one generated picture, speed, hours and memory of the run."""
+    runtime = Runtime.detect(resolved.run.device, resolved.run.precision)
+    resolved = _in_its_middle(resolved)
+    training = build(spec, resolved, runtime)
+    batch = random_batch(training, resolved.run.batch_size, runtime)
+    seconds = 0.0
+    for point in range(POINTS):
+        training.images = resolved.run.images * (2 * point + 1) // (2 * POINTS)
+        step(training, batch, resolved.run, runtime)
+        started = time.perf_counter()
+        for _ in range(STEPS):
+            step(training, batch, resolved.run, runtime)
+        float(next(training.networks.main.parameters()).detach().sum())  # wait for the device
+        seconds += time.perf_counter() - started
+    rate = POINTS * STEPS * len(batch) / seconds
+    return {
+        "runtime": str(runtime),
+        "parameters": {role: parameter_count(n) for role, n in training.networks.named()},
+        f"{spec.role}_flops_per_image": flops(spec, resolved),
+        "images_per_second": round(rate, 1),
+        "hours": round(resolved.run.images / rate / 3600, 2),
+        "peak_memory_bytes": peak_memory(runtime),
+        **({"augment_prob": resolved.run.augment_prob} if resolved.run.augment == "ada" else {}),
+    }
+
+
+def _in_its_middle(resolved: Resolved) -> Resolved:
+    """The same run with the augmentation that ADA may have come to: at its start it does nothing,
+    and takes no time.
+    """
+    run = resolved.run
+    if run.augment != "ada" or run.augment_prob:
+        return resolved
+    return replace(resolved, run=replace(run, augment_prob=ADA_PROB))
+
+
+def random_batch(training: Training, size: int, runtime: Runtime) -> Batch:
+    """A batch of noise of the shapes that the model asks for."""
+    network = training.networks.main
+
+    def pictures(shape: tuple[int, int, int]) -> torch.Tensor:
+        return runtime.place_images(torch.randint(0, 256, (size, *shape), dtype=torch.uint8))
+
+    source, classes = network.source_shape, network.num_classes
+    return Batch(
+        images=pictures(network.image_shape),
+        labels=torch.randint(classes, (size,), device=runtime.device) if classes else None,
+        source=None if source is None else pictures(source),
+        ids=torch.arange(size),
+    )
+
+
+def flops(spec: ModelSpec, resolved: Resolved) -> int:
+    """Of one picture, multiplications and additions counted apart; no work is done for it."""
+    network = blueprint(spec, resolved.config).eval()
+    shape = network.source_shape
+    with FlopCounterMode(display=False) as counter, torch.device("meta"):
+        if spec.role == "classifier":
+            network(torch.zeros(1, *network.image_shape))
+        else:
+            network.generate(
+                SeededNoise([0]),
+                labels=torch.zeros(1, dtype=torch.int64) if network.num_classes else None,
+                source=None if shape is None else torch.zeros(1, *shape),
+            )
+    return counter.get_total_flops()
+
+
+def peak_memory(runtime: Runtime) -> int:
+    """Bytes: of the device where it can tell, else of this process."""
+    if runtime.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(runtime.device)
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Trainable numbers in a network."""
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)

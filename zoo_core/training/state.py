@@ -1,0 +1,122 @@
+"""All that changes during a run: networks, phases, the average, and where they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo_core.config import ModelConfig, Resolved, RunConfig
+from zoo_core.errors import ConfigError
+from zoo_core.interfaces import Classifier, Discriminator, Generator, Networks, Phase
+from zoo_core.noise import stream_key
+from zoo_core.runtime import Runtime
+from zoo_core.spec import ModelSpec
+from zoo_core.training.ada import ADA
+from zoo_core.training.alarms import Alarms
+from zoo_core.training.augment import Augment, DiffAugment
+from zoo_core.training.ema import EMA
+from zoo_core.weights.tensors import Tensors
+
+
+@dataclass
+class Training:
+    """Everything that changes during a run, which is everything that a checkpoint holds."""
+
+    networks: Networks
+    phases: list[Phase]
+    ema: EMA | None
+    augment: Augment | None = None
+    images: int = 0
+    # Sum and count of every loss term since the last line of the log.
+    terms: dict[str, tuple[Tensor | float, int]] = field(default_factory=dict)
+    best: dict[str, Any] | None = None  # images, value and protocol of the best evaluation so far
+    alarms: Alarms = field(default_factory=Alarms)
+
+    @property
+    def averaged(self) -> Generator | Classifier:
+        """The network that is sampled, evaluated and published."""
+        return self.networks.main if self.ema is None else self.ema.network
+
+    def note(self, source: str, terms: Mapping[str, Tensor]) -> None:
+        """Add `terms` to the sums that the next line of the log is made of."""
+        for name, value in terms.items():
+            total, count = self.terms.get(f"{source}/{name}", (0.0, 0))
+            self.terms[f"{source}/{name}"] = (total + value.detach(), count + 1)
+
+    def tensors(self) -> Tensors:
+        """Every tensor of every network, of the average, the augmentation and the phases, without
+        copying.
+        """
+        modules = dict(self.networks.named())
+        if self.ema is not None:
+            modules["ema"] = self.ema.network
+        if self.augment is not None:
+            modules["augment"] = self.augment
+        modules |= {
+            f"state.{phase.name}": phase.state for phase in self.phases if phase.state is not None
+        }
+        return {
+            f"{owner}.{key}": tensor
+            for owner, module in modules.items()
+            for key, tensor in module.state_dict().items()
+        }
+
+    def optimizers(self) -> Iterator[tuple[str, torch.optim.Optimizer]]:
+        """Each optimizer once, named after the first phase that uses it."""
+        seen: set[int] = set()
+        for phase in self.phases:
+            if id(phase.optimizer) not in seen:
+                seen.add(id(phase.optimizer))
+                yield phase.name, phase.optimizer
+
+
+def blueprint(spec: ModelSpec, config: ModelConfig) -> Generator | Classifier:
+    """The main network without memory for its weights, to ask for its shapes."""
+    with torch.device("meta"):
+        return spec.build_main(config)
+
+
+def build(spec: ModelSpec, resolved: Resolved, runtime: Runtime) -> Training:
+    """Networks, phases and average of a run that has seen nothing yet; a function of the seed."""
+    settings = resolved.run
+    torch.manual_seed(stream_key(settings.seed, "initialization") >> 1)
+    networks = Networks(**{role: make(resolved.config) for role, make in spec.builders().items()})
+    augment = _augmentation(networks.discriminator, settings)
+    for _, network in networks.named():
+        runtime.place(network).train()
+    phases = spec.build_phases(networks, resolved.config)
+    ema = (
+        EMA(networks.main, settings.ema_half_life, settings.ema_rampup)
+        if settings.ema_half_life
+        else None
+    )
+    return Training(networks, phases, ema, augment)
+
+
+def _augmentation(discriminator: Discriminator | None, settings: RunConfig) -> Augment | None:
+    """What the settings ask for, as a hook of the discriminator: phases need not know of it."""
+    if settings.augment == "none":
+        return None
+    if discriminator is None:
+        raise ConfigError(
+            "the model has no discriminator to augment pictures for", hint="--set augment=none"
+        )
+    if settings.augment == "diffaugment":
+        augment: Augment = DiffAugment(settings.diffaugment)
+    else:
+        augment = ADA(
+            settings.augment_prob,
+            target=settings.ada_target if settings.augment == "ada" else None,
+            speed_images=settings.ada_images,
+            rampup=settings.augment_rampup,
+            blit=settings.augment_blit,
+            geom=settings.augment_geom,
+            color=settings.augment_color,
+            cutout=settings.augment_cutout,
+        )
+    discriminator.register_forward_pre_hook(augment.before_discriminator, with_kwargs=True)
+    return augment

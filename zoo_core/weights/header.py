@@ -1,0 +1,251 @@
+"""What a safetensors file says of itself, read with the standard library and believed only after
+checking.
+
+The safetensors parser accepts duplicate tensor names (the last wins), extra fields and any name;
+two parsers that disagree are an attack. So the header is parsed here first, strictly, before any
+tensor is allocated.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from zoo_core.errors import InputError, WeightsError
+from zoo_core.filesystem import can_only_be_path, exists
+
+WEIGHTS = ("generator.safetensors", "classifier.safetensors")  # what a run leaves, one of them
+FORMAT = 1  # of the record under the metadata key "zoo"
+MAX_HEADER_BYTES = 10 << 20
+MAX_NAME = 128  # characters; what a file says of itself is repeated in messages
+MAX_CLASS = 1024  # the name of a folder has 255 bytes, each of them \xff at worst
+DTYPE_BYTES = {
+    "F64": 8, "F32": 4, "F16": 2, "BF16": 2,
+    "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1,
+}  # fmt: skip
+Size = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+_TENSOR_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-/]{0,255}")
+
+
+class TensorInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One tensor's entry: its bytes are `data_offsets` of what follows the header."""
+
+    dtype: str
+    shape: Annotated[tuple[Size, ...], msgspec.Meta(max_length=16)]
+    data_offsets: tuple[Size, Size]
+
+
+class Header(msgspec.Struct, frozen=True):
+    """The checked header of a safetensors file."""
+
+    tensors: Mapping[str, TensorInfo]
+    metadata: Mapping[str, str]
+
+
+class About(msgspec.Struct, frozen=True, kw_only=True):
+    """What a weights file of the zoo says about itself."""
+
+    model: Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
+    role: Annotated[str, msgspec.Meta(max_length=MAX_NAME)]  # generator, discriminator, ...
+    config: Mapping[str, Any]
+    images: int  # images seen in training
+    licence: str  # SPDX identifier
+    trained_on: str
+    zoo_version: str
+    classes: tuple[Annotated[str, msgspec.Meta(max_length=MAX_CLASS)], ...] = ()  # of each label
+    format: int = FORMAT
+
+
+class _Format(msgspec.Struct, frozen=True):
+    format: int = FORMAT
+
+
+def is_path(name: str | Path) -> bool:
+    """Whether `name` is a path rather than a registered name: it can be nothing else, or it has a
+    slash and exists.
+    """
+    if isinstance(name, Path) or can_only_be_path(name, ".safetensors"):
+        return True
+    return "/" in name and exists(name)
+
+
+def weights_path(name: str | Path) -> Path:
+    """The weights file at a path, which may be the folder of a run. Raises InputError if there is
+    none.
+    """
+    try:
+        path = Path(name).expanduser()
+        inside = [path / name for name in WEIGHTS]
+        file = next(filter(Path.exists, inside), inside[0]) if path.is_dir() else path
+        usable, taken = file.is_file(), file.exists()
+    except (OSError, RuntimeError) as error:  # too long a name, a forbidden folder, ~nobody
+        raise InputError(f"cannot read {str(name)[:255]}: {_reason(error)}") from None
+    if taken and not usable:
+        raise InputError(f"{file} is not a regular file")
+    if not usable:
+        what = (
+            f"no {' or '.join(WEIGHTS)} in the folder {path}" if file != path else f"no file {path}"
+        )
+        runs = sorted({str(found.parent) for name in WEIGHTS for found in path.glob(f"*/{name}")})
+        raise InputError(what, hint=" or ".join(runs[:3]) or "zoo list")
+    return file
+
+
+def read_header(path: Path) -> Header:
+    """The checked header of the file at `path`. Raises WeightsError, one line that names it."""
+    return _read(path, whole=False)[0]
+
+
+def images_seen(path: Path) -> int:
+    """After how many images of training a weights file was written; 0 if there is none to read."""
+    try:
+        return about(read_header(path), "").images
+    except WeightsError:
+        return 0
+
+
+def read_file(path: Path) -> bytes:
+    """All bytes of a weights file, read once, and only after its header was found to be sound."""
+    return _read(path, whole=True)[1]
+
+
+def _read(path: Path, whole: bool) -> tuple[Header, bytes]:
+    try:
+        if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
+            raise WeightsError(f"cannot read {path}: it is not a regular file")
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            data = file.read(8)
+            length = int.from_bytes(data, "little")
+            data += file.read(length) if length <= min(MAX_HEADER_BYTES, size - 8) else b""
+            header = parse_header(data, size, str(path))
+            return header, data + file.read() if whole else data
+    except OSError as error:
+        raise WeightsError(f"cannot read {path}: {error.strerror}") from None
+
+
+def parse_header(data: bytes, size: int, name: str) -> Header:
+    """The header at the start of `data`, the beginning of a file `name` of `size` bytes."""
+    length = int.from_bytes(data[:8], "little")
+    fits = size >= 8 and 2 <= length <= min(MAX_HEADER_BYTES, size - 8)
+    # Not by these bytes alone: every 32nd header is of a length whose low byte is 0x80.
+    if not fits and data.startswith((b"PK\x03\x04", b"\x80")):
+        raise WeightsError(
+            f"{name} is a pickle (torch.save), which can run code when it is opened",
+            allowed="safetensors files only",
+        )
+    if size < 8 or not 2 <= length <= size - 8:
+        raise WeightsError(f"{name} is no safetensors file: its header would end after the file")
+    if length > MAX_HEADER_BYTES:
+        raise WeightsError(
+            f"{name} has a header of {length} bytes", allowed=f"{MAX_HEADER_BYTES} bytes"
+        )
+    entries = _parse_json(data[8 : 8 + length], name)
+    metadata = entries.pop("__metadata__", {})
+    try:
+        header = Header(
+            tensors=msgspec.convert(entries, dict[str, TensorInfo]),
+            metadata=msgspec.convert(metadata, dict[str, str]),
+        )
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:
+        raise WeightsError(f"{name} has a malformed header: {_shown(error)}") from None
+    _check_layout(header, size - 8 - length, name)
+    return header
+
+
+def about(header: Header, name: str) -> About:
+    """The zoo's own record in a header. Raises WeightsError when there is none, or a newer one."""
+    text = header.metadata.get("zoo")
+    if text is None:
+        raise WeightsError(f"{name} is a safetensors file, but not one that the zoo wrote")
+    try:
+        written = msgspec.json.decode(text.encode(), type=_Format).format
+        if written > FORMAT:  # first of all: its other fields may be different ones
+            raise WeightsError(
+                f"{name} has format {written}, this zoo reads {FORMAT}", hint="upgrade zoo-core"
+            )
+        return msgspec.json.decode(text.encode(), type=About)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
+        raise WeightsError(f"{name} describes itself wrongly: {_shown(error)}") from None
+
+
+def check_tensors(
+    header: Header,
+    expected: Mapping[str, tuple[str, tuple[int, ...]]],  # name -> (dtype as in DTYPE_BYTES, shape)
+    name: str,
+) -> None:
+    """Raise WeightsError unless the header holds exactly the `expected` tensors."""
+    missing = sorted(expected.keys() - header.tensors.keys())
+    extra = sorted(header.tensors.keys() - expected.keys())
+    if missing or extra:
+        first = f"{missing[0]!r} is missing" if missing else f"{extra[0]!r} is not part of it"
+        raise WeightsError(
+            f"{name} does not fit the architecture: {first} "
+            f"({len(missing)} tensors missing, {len(extra)} too many)"
+        )
+    for key, (dtype, shape) in expected.items():
+        found = header.tensors[key]
+        if (found.dtype, found.shape) != (dtype, shape):
+            raise WeightsError(
+                f"{name} does not fit the architecture at {key!r}",
+                given=f"{found.dtype} {list(found.shape)}",
+                allowed=f"{dtype} {list(shape)}",
+            )
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _shown(value: object) -> str:
+    """What a file says, short enough for a message."""
+    return str(value)[:200]
+
+
+def _parse_json(text: bytes, name: str) -> dict[str, Any]:
+    def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise ValueError(f"{key[:60]!r} stands twice")
+            seen.add(key)
+        return dict(pairs)
+
+    try:
+        entries = json.loads(text.decode("utf-8"), object_pairs_hook=no_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{name} has a malformed header: {error}") from None
+    if not isinstance(entries, dict):
+        raise WeightsError(f"{name} has a malformed header: not a mapping")
+    return entries
+
+
+def _check_layout(header: Header, data_bytes: int, name: str) -> None:
+    """Every tensor has a sane name, a known dtype and exactly its bytes; together they fill the
+    file.
+    """
+    end = 0
+    for key, info in sorted(header.tensors.items(), key=lambda item: item[1].data_offsets):
+        if not _TENSOR_NAME.fullmatch(key):
+            raise WeightsError(f"{name} holds a tensor with an unusable name: {key[:60]!r}")
+        if info.dtype not in DTYPE_BYTES:
+            raise WeightsError(f"{name} holds an unusable tensor {key!r}: {_shown(info.dtype)}")
+        start, stop = info.data_offsets
+        if start != end or stop - start != math.prod(info.shape) * DTYPE_BYTES[info.dtype]:
+            raise WeightsError(
+                f"{name} is damaged: the bytes of {key!r} are not where they should be"
+            )
+        end = stop
+    if end != data_bytes:
+        raise WeightsError(
+            f"{name} is damaged or truncated",
+            given=f"{data_bytes} bytes of tensors",
+            allowed=f"{end}",
+        )

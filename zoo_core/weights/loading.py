@@ -1,0 +1,155 @@
+"""`zoo.load`: a registered name, a weights file or a run folder becomes a generator that is ready
+to use. `zoo.load_features`: the name of a feature extractor becomes one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar, get_args
+
+import torch
+from torch import nn
+
+from zoo_core.config import read_config
+from zoo_core.errors import ConfigError, InputError, UnknownNameError, WeightsError
+from zoo_core.filesystem import exists
+from zoo_core.interfaces import Classifier, FeatureExtractor, Generator
+from zoo_core.nn.features import ClassifierFeatures
+from zoo_core.plugins.loading import Plugins, load_plugins
+from zoo_core.runtime import Runtime
+from zoo_core.spec import Role, WeightsEntry
+from zoo_core.weights.header import About, about, is_path, parse_header, read_file, weights_path
+from zoo_core.weights.hub import read_weights
+from zoo_core.weights.registry import load_registry
+from zoo_core.weights.tensors import load_weights
+
+Network = TypeVar("Network", bound=nn.Module)
+
+ROLES: tuple[Role, ...] = get_args(Role)
+
+
+def load(name: str | Path, *, device: str = "cpu", plugins: Plugins | None = None) -> Generator:
+    """A generator in evaluation mode, without gradients; verified, and no code in a file is run.
+
+    `name` is a registered `model.tag`, the path of a `.safetensors` file, or the folder of a run.
+    Registered weights are compared with the registry's sha256. `device` is "cpu", "cuda", "auto"
+    and so on. `plugins` are the ones to look in, by default all that are installed.
+
+    Raises UnknownNameError or AmbiguousNameError for a name, InputError for a path that is not
+    there, and WeightsError for a file that is damaged, unsafe, or does not fit its architecture.
+    """
+    network = load_main(name, device=device, plugins=plugins)
+    if not isinstance(network, Generator):
+        raise WeightsError(
+            f"{name} holds a classifier, not a generator", hint=f"zoo_core.load_features({name!r})"
+        )
+    return network
+
+
+def load_main(
+    name: str | Path, *, device: str = "cpu", plugins: Plugins | None = None
+) -> Generator | Classifier:
+    """What `load` does, for whichever network a model is for."""
+    plugins = plugins or load_plugins()
+    data, label = _read(name, plugins)
+    header = parse_header(data, len(data), label)
+    record = about(header, label)
+    network = _build(record, data, label, plugins).eval().requires_grad_(False)
+    return _placed(network, device)
+
+
+def load_features(
+    name: str,
+    *,
+    input_size: int | None = None,
+    device: str = "cpu",
+    plugins: Plugins | None = None,
+) -> FeatureExtractor:
+    """A frozen network that turns pictures into features; no code in a file is run.
+
+    `name` is what a plugin calls an extractor, such as `timm/tf_efficientnet_lite0.in1k`, or what
+    `load` takes, where it holds a classifier. `input_size` are the pixels a side that pictures are
+    resized to, by default those that the network was trained on. Under `torch.device("meta")` it is
+    built there, without its weights.
+
+    Raises UnknownNameError or AmbiguousNameError for a name, InputError for a size that does not
+    fit, WeightsError for a file that is not the one it has to be, and OfflineError for one that is
+    not on this machine.
+    """
+    plugins = plugins or load_plugins()
+    if is_path(name) or load_registry(plugins).claimants(name):
+        return _of_classifier(name, input_size, device, plugins)
+    spec = plugins.find_feature_extractor(name)
+    if input_size is not None and input_size < 1:
+        raise InputError("pictures cannot be of that size", given=input_size, allowed="1 and more")
+    extractor = spec.build(spec.input_size if input_size is None else input_size)
+    extractor.distance = spec.distance
+    return _placed(extractor, device)
+
+
+def _placed(network: Network, device: str) -> Network:
+    """On the device that is asked for, but left where it is under `torch.device("meta")`."""
+    if torch.get_default_device().type == "meta":
+        return network
+    return Runtime.detect(device, "fp32").place(network)
+
+
+def _of_classifier(
+    name: str, input_size: int | None, device: str, plugins: Plugins
+) -> FeatureExtractor:
+    classifier = load_main(name, device=device, plugins=plugins)
+    if not isinstance(classifier, Classifier):
+        raise WeightsError(f"{name} holds a generator, which offers no features")
+    size = classifier.image_shape[2]
+    if input_size not in (None, size):
+        raise InputError(
+            f"{name} takes pictures of its own size", given=input_size, allowed=str(size)
+        )
+    return ClassifierFeatures(classifier, name="classifier")
+
+
+def _read(name: str | Path, plugins: Plugins) -> tuple[bytes, str]:
+    """The bytes of the weights, and what a message calls them."""
+    if not is_path(name):
+        entry = _registered(str(name), plugins)
+        role = next(role for role in ROLES if role in entry.files)
+        return read_weights(entry.files[role], entry.name), entry.name
+    path = weights_path(name)
+    return read_file(path), str(path)
+
+
+def _registered(name: str, plugins: Plugins) -> WeightsEntry:
+    registry = load_registry(plugins)
+    if not registry.claimants(name) and exists(name):
+        raise UnknownNameError(
+            registry.kind, name, registry.names(), hint=f"./{name} for what lies in this folder"
+        )
+    entry = registry.get(name)
+    if not set(ROLES) & set(entry.files):
+        raise WeightsError(f"{name} has no {' or '.join(ROLES)}", given=", ".join(entry.files))
+    return entry
+
+
+def _build(record: About, data: bytes, label: str, plugins: Plugins) -> Generator | Classifier:
+    if record.role not in ROLES:
+        raise WeightsError(f"{label} holds a {record.role!r}, not a {' or a '.join(ROLES)}")
+    if not plugins.models.claimants(record.model):
+        known, need = plugins.models.names(), f"install the plugin that {label} was made with"
+        raise UnknownNameError("model", record.model, known, hint=need)
+    spec = plugins.models.get(record.model)
+    try:
+        config = read_config(spec.config, record.config, label)
+    except ConfigError as error:
+        raise WeightsError(str(error)) from None
+    if record.role != spec.role:
+        raise WeightsError(f"{label} holds a {record.role}, and {spec.name} has a {spec.role}")
+    network = load_weights(data, label, lambda: spec.build_main(config))
+    assert isinstance(network, Generator | Classifier)
+    if record.classes and len(record.classes) != network.num_classes:
+        raise WeightsError(
+            f"{label} names other classes than it has",
+            given=len(record.classes),
+            allowed=str(network.num_classes),
+        )
+    network.classes = record.classes
+    return network

@@ -1,0 +1,104 @@
+"""The catalogue of weights: registry files, ours and plugins', looked up by `model.tag`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import zlib
+from pathlib import Path
+
+import msgspec
+
+from zoo_core.errors import ConfigError, PluginError
+from zoo_core.filesystem import cache_folder, replacing
+from zoo_core.plugins.contributions import Catalogue, Owned, Problem
+from zoo_core.plugins.loading import Plugins
+from zoo_core.spec import NAME, WeightsEntry
+from zoo_core.strict_yaml import read_yaml
+
+SCHEMA = 1
+ROLES = frozenset({"generator", "discriminator", "classifier"})
+
+
+class RegistryFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The content of a registry file."""
+
+    schema: int
+    weights: tuple[WeightsEntry, ...]
+
+
+def resident_registry() -> Path:
+    """The zoo's own registry: beside the package in a checkout, inside it when installed."""
+    here = Path(__file__).resolve().parents[1]
+    inside = here / "registry.yaml"
+    return inside if inside.is_file() else here.parent / "registry.yaml"
+
+
+def read_registry(path: Path) -> tuple[WeightsEntry, ...]:
+    """Every entry of a registry file. Raises ConfigError for the first thing wrong with it.
+
+    What was read once is kept as JSON in the cache folder, under a name made of the file's content:
+    importing the YAML parser takes longer than all the rest of listing weights.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    remembered = cache_folder() / "registry" / f"{_fingerprint(content)}.json"
+    try:
+        return msgspec.json.decode(remembered.read_bytes(), type=tuple[WeightsEntry, ...])
+    except (OSError, msgspec.DecodeError):  # never read before, or damaged
+        entries = parse_registry(path)
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs time only
+        remembered.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(remembered, shared=True) as temporary:
+            temporary.write_bytes(msgspec.json.encode(entries))
+    return entries
+
+
+def parse_registry(path: Path) -> tuple[WeightsEntry, ...]:
+    """The entries of a registry file, read from its YAML and checked."""
+    try:
+        file = msgspec.convert(read_yaml(path), RegistryFile)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    if file.schema != SCHEMA:
+        raise ConfigError(f"{path} has schema {file.schema}, this zoo reads {SCHEMA}")
+    for entry in file.weights:
+        if not NAME.fullmatch(entry.model):
+            raise ConfigError(f"{path}: {entry.model!r} is not the name of a model")
+        if not set(entry.files) <= ROLES or not entry.files:
+            raise ConfigError(
+                f"{path}: {entry.name} has files for the roles {', '.join(entry.files) or 'none'}",
+                allowed=", ".join(sorted(ROLES)),
+            )
+    names = [entry.name for entry in file.weights]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"{path} lists {name!r} twice")
+    return file.weights
+
+
+def _fingerprint(content: bytes) -> str:
+    """Names a content; two checksums and a length, since a hash would cost another import."""
+    return f"{SCHEMA}-{zlib.crc32(content):08x}{zlib.adler32(content):08x}-{len(content)}"
+
+
+def load_registry(plugins: Plugins) -> Catalogue[WeightsEntry]:
+    """All registered weights. A registry that cannot be read becomes a problem of its plugin."""
+    catalogue: Catalogue[WeightsEntry] = Catalogue(
+        "weights file, run folder or registered name", "zoo list"
+    )
+    catalogue.owned += [Owned("zoo", "zoo-core", e) for e in read_registry(resident_registry())]
+    for owned in plugins.registries:
+        try:
+            entries = read_registry(owned.spec)
+        except ConfigError as error:
+            problem = Problem(owned.plugin, owned.distribution, "zoo_registries", str(error))
+            if os.environ.get("ZOO_STRICT") == "1":
+                raise PluginError(str(problem)) from error
+            if problem not in plugins.problems:  # the registry may be asked more than once
+                plugins.problems.append(problem)
+            continue
+        catalogue.owned += [Owned(owned.plugin, owned.distribution, entry) for entry in entries]
+    return catalogue

@@ -1,0 +1,80 @@
+"""A network's weights as a safetensors file, written and read back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from zoo_core.errors import OfflineError, WeightsError
+from zoo_core.filesystem import write_file
+from zoo_core.weights.header import About, check_tensors, parse_header
+
+Tensors = dict[str, Tensor]
+_DTYPES = {
+    torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
+    torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8",
+    torch.uint8: "U8", torch.bool: "BOOL",
+}  # fmt: skip
+
+
+def save_weights(path: Path, network: nn.Module, about: About) -> None:
+    """Write one network with its description, atomically."""
+    metadata = {"zoo": msgspec.json.encode(about).decode()}
+    write_file(path, safetensors.torch.save(plain(network.state_dict()), metadata))
+
+
+def write_tensors(path: Path, tensors: Tensors, about: Mapping[str, str]) -> None:
+    """Write tensors that are no network's, atomically, with a word `about` them."""
+    write_file(path, safetensors.torch.save(plain(tensors), dict(about)))
+
+
+def load_weights(data: bytes, name: str, build: Callable[[], nn.Module]) -> nn.Module:
+    """The network that `build` makes, with the weights of a safetensors file `data`.
+
+    The header is compared with the architecture (names, dtypes, shapes) before memory is taken for
+    either, then every value is checked to be finite. Raises WeightsError that starts with `name`.
+    """
+    header = parse_header(data, len(data), name)
+    try:
+        with torch.device("meta"):
+            blueprint = build().state_dict()
+    except OfflineError:  # a package that the network is built with is not installed
+        raise
+    except Exception as error:  # whatever a plugin and torch make of absurd sizes
+        reason = str(error).partition("\n")[0]
+        raise WeightsError(f"{name} describes a network that cannot be: {reason}") from error
+    check_tensors(header, layout(blueprint), name)
+    tensors = read_tensors(data, name)
+    for key, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise WeightsError(f"{name} holds numbers that are not finite, in {key!r}")
+    network = build()
+    if torch.get_default_device().type != "meta":  # where it has no values
+        network.load_state_dict(tensors)
+    return network
+
+
+def layout(tensors: Mapping[str, Tensor]) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Name to (dtype, shape), as `check_tensors` compares them."""
+    return {key: (_DTYPES[tensor.dtype], tuple(tensor.shape)) for key, tensor in tensors.items()}
+
+
+def read_tensors(data: bytes, name: str) -> Tensors:
+    """Every tensor of a safetensors file whose header has been checked."""
+    try:
+        return safetensors.torch.load(data)
+    except Exception as error:  # its own error, ValueError and OverflowError all escape from it
+        raise WeightsError(f"{name} cannot be read: {error}") from None
+
+
+def plain(tensors: Mapping[str, Tensor]) -> Tensors:
+    """Contiguous copies on the CPU that share no memory, as safetensors demands."""
+    return {
+        key: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for key, tensor in tensors.items()
+    }
