@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from zoo_core import load_features
-from zoo_core.data.datasets import open_source
+from zoo_core.data.datasets import open_dataset
 from zoo_core.data.packing import pack
 from zoo_core.metrics.frechet import Statistics, frechet_distance
 from zoo_core.plugins.loading import load_plugins
@@ -61,7 +61,7 @@ def degraded(name: str, count: int) -> Iterator[tuple[str, list[tuple[float, flo
     """Distances of worse and worse pictures from the other half of the data."""
     Runtime.detect("cpu", "fp32").keep_freed_memory()
     extractor = load_features(EXTRACTOR)
-    data = pack(open_source(name, SIDE, "train", load_plugins()).source, SIDE, 3)
+    data = pack(open_dataset(name, SIDE, "train", load_plugins()).dataset, SIDE, 3)
     count = min(count, len(data) // 2)
     pictures = torch.from_numpy(np.array(data.images[: 2 * count])).permute(0, 3, 1, 2).float()
     halves = pictures[::2], pictures[1::2]

@@ -40,7 +40,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 import zoo_core as zoo
-from zoo_core.data.files import FileSource
+from zoo_core.data.files import PictureFiles
 from zoo_core.data.packing import pack
 from zoo_core.errors import ZooError
 from zoo_core.metrics.feature_sets import extract, packed_pictures
@@ -177,7 +177,7 @@ def ours(extractor: Any, real: Path, fake: Path) -> Side:
 
     def measured(folder: Path) -> Statistics:
         with tempfile.TemporaryDirectory() as cache:
-            data = pack(FileSource(folder), RESOLUTION, 3, cache=Path(cache))
+            data = pack(PictureFiles(folder), RESOLUTION, 3, cache=Path(cache))
             return extract(packed_pictures(data), extractor, keep=False).statistics
 
     reference = measured(real)

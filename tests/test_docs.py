@@ -11,7 +11,7 @@ import pytest
 
 from zoo_core import errors
 from zoo_core.cli import app
-from zoo_core.data.datasets import open_source
+from zoo_core.data.datasets import open_dataset
 from zoo_core.data.packing import pack
 from zoo_core.plugins import hookspecs
 from zoo_core.plugins.loading import Plugins
@@ -92,7 +92,7 @@ def test_the_plugin_in_the_guide_works(monkeypatch):
     plugins = Plugins()
     plugins.register("hello", module)
     assert plugins.problems == []
-    data = pack(open_source("greys", 8, "train", plugins).source, 8, 1)
+    data = pack(open_dataset("greys", 8, "train", plugins).dataset, 8, 1)
     assert data.images[:, 0, 0, 0].tolist() == list(range(256))
 
 

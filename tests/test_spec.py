@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from zoo_core.errors import InputError
-from zoo_core.spec import HIGHER_IS_BETTER, Metric
+from zoo_core.spec import Metric
 
 PROTOCOL = {"extractor": "lite0 sha256:3f", "split": "test", "num_real": 5000, "num_fake": 5000}
 
@@ -42,25 +42,6 @@ def test_exactly_what_differs_is_listed():
 def test_different_metrics_are_not_compared():
     with pytest.raises(InputError, match=r"given: name 'fd' and 'fid'$"):
         metric().difference(metric(name="fid"))
-
-
-@pytest.mark.parametrize("name", HIGHER_IS_BETTER)
-def test_a_better_number_improves_on_a_worse_one(name):
-    low, high = metric(1.0, name), metric(2.0, name)
-    better, worse = (high, low) if HIGHER_IS_BETTER[name] else (low, high)
-    assert better.improves_on(worse)
-    assert not worse.improves_on(better)
-    assert not low.improves_on(metric(1.0, name))
-
-
-def test_numbers_of_different_protocols_do_not_improve_on_each_other():
-    with pytest.raises(InputError, match="num_fake"):
-        metric(1.0).improves_on(metric(2.0, num_fake=500))
-
-
-def test_of_an_unknown_metric_nothing_is_better():
-    with pytest.raises(InputError, match=r"given: beauty; allowed: accuracy, coverage"):
-        metric(name="beauty").improves_on(metric(name="beauty"))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

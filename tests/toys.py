@@ -29,12 +29,12 @@ from zoo_core.interfaces import (
 )
 from zoo_core.nn.features import Backbone, BackboneExtractor
 from zoo_core.noise import SeededNoise
-from zoo_core.pictures import Picture, PictureSource
+from zoo_core.pictures import Picture, PictureDataset
 from zoo_core.plugins.hookspecs import hookimpl
 from zoo_core.plugins.loading import Plugins
 from zoo_core.spec import DatasetSpec, FeatureExtractorSpec, ModelSpec
 from zoo_core.training.losses import LOSSES
-from zoo_core.training.regularizers import squared_gradient
+from zoo_core.training.regularizers import r1_penalty
 
 LATENT = 8
 WIDTH = 12  # of features that no network has made
@@ -50,7 +50,7 @@ class ToyConfig(ModelConfig, frozen=True, kw_only=True):
 
 
 class ToyGenerator(Generator):
-    """Latents (or source pictures) through two convolutions; noise between them while training."""
+    """Latents (or source pictures) through two convolutions; noise between them while losses."""
 
     def __init__(self, config: ToyConfig):
         super().__init__()
@@ -124,7 +124,7 @@ class RunningMean(nn.Module):
         self.mean.lerp_(value.detach().float(), 0.1)
 
 
-class ToyTraining:
+class ToyLoss:
     def __init__(self, networks: Networks):
         assert networks.discriminator is not None
         self.generator, self.discriminator = networks.generator, networks.discriminator
@@ -135,23 +135,23 @@ class ToyTraining:
         self._fake = self.generator.generate(
             progress.noise, labels=batch.labels, source=batch.source
         )
-        real = self._judge(batch.images, batch)
-        fake = self._judge(self._fake.detach(), batch)
+        real = self._discriminate(batch.images, batch)
+        fake = self._discriminate(self._fake.detach(), batch)
         return LOSSES["non-saturating"].discriminator_terms(real, fake)
 
     def penalty_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        r1 = squared_gradient(lambda images: self._judge(images, batch), batch.images)
+        r1 = r1_penalty(lambda images: self._discriminate(images, batch), batch.images)
         return {"loss": 0.1 * r1, "r1": r1}
 
     def generator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         assert self._fake is not None
         fake, self._fake = self._fake, None
-        adversarial = softplus(-self._judge(fake, batch)).mean()
+        adversarial = softplus(-self._discriminate(fake, batch)).mean()
         drift = (fake.mean() - self.brightness.mean).square()
         self.brightness.update(fake.mean())
         return {"loss": adversarial + drift, "drift": drift}
 
-    def _judge(self, images: Tensor, batch: Batch) -> Tensor:
+    def _discriminate(self, images: Tensor, batch: Batch) -> Tensor:
         return self.discriminator(images, labels=batch.labels, source=batch.source)
 
 
@@ -162,18 +162,18 @@ def build_phases(networks: Networks, config: ToyConfig) -> list[Phase]:
         betas = (0.5, 0.99)
         return torch.optim.Adam(module.parameters(), config.learning_rate, betas, fused=True)
 
-    training = ToyTraining(networks)
-    generator, discriminator = training.generator, training.discriminator
-    judge = adam(discriminator)
+    losses = ToyLoss(networks)
+    generator, discriminator = losses.generator, losses.discriminator
+    d_optimizer = adam(discriminator)
     return [
-        Phase("discriminator", discriminator, judge, training.discriminator_loss),
-        Phase("penalty", discriminator, judge, training.penalty_loss, every=2),
+        Phase("discriminator", discriminator, d_optimizer, losses.discriminator_loss),
+        Phase("penalty", discriminator, d_optimizer, losses.penalty_loss, every=2),
         Phase(
             "generator",
             generator,
             adam(generator),
-            training.generator_loss,
-            state=training.brightness,
+            losses.generator_loss,
+            state=losses.brightness,
         ),
     ]
 
@@ -295,7 +295,7 @@ SORTER = ModelSpec(
 )
 
 
-class ToyPictures(PictureSource):
+class ToyPictures(PictureDataset):
     """Bars whose position, color and thickness are their index; the source is their outline."""
 
     def __init__(self, count: int, resolution: int = 16, classes: int = 0, paired: bool = False):
@@ -323,7 +323,7 @@ TOYS = DatasetSpec(
     summary="bars",
     task="unconditional",
     licence="CC0-1.0",
-    source="drawn by the tests",
+    provenance="drawn by the tests",
     open=lambda resolution, split: ToyPictures(32, resolution),
 )
 
@@ -333,7 +333,7 @@ SORTED_TOYS = DatasetSpec(
     summary="bars in four classes",
     task="class-conditional",
     licence="CC0-1.0",
-    source="drawn by the tests",
+    provenance="drawn by the tests",
     open=lambda resolution, split: ToyPictures(32 if split == "train" else 8, resolution, 4),
 )
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:  # for editors and type checkers
         evaluating,
     )
     from zoo_core.noise import SeededNoise
-    from zoo_core.pictures import Picture, PictureSource, Pixels
+    from zoo_core.pictures import Picture, PictureDataset, Pixels
     from zoo_core.plugins.hookspecs import hookimpl
     from zoo_core.plugins.loading import load_plugins
     from zoo_core.sampling.latents import interpolate, mix_styles
@@ -76,7 +76,7 @@ __getattr__, __dir__, __all__ = public(
         "hookimpl": "plugins.hookspecs",  # marks a function of a plugin as a hook
         "ModelSpec": "spec",  # a model: configuration, presets, networks, phases
         "DatasetSpec": "spec",  # a data set
-        "PictureSource": "pictures",  # what a data set opens: pictures in a fixed order
+        "PictureDataset": "pictures",  # what a data set opens: pictures in a fixed order
         "Picture": "pictures",  # pixels, and label or source picture if there are any
         "Pixels": "pictures",  # uint8 [H, W] or [H, W, 3]
         "FeatureExtractorSpec": "spec",  # a pretrained network that turns pictures into features

@@ -141,6 +141,13 @@ class Interrupted(ZooError):
     exit_code = 130
 
 
+def first_few(items: Iterable[object], separator: str = ", ") -> str:
+    """The first three items and how many more there are, for a message."""
+    texts = [str(item) for item in items]
+    more = f" and {len(texts) - 3} more" if len(texts) > 3 else ""
+    return separator.join(texts[:3]) + more
+
+
 def printable(text: str) -> str:
     """Without what a terminal would obey: names and what files say of themselves come from
     anywhere.

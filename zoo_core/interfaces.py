@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zoo_core.errors import InputError
+from zoo_core.errors import InputError, first_few
 from zoo_core.noise import SeededNoise
 
 # Images that are made at once, to bound memory: so many, or fewer of so many pixels together.
@@ -54,16 +54,14 @@ def checked_seeds(seeds: Iterable[int]) -> list[int]:
         raise InputError("a list of seeds is needed, one a picture", given=repr(given), hint="[7]")
     given = list(given)
     numbers = [integer(seed, 1 << 64) for seed in given]
-    if wrong := few(seed for seed, number in zip(given, numbers, strict=True) if number < 0):
+    if wrong := summarize(seed for seed, number in zip(given, numbers, strict=True) if number < 0):
         raise InputError("no such seed", given=wrong, allowed="integers in 0..2**64 - 1")
     return numbers
 
 
-def few(values: Iterable[object]) -> str:
-    """The first three different ones and how many more there are, for a message."""
-    different = list(dict.fromkeys(map(repr, values)))
-    more = f" and {len(different) - 3} more" if len(different) > 3 else ""
-    return ", ".join(different[:3]) + more
+def summarize(values: Iterable[object]) -> str:
+    """The first few different values, for a message; empty if there are none."""
+    return first_few(dict.fromkeys(map(repr, values)))
 
 
 def _plain(values: Any) -> Any:
@@ -177,13 +175,15 @@ class Generator(nn.Module, ABC):
         given = [given] * rows if one else list(given)
         if not self.num_classes:
             raise InputError(
-                f"{name} takes no labels", given=few(given) or "[]", hint="leave them out"
+                f"{name} takes no labels", given=summarize(given) or "[]", hint="leave them out"
             )
         if len(given) != rows:
             need = f"{rows} seeds need {rows} labels, or one for all of them"
             raise InputError(need, given=f"{len(given)} labels", allowed=allowed)
         numbers = [self._class(label) for label in given]
-        if wrong := few(label for label, number in zip(given, numbers, strict=True) if number < 0):
+        if wrong := summarize(
+            label for label, number in zip(given, numbers, strict=True) if number < 0
+        ):
             names = f", or names such as {', '.join(self.classes[:3])}" if self.classes else ""
             raise InputError("no such class", given=wrong, allowed=f"integers in {allowed}{names}")
         return torch.tensor(numbers, dtype=torch.int64)
@@ -224,21 +224,21 @@ class StyleGenerator(Generator):
     """A latent generator with an intermediate latent space W (Karras et al. 2019): every layer is
     told its style by a vector w, so that pictures can be mixed and walked between in W.
 
-    A subclass sets `num_styles` and `style_size`, and implements `styles` and `synthesize`.
+    A subclass sets `num_ws` and `style_size`, and implements `ws` and `synthesize`.
     """
 
-    num_styles: int
+    num_ws: int
     style_size: int
 
     @abstractmethod
-    def styles(
+    def sample_ws(
         self, noise: SeededNoise, *, labels: Tensor | None = None, truncation: float = 1.0
     ) -> Tensor:
-        """A w for every layer: float32 [N, num_styles, style_size], moved towards the average w."""
+        """A w for every layer: float32 [N, num_ws, style_size], moved towards the average w."""
 
     @abstractmethod
-    def synthesize(self, styles: Tensor) -> Tensor:
-        """Images [N, C, H, W] of styles [N, num_styles, style_size].
+    def synthesize(self, ws: Tensor) -> Tensor:
+        """Images [N, C, H, W] of ws [N, num_ws, style_size].
 
         Noise inputs are random while training, and the same for all pictures in evaluation mode.
         """
@@ -251,13 +251,13 @@ class StyleGenerator(Generator):
         source: Tensor | None = None,
         truncation: float = 1.0,
     ) -> Tensor:
-        """Images [N, C, H, W] around -1..1 of the styles of `noise`."""
-        return self.synthesize(self.styles(noise, labels=labels, truncation=truncation))
+        """Images [N, C, H, W] around -1..1 of the ws of `noise`."""
+        return self.synthesize(self.sample_ws(noise, labels=labels, truncation=truncation))
 
     @torch.no_grad()
-    def draw_styles(self, styles: Tensor) -> Tensor:
-        """Pictures of styles, made as `sample` makes them."""
-        return self._drawn(lambda rows: self.synthesize(styles[rows]), len(styles))
+    def draw_ws(self, ws: Tensor) -> Tensor:
+        """Pictures of ws, made as `sample` makes them."""
+        return self._drawn(lambda rows: self.synthesize(ws[rows]), len(ws))
 
 
 class Discriminator(nn.Module, ABC):
@@ -395,7 +395,7 @@ class Batch:
 class Progress:
     """Where a run stands: all that schedules and everything random may depend on."""
 
-    images: int  # images seen before this step
+    images_seen: int  # before this step
     noise: SeededNoise  # a row for every image of this step's batch
 
 

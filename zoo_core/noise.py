@@ -42,8 +42,8 @@ class SeededNoise:
         self._rows = rows.pop() if rows else 1
         self._seeds = [int(s) for s in ([seeds] if isinstance(seeds, one_each) else seeds)]
         self._indices = np.broadcast_to(np.asarray(indices, dtype=np.uint64), (self._rows,))
-        self._goal: SeededNoise | None = None
-        self._shares = torch.zeros(self._rows)
+        self._end: SeededNoise | None = None
+        self._t = torch.zeros(self._rows)
 
     def __len__(self) -> int:
         return self._rows
@@ -52,23 +52,23 @@ class SeededNoise:
         """The same numbers for some of the rows."""
         seeds = self._seeds if len(self._seeds) == 1 else self._seeds[rows]
         some = SeededNoise(seeds[0] if len(seeds) == 1 else seeds, self._indices[rows])
-        return some if self._goal is None else some.toward(self._goal[rows], self._shares[rows])
+        return some if self._end is None else some.interpolate(self._end[rows], self._t[rows])
 
-    def toward(self, goal: SeededNoise, shares: Tensor) -> SeededNoise:
-        """Numbers on the way to those of `goal`: this noise where a row's share is 0, `goal` at 1.
+    def interpolate(self, end: SeededNoise, t: Tensor) -> SeededNoise:
+        """Numbers on the way to those of `end`: this noise where a row's share is 0, `end` at 1.
 
         In between they are distributed as ever: normal ones are turned on a circle, uniform ones
         with them, through the normal distribution; integers change over in the middle. A row that
-        is its own goal stays as it is: turned towards themselves, numbers would grow.
-        `shares` is float [rows] in 0..1.
+        is its own end stays as it is: turned towards themselves, numbers would grow.
+        `t` is float [rows] in 0..1.
         """
         between = SeededNoise(
             self._seeds if len(self._seeds) > 1 else self._seeds[0], self._indices
         )
         arrived = torch.tensor(
-            [own == other for own, other in zip(self._streams(), goal._streams(), strict=True)]
+            [own == other for own, other in zip(self._streams(), end._streams(), strict=True)]
         )
-        between._goal, between._shares = goal, shares.masked_fill(arrived, 0)
+        between._end, between._t = end, t.masked_fill(arrived, 0)
         return between
 
     def normal(self, purpose: str, shape: Sequence[int] = ()) -> Tensor:
@@ -82,18 +82,18 @@ class SeededNoise:
         values = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=2)
         values = values.reshape(bits.shape)[:, :size].astype(np.float32)
         own = torch.from_numpy(values).reshape(self._rows, *shape)
-        return own if self._goal is None else self._turned(own, self._goal.normal(purpose, shape))
+        return own if self._end is None else self._turned(own, self._end.normal(purpose, shape))
 
     def uniform(self, purpose: str, shape: Sequence[int] = ()) -> Tensor:
         """Uniform float32 [rows, *shape] in [0, 1), on the CPU."""
         bits = self._bits(purpose, math.prod(shape))
         values = (bits >> np.uint64(8)).astype(np.float32) * np.float32(2**-24)
         own = torch.from_numpy(values).reshape(self._rows, *shape)
-        if self._goal is None:
+        if self._end is None:
             return own
         ends = [
             (end.double() + 2**-25).clamp_(max=1 - 2**-25)
-            for end in (own, self._goal.uniform(purpose, shape))
+            for end in (own, self._end.uniform(purpose, shape))
         ]
         turned = self._turned(*map(torch.special.ndtri, ends))
         return torch.special.ndtr(turned).sub_(2**-25).clamp_(0, 1 - 2**-24).float()
@@ -104,19 +104,19 @@ class SeededNoise:
             raise ValueError(f"high is in 1 .. 2**32, given {high}")
         scaled = (self._bits(purpose, math.prod(shape)) * np.uint64(high)) >> _HALF
         own = torch.from_numpy(scaled.astype(np.int64)).reshape(self._rows, *shape)
-        if self._goal is None:
+        if self._end is None:
             return own
-        changed = self._per_row(self._shares, own) >= 0.5
-        return torch.where(changed, self._goal.integers(purpose, high, shape), own)
+        changed = self._per_row(self._t, own) >= 0.5
+        return torch.where(changed, self._end.integers(purpose, high, shape), own)
 
     def _streams(self) -> list[tuple[int, int]]:
         """Seed and index of every row."""
         seeds = self._seeds * (self._rows // len(self._seeds))
         return list(zip(seeds, self._indices.tolist(), strict=True))
 
-    def _turned(self, own: Tensor, goal: Tensor) -> Tensor:
-        angle = self._per_row(self._shares * (math.pi / 2), own)
-        return own * angle.cos() + goal * angle.sin()
+    def _turned(self, own: Tensor, end: Tensor) -> Tensor:
+        angle = self._per_row(self._t * (math.pi / 2), own)
+        return own * angle.cos() + end * angle.sin()
 
     @staticmethod
     def _per_row(values: Tensor, like: Tensor) -> Tensor:

@@ -32,8 +32,8 @@ class BadPicture(NamedTuple):
     reason: str
 
 
-class PictureSource(ABC):
-    """Pictures in a fixed order. `source[i]` reads or draws picture i, or raises PictureError.
+class PictureDataset(ABC):
+    """Pictures in a fixed order. `dataset[i]` reads or draws picture i, or raises PictureError.
 
     A subclass sets `fingerprint` (changes whenever a picture or the order would), `classes` (names
     of the labels, empty without labels) and `paired` (every picture comes with a source picture).
@@ -51,10 +51,10 @@ class PictureSource(ABC):
     def __getitem__(self, index: int) -> Picture: ...
 
 
-def check(source: PictureSource) -> Iterator[Picture | BadPicture]:
+def read_every(dataset: PictureDataset) -> Iterator[Picture | BadPicture]:
     """Read every picture once, in order: the picture, or what is wrong with it."""
-    for index in range(len(source)):
+    for index in range(len(dataset)):
         try:
-            yield source[index]
+            yield dataset[index]
         except PictureError as error:
             yield BadPicture(error.name, error.reason)

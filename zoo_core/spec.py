@@ -22,20 +22,13 @@ if TYPE_CHECKING:
         Networks,
         Phase,
     )
-    from zoo_core.pictures import PictureSource
+    from zoo_core.pictures import PictureDataset
 
 Role = Literal["generator", "classifier"]
 Task = Literal["unconditional", "class-conditional", "image-to-image", "classifier"]
 
 NAME = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")  # a model, a data set, a plugin, a preset
 TAG = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")  # what follows the first dot of a weights name
-
-# Of every metric: whether higher values are the better ones.
-HIGHER_IS_BETTER: Mapping[str, bool] = {
-    **dict.fromkeys(("fd", "fid", "kd", "kid", "ppl", "l1", "lpips"), False),
-    **dict.fromkeys(("precision", "recall", "density", "coverage"), True),
-    **dict.fromkeys(("is", "psnr", "ssim", "accuracy"), True),
-}
 
 
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +83,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
 class DatasetSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One data set: `open(resolution, split)` returns its pictures, drawn or read at that size.
 
-    `resolutions` lists the sizes that make sense in pixels; empty means any. `source` says where
+    `resolutions` lists the sizes in pixels that make sense; none means any. `provenance` says where
     the pictures come from, `licence` is the SPDX identifier that a model trained on them has to
     respect.
     """
@@ -99,8 +92,8 @@ class DatasetSpec(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
     task: Task
     licence: str
-    source: str
-    open: Callable[[int, str], PictureSource]
+    provenance: str
+    open: Callable[[int, str], PictureDataset]
     resolutions: tuple[int, ...] = ()
     splits: tuple[str, ...] = ("train", "test")
 
@@ -177,17 +170,6 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 given=", ".join(different),
             )
         return self.value - other.value
-
-    def improves_on(self, other: Metric) -> bool:
-        """Whether this value is the better one; InputError if that cannot be said."""
-        difference = self.difference(other)
-        if self.name not in HIGHER_IS_BETTER:
-            raise InputError(
-                "it is not known which values of this metric are better",
-                given=self.name,
-                allowed=", ".join(sorted(HIGHER_IS_BETTER)),
-            )
-        return difference > 0 if HIGHER_IS_BETTER[self.name] else difference < 0
 
 
 class WeightsEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -37,15 +37,15 @@ from zoo_core.data.packing import PackedData
 from zoo_core.data.preparation import prepare
 from zoo_core.errors import WeightsError, ZooError
 from zoo_core.interfaces import Classifier, Generator, Phase, evaluating
-from zoo_core.pictures import Picture, PictureSource
+from zoo_core.pictures import Picture, PictureDataset
 from zoo_core.plugins.loading import GROUP, load_plugins
 from zoo_core.runtime import Runtime
 from zoo_core.spec import NAME, ModelSpec
 from zoo_core.training.engine import step, train
 from zoo_core.training.estimate import parameter_count, random_batch
 from zoo_core.training.run_folder import RunFolder
-from zoo_core.training.state import Training, blueprint, build
-from zoo_core.weights.header import About
+from zoo_core.training.state import TrainState, blueprint, build
+from zoo_core.weights.header import WeightsMetadata
 from zoo_core.weights.tensors import load_weights, save_weights
 
 HEAVY = ("torch", "numpy", "torchvision", "timm", "PIL")
@@ -73,13 +73,13 @@ class Case:
         resolved = msgspec.structs.replace(resolved, run=run)
         return cls(plugins.models.find(model).plugin, spec, resolved, folder)
 
-    def training(self) -> Training:
+    def training(self) -> TrainState:
         """Freshly initialized networks and phases."""
         return build(self.spec, self.resolved, RUNTIME)
 
-    def step(self, training: Training) -> None:
+    def step(self, training: TrainState) -> None:
         """One training step on random pictures."""
-        torch.manual_seed(training.images)
+        torch.manual_seed(training.images_seen)
         batch = random_batch(training, self.resolved.run.batch_size, RUNTIME)
         step(training, batch, self.resolved.run, RUNTIME)
 
@@ -226,7 +226,7 @@ def check_weights_round_trip(case: Case) -> None:
     training = case.training()
     case.step(training)
     path, network = case.folder / "weights.safetensors", training.networks.main
-    about = About(
+    about = WeightsMetadata(
         model=case.spec.name,
         role=case.spec.role,
         config={},
@@ -291,7 +291,7 @@ def check_exact_resume(case: Case) -> None:
         assert same, f"{name} differs after a resume"
 
 
-class _Drawn(PictureSource):
+class _Drawn(PictureDataset):
     """Colored disks on a plain ground, one class a color, with their outline as the source of a
     pair.
     """
@@ -325,7 +325,7 @@ def _drawn_from(seeds: list[int], shape: tuple[int, int, int]) -> Tensor:
     return torch.stack([ramp.roll(seed).view(shape) for seed in seeds])
 
 
-def _isolated(case: Case, name: str) -> tuple[Training, Phase]:
+def _isolated(case: Case, name: str) -> tuple[TrainState, Phase]:
     """Fresh networks on which only one phase moves anything; those before it still compute what it
     may use.
     """
@@ -339,7 +339,7 @@ def _isolated(case: Case, name: str) -> tuple[Training, Phase]:
     return replace(training, phases=[*idle, phases[position]]), phases[position]
 
 
-def _parameters(training: Training) -> dict[str, nn.Parameter]:
+def _parameters(training: TrainState) -> dict[str, nn.Parameter]:
     return {
         f"{role}.{name}": parameter
         for role, network in training.networks.named()

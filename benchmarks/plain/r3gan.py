@@ -35,7 +35,7 @@ def steps(g: nn.Module, d: nn.Module, pictures: Tensor, size: int, config: Any) 
         real, fake = draw()
         fake = fake.detach()
         loss = softplus(discriminate(d, fake) - discriminate(d, real)).mean()
-        penalty = squared_gradient(d, real) + squared_gradient(d, fake)
+        penalty = r1_penalty(d, real) + r1_penalty(d, fake)
         (loss + config.penalty / 2 * penalty).backward()
         opt_d.step()
         opt_g.zero_grad()
@@ -45,7 +45,7 @@ def steps(g: nn.Module, d: nn.Module, pictures: Tensor, size: int, config: Any) 
         yield
 
 
-def squared_gradient(d: nn.Module, images: Tensor) -> Tensor:
+def r1_penalty(d: nn.Module, images: Tensor) -> Tensor:
     images = images.clone().requires_grad_()
     (slope,) = torch.autograd.grad(discriminate(d, images).sum(), images, create_graph=True)
     return slope.square().sum((1, 2, 3)).mean()

@@ -53,9 +53,9 @@ def steps(g: nn.Module, d: nn.Module, pictures: Tensor, size: int, config: Any) 
 
 def generate(g: nn.Module, size: int, config: Any) -> Tensor:
     z = torch.randn(size, config.latent_size)
-    styles = g.mapping(z)[:, None].repeat(1, g.num_styles, 1)
+    styles = g.mapping(z)[:, None].repeat(1, g.num_ws, 1)
     if torch.rand(()) < config.mixing_prob:
-        first = int(torch.randint(1, g.num_styles, ()))
+        first = int(torch.randint(1, g.num_ws, ()))
         styles[:, first:] = g.mapping(torch.randn_like(z))[:, None]
     g.track_average(styles[:, 0])
     images = None

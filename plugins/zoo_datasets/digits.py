@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from zoo_core import Picture, PictureSource
+from zoo_core import Picture, PictureDataset
 from zoo_datasets.checks import check_drawn_resolution, check_split, fingerprint, versions
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ POSITIONS = {"train": range(1500), "test": range(1500, 1797)}
 _RENDERING = 1  # raise when the same digit would show other pixels
 
 
-def open_digits(resolution: int, split: str) -> PictureSource:
+def open_digits(resolution: int, split: str) -> PictureDataset:
     """The digits scaled up to `resolution` pixels a side; the label is the digit.
 
     Raises DataError for an unknown split, a resolution outside 8..2048, or a missing package.
@@ -33,7 +33,7 @@ def open_digits(resolution: int, split: str) -> PictureSource:
     return DigitSource(resolution, split)
 
 
-class DigitSource(PictureSource):
+class DigitSource(PictureDataset):
     """Picture i is number i of the split. scikit-learn, 2 s to import, is loaded with the first
     picture.
     """

@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo_core import DataError, Picture, PictureSource
+from zoo_core import DataError, Picture, PictureDataset
 from zoo_core.data import decode
 from zoo_datasets import EARTH_RESOLUTIONS
 from zoo_datasets.checks import check_split, fingerprint, versions
@@ -32,7 +32,7 @@ _RENDERING = 1  # raise when the same tile would show other pixels
 _MASK_SHAPE = (4320, 8640)
 
 
-def open_earth(dataset: str, resolution: int, split: str) -> PictureSource:
+def open_earth(dataset: str, resolution: int, split: str) -> PictureDataset:
     """`earth`, `relief2satellite` or `mask2satellite` in tiles of `resolution` pixels a side,
     without labels.
 
@@ -50,7 +50,7 @@ def open_earth(dataset: str, resolution: int, split: str) -> PictureSource:
     return EarthSource(dataset, resolution, split)
 
 
-class EarthSource(PictureSource):
+class EarthSource(PictureDataset):
     """Tiles row by row from the north-west. The layers are read with the first picture and kept."""
 
     def __init__(self, dataset: str, resolution: int, split: str):

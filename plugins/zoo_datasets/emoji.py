@@ -20,7 +20,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from zoo_core import Picture, PictureSource
+from zoo_core import Picture, PictureDataset
 from zoo_datasets.checks import check_drawn_resolution, check_split, fingerprint, versions
 from zoo_datasets.drawing import RENDERING, draw
 
@@ -34,7 +34,7 @@ _PERSON = {"1F468": "1F9D1", "1F469": "1F9D1"}  # man, woman: person
 _VARIANT = {"FE0F", "200D", "2640", "2642", "27A1"}  # selector, joiner, female, male, facing right
 
 
-def open_emoji(dataset: str, resolution: int, split: str) -> PictureSource:
+def open_emoji(dataset: str, resolution: int, split: str) -> PictureDataset:
     """`openmoji` or `line2emoji`, `resolution` pixels a side, without labels.
 
     Raises DataError for an unknown split, a resolution outside 8..2048, or a missing package.
@@ -44,7 +44,7 @@ def open_emoji(dataset: str, resolution: int, split: str) -> PictureSource:
     return EmojiSource(dataset, resolution, split)
 
 
-class EmojiSource(PictureSource):
+class EmojiSource(PictureDataset):
     """Emoji in the order of their hexcodes, which are also their names."""
 
     def __init__(self, dataset: str, resolution: int, split: str):

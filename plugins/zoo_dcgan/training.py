@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from zoo_core import Batch, Networks, Phase, Progress
-from zoo_core.training import LOSSES, Adam, squared_gradient
+from zoo_core.training import LOSSES, Adam, r1_penalty
 from zoo_dcgan.config import DCGANConfig
 
 
-class DCGANTraining:
+class DCGANLoss:
     """The losses. Fake pictures are made once a step: judged detached by the discriminator's
     losses, and once more, after it has moved, for the generator's.
     """
@@ -36,8 +36,8 @@ class DCGANTraining:
     def penalty_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         """gamma / 2 times R1 + R2, times the interval at which it is applied."""
         assert self._fake is not None
-        r1 = squared_gradient(self.discriminator, batch.images)
-        r2 = squared_gradient(self.discriminator, self._fake)
+        r1 = r1_penalty(self.discriminator, batch.images)
+        r2 = r1_penalty(self.discriminator, self._fake)
         return {"loss": self.penalty * (r1 + r2), "r1": r1, "r2": r2}
 
     def generator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
@@ -58,14 +58,18 @@ def build_phases(networks: Networks, config: DCGANConfig) -> list[Phase]:
         betas = (config.beta1, config.beta2)
         return Adam(module.parameters(), lr=config.learning_rate, betas=betas, fused=True)
 
-    training = DCGANTraining(networks, config)
-    generator, discriminator = training.generator, training.discriminator
-    judge = adam(discriminator)
-    phases = [Phase("discriminator", discriminator, judge, training.discriminator_loss)]
+    losses = DCGANLoss(networks, config)
+    generator, discriminator = losses.generator, losses.discriminator
+    d_optimizer = adam(discriminator)
+    phases = [Phase("discriminator", discriminator, d_optimizer, losses.discriminator_loss)]
     if config.penalty:
         phases.append(
             Phase(
-                "penalty", discriminator, judge, training.penalty_loss, every=config.penalty_every
+                "penalty",
+                discriminator,
+                d_optimizer,
+                losses.penalty_loss,
+                every=config.penalty_every,
             )
         )
-    return [*phases, Phase("generator", generator, adam(generator), training.generator_loss)]
+    return [*phases, Phase("generator", generator, adam(generator), losses.generator_loss)]

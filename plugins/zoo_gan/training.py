@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from zoo_core import Batch, Networks, Phase, Progress
-from zoo_core.training import LOSSES, Adam, squared_gradient
+from zoo_core.training import LOSSES, Adam, r1_penalty
 from zoo_gan.config import GANConfig
 
 
-class GANTraining:
+class GANLoss:
     """The losses. Fake pictures, of the real ones' labels, are made once a step: judged detached by
     the discriminator's losses, and once more, after it has moved, for the generator's.
     """
@@ -41,8 +41,8 @@ class GANTraining:
     def penalty_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         """gamma / 2 times R1 + R2, times the interval at which it is applied."""
         assert self._fake is not None
-        judge = partial(self.discriminator, labels=batch.labels)
-        r1, r2 = squared_gradient(judge, batch.images), squared_gradient(judge, self._fake)
+        discriminate = partial(self.discriminator, labels=batch.labels)
+        r1, r2 = r1_penalty(discriminate, batch.images), r1_penalty(discriminate, self._fake)
         return {"loss": self.penalty * (r1 + r2), "r1": r1, "r2": r2}
 
     def generator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
@@ -63,14 +63,18 @@ def build_phases(networks: Networks, config: GANConfig) -> list[Phase]:
         betas = (config.beta1, config.beta2)
         return Adam(module.parameters(), lr=config.learning_rate, betas=betas, fused=True)
 
-    training = GANTraining(networks, config)
-    generator, discriminator = training.generator, training.discriminator
-    judge = adam(discriminator)
-    phases = [Phase("discriminator", discriminator, judge, training.discriminator_loss)]
+    losses = GANLoss(networks, config)
+    generator, discriminator = losses.generator, losses.discriminator
+    d_optimizer = adam(discriminator)
+    phases = [Phase("discriminator", discriminator, d_optimizer, losses.discriminator_loss)]
     if config.penalty:
         phases.append(
             Phase(
-                "penalty", discriminator, judge, training.penalty_loss, every=config.penalty_every
+                "penalty",
+                discriminator,
+                d_optimizer,
+                losses.penalty_loss,
+                every=config.penalty_every,
             )
         )
-    return [*phases, Phase("generator", generator, adam(generator), training.generator_loss)]
+    return [*phases, Phase("generator", generator, adam(generator), losses.generator_loss)]

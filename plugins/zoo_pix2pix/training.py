@@ -13,7 +13,7 @@ from zoo_core.training import LOSSES, Adam, flat_then_linear
 from zoo_pix2pix.config import Pix2PixConfig
 
 
-class Pix2PixTraining:
+class Pix2PixLoss:
     """The losses (eq. 4). Fake pictures are made once a step: judged detached by the
     discriminator's loss, and once more, after it has moved, for the generator's.
 
@@ -61,11 +61,11 @@ def build_phases(networks: Networks, config: Pix2PixConfig) -> list[Phase]:
         factor = flat_then_linear(images, config.flat_images, config.decay_images)
         return {"lr": config.learning_rate * factor}
 
-    training = Pix2PixTraining(networks, config)
+    losses = Pix2PixLoss(networks, config)
     return [
         Phase(name, module, adam(module), loss, schedule=schedule if config.decay_images else None)
         for name, module, loss in (
-            ("discriminator", training.discriminator, training.discriminator_loss),
-            ("generator", training.generator, training.generator_loss),
+            ("discriminator", losses.discriminator, losses.discriminator_loss),
+            ("generator", losses.generator, losses.generator_loss),
         )
     ]

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from zoo_core import Batch, Networks, Phase, Progress
 from zoo_core.nn import average_to, fade
-from zoo_core.training import LOSSES, Adam, gradient_penalty, squared_gradient
+from zoo_core.training import LOSSES, Adam, gradient_penalty, r1_penalty
 from zoo_progan.config import ProGANConfig
 from zoo_progan.networks import reached
 
 
-class ProGANTraining:
+class ProGANLoss:
     """The losses. Real pictures are reduced and fake ones made once a step: judged, the fake ones
     detached, by the discriminator's losses, and the fake ones once more, after the discriminator
     has moved, for the generator's.
@@ -36,7 +36,7 @@ class ProGANTraining:
         (appendix A.1); a penalty for every step is added to it.
         """
         for network in (self.generator, self.discriminator):
-            network.images_seen.fill_(progress.images)
+            network.images_seen.fill_(progress.images_seen)
         stage, alpha = reached(self.config, self.discriminator.images_seen)
         self._real = fade(average_to(batch.images, 4 << stage), alpha)
         self._fake = self.generator(self.generator.latents(progress.noise))
@@ -58,7 +58,7 @@ class ProGANTraining:
             mix = progress.noise.uniform("mix")
             penalty = gradient_penalty(self.discriminator, self._real, self._fake, mix)
         else:
-            penalty, weight = squared_gradient(self.discriminator, self._real), weight / 2
+            penalty, weight = r1_penalty(self.discriminator, self._real), weight / 2
         return {"loss": weight * penalty, "penalty": penalty}
 
     def generator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
@@ -76,14 +76,18 @@ def build_phases(networks: Networks, config: ProGANConfig) -> list[Phase]:
         betas = (config.beta1, config.beta2)
         return Adam(module.parameters(), lr=config.learning_rate, betas=betas, fused=True)
 
-    training = ProGANTraining(networks, config)
-    generator, discriminator = training.generator, training.discriminator
-    judge = adam(discriminator)
-    phases = [Phase("discriminator", discriminator, judge, training.discriminator_loss)]
+    losses = ProGANLoss(networks, config)
+    generator, discriminator = losses.generator, losses.discriminator
+    d_optimizer = adam(discriminator)
+    phases = [Phase("discriminator", discriminator, d_optimizer, losses.discriminator_loss)]
     if config.penalty and config.penalty_every > 1:
         phases.append(
             Phase(
-                "penalty", discriminator, judge, training.penalty_loss, every=config.penalty_every
+                "penalty",
+                discriminator,
+                d_optimizer,
+                losses.penalty_loss,
+                every=config.penalty_every,
             )
         )
-    return [*phases, Phase("generator", generator, adam(generator), training.generator_loss)]
+    return [*phases, Phase("generator", generator, adam(generator), losses.generator_loss)]

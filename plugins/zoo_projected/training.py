@@ -30,7 +30,7 @@ from zoo_projected.config import ProjectedConfig
 LOSS = LOSSES["hinge"]
 
 
-class ProjectedTraining:
+class ProjectedLoss:
     """The losses. Fake pictures are made once a step: judged detached by the discriminators' loss,
     and once more, after they have moved, for the generator's.
     """
@@ -83,9 +83,9 @@ def build_phases(networks: Networks, config: ProjectedConfig) -> list[Phase]:
         betas = (config.beta1, config.beta2)
         return Adam(trained, lr=config.learning_rate, betas=betas, fused=True)
 
-    training = ProjectedTraining(networks, config)
-    generator, discriminator = training.generator, training.discriminator
+    losses = ProjectedLoss(networks, config)
+    generator, discriminator = losses.generator, losses.discriminator
     return [
-        Phase("discriminator", discriminator, adam(discriminator), training.discriminator_loss),
-        Phase("generator", generator, adam(generator), training.generator_loss),
+        Phase("discriminator", discriminator, adam(discriminator), losses.discriminator_loss),
+        Phase("generator", generator, adam(generator), losses.generator_loss),
     ]

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from zoo_core import Batch, Networks, Phase, Progress
-from zoo_core.training import LOSSES, Adam, cosine, squared_slope
+from zoo_core.training import LOSSES, Adam, cosine, r1_of_logits
 from zoo_r3gan.config import R3GANConfig
 
 LOSS = LOSSES["relativistic"]
 
 
-class R3GANTraining:
+class R3GANLoss:
     """The losses. Fake pictures are made once a step, with the labels of the real ones: judged
     detached by the discriminator's loss, and once more, after it has moved, for the generator's.
     """
@@ -38,12 +38,12 @@ class R3GANTraining:
         As in the paper both come from one pass over the pictures and move the weights once.
         """
         self._fake = self.generator.generate(progress.noise, labels=batch.labels)
-        weight = self.penalty_weight(progress.images, progress.images // len(batch))
+        weight = self.penalty_weight(progress.images_seen, progress.images_seen // len(batch))
         images = [x.detach().requires_grad_(weight > 0) for x in (batch.images, self._fake)]
         logits = [self.discriminator(x, labels=batch.labels) for x in images]
         terms = LOSS.discriminator_terms(*logits)
         if weight:
-            r1, r2 = map(squared_slope, logits, images)
+            r1, r2 = map(r1_of_logits, logits, images)
             terms |= {"loss": terms["loss"] + weight * (r1 + r2), "r1": r1, "r2": r2}
         return terms
 
@@ -76,9 +76,9 @@ class R3GANTraining:
 
 def build_phases(networks: Networks, config: R3GANConfig) -> list[Phase]:
     """Discriminator, generator."""
-    training = R3GANTraining(networks, config)
-    generator, discriminator = training.generator, training.discriminator
-    schedule = training.optimizer_settings
+    losses = R3GANLoss(networks, config)
+    generator, discriminator = losses.generator, losses.discriminator
+    schedule = losses.optimizer_settings
 
     def adam(network: torch.nn.Module) -> Adam:
         return Adam(network.parameters(), fused=True, **schedule(0))
@@ -88,8 +88,8 @@ def build_phases(networks: Networks, config: R3GANConfig) -> list[Phase]:
             "discriminator",
             discriminator,
             adam(discriminator),
-            training.discriminator_loss,
+            losses.discriminator_loss,
             schedule=schedule,
         ),
-        Phase("generator", generator, adam(generator), training.generator_loss, schedule=schedule),
+        Phase("generator", generator, adam(generator), losses.generator_loss, schedule=schedule),
     ]

@@ -126,10 +126,10 @@ class SynthesisBlock(nn.Module):
         self.convolution = EqualizedConv2d(channels, channels, 3, gain=GAIN, bias=None)
         self.second = StyledLayer(channels, resolution, style_size)
 
-    def forward(self, features: Tensor, styles: Tensor) -> Tensor:
-        """Features [N, channels, resolution, resolution]; `styles` is [N, 2, style_size]."""
-        features = self.first(self.enter(features), styles[:, 0])
-        return self.second(self.convolution(features), styles[:, 1])
+    def forward(self, features: Tensor, ws: Tensor) -> Tensor:
+        """Features [N, channels, resolution, resolution]; `ws` is [N, 2, style_size]."""
+        features = self.first(self.enter(features), ws[:, 0])
+        return self.second(self.convolution(features), ws[:, 1])
 
 
 class StyleGANGenerator(StyleGenerator):
@@ -141,7 +141,7 @@ class StyleGANGenerator(StyleGenerator):
         self.style_size = config.style_size
         self.config = config
         sizes = config.widths()
-        self.num_styles = 2 * len(sizes)
+        self.num_ws = 2 * len(sizes)
         self.mapping = MappingNetwork(config)
         self.register_buffer("average_w", torch.zeros(config.style_size))
         self.register_buffer("images_seen", torch.zeros((), dtype=torch.int64))
@@ -161,51 +161,51 @@ class StyleGANGenerator(StyleGenerator):
             if size >= config.first_resolution
         )
 
-    def styles(
+    def sample_ws(
         self, noise: SeededNoise, *, labels: Tensor | None = None, truncation: float = 1.0
     ) -> Tensor:
-        """A w for every layer: float32 [N, num_styles, style_size].
+        """A w for every layer: float32 [N, num_ws, style_size].
 
         While training, some pictures are mixed of two, and the average w follows. The first
         `truncation_layers` layers are moved towards it: w' = average + truncation (w - average).
         """
         w = self.mapping(self.latents(noise, "latents"))
-        styles = w[:, None].expand(-1, self.num_styles, -1)
+        ws = w[:, None].expand(-1, self.num_ws, -1)
         if self.training:
             self.average_w.lerp_(w.detach().mean(0), 1 - AVERAGE_DECAY)
-            styles = self.mixed(styles, noise)
-        shares = torch.ones(self.num_styles, 1, device=w.device)
+            ws = self.mixed(ws, noise)
+        shares = torch.ones(self.num_ws, 1, device=w.device)
         shares[: self.config.truncation_layers] = truncation
-        return torch.lerp(self.average_w, styles, shares)
+        return torch.lerp(self.average_w, ws, shares)
 
     def latents(self, noise: SeededNoise, purpose: str) -> Tensor:
         """z [N, latent_size], a row of `noise` each, on the generator's device."""
         return noise.normal(purpose, (self.config.latent_size,)).to(self.average_w.device)
 
-    def mixed(self, styles: Tensor, noise: SeededNoise) -> Tensor:
+    def mixed(self, ws: Tensor, noise: SeededNoise) -> Tensor:
         """Styles of a second latent from a random layer on, for a share of the pictures."""
         stage, _ = reached(self.config, self.images_seen)
         num_layers = 2 * (first_block(self.config) + stage + 1)
         crossover = noise.integers("mixing.layer", num_layers - 1) + 1
-        crossover[noise.uniform("mixing") >= self.config.mixing_prob] = self.num_styles
-        is_second = torch.arange(self.num_styles) >= crossover[:, None]  # [N, num_styles]
+        crossover[noise.uniform("mixing") >= self.config.mixing_prob] = self.num_ws
+        is_second = torch.arange(self.num_ws) >= crossover[:, None]  # [N, num_ws]
         second = self.mapping(self.latents(noise, "latents.mixed"))
-        return torch.where(is_second[:, :, None].to(styles.device), second[:, None], styles)
+        return torch.where(is_second[:, :, None].to(ws.device), second[:, None], ws)
 
-    def synthesize(self, styles: Tensor) -> Tensor:
-        """Images [N, C, R, R] of styles [N, num_styles, style_size].
+    def synthesize(self, ws: Tensor) -> Tensor:
+        """Images [N, C, R, R] of ws [N, num_ws, style_size].
 
         Until they are grown, pixels are repeated. Noise inputs are random while training, and the
         same for all pictures in evaluation mode.
         """
-        return interpolate(self.synthesize_grown(styles), size=self.image_shape[1:])
+        return interpolate(self.synthesize_grown(ws), size=self.image_shape[1:])
 
-    def synthesize_grown(self, styles: Tensor) -> Tensor:
+    def synthesize_grown(self, ws: Tensor) -> Tensor:
         """Images float32 [N, C, r, r] at the resolution r that has been grown to."""
         stage, alpha = reached(self.config, self.images_seen)
-        features = below = self.constant.expand(len(styles), -1, -1, -1)
+        features = below = self.constant.expand(len(ws), -1, -1, -1)
         for number, block in enumerate(self.blocks[: first_block(self.config) + stage + 1]):
-            below, features = features, block(features, styles[:, 2 * number : 2 * number + 2])
+            below, features = features, block(features, ws[:, 2 * number : 2 * number + 2])
         images = self.to_rgb[stage](features).float()
         if alpha < 1:
             smaller = self.to_rgb[stage - 1](below).float()

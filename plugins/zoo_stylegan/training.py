@@ -17,14 +17,14 @@ from torch import Tensor
 
 from zoo_core import Batch, Networks, Phase, Progress
 from zoo_core.nn import average_to, fade
-from zoo_core.training import LOSSES, Adam, squared_gradient
+from zoo_core.training import LOSSES, Adam, r1_penalty
 from zoo_stylegan.config import StyleGANConfig
 from zoo_stylegan.networks import reached
 
 LOSS = LOSSES["non-saturating"]
 
 
-class StyleGANTraining:
+class StyleGANLoss:
     """The losses. Fake pictures are made and real ones reduced once a step: judged by the
     discriminator's losses, the fake ones again, after it has moved, for the generator's.
     """
@@ -40,10 +40,10 @@ class StyleGANTraining:
     def discriminator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         """The adversarial loss of real and fake pictures, and R1 if it is due in every step."""
         for network in (self.generator, self.discriminator):
-            network.images_seen.fill_(progress.images)
+            network.images_seen.fill_(progress.images_seen)
         stage, alpha = reached(self.config, self.discriminator.images_seen)
         self._real = fade(average_to(batch.images, self.config.first_resolution << stage), alpha)
-        self._fake = self.generator.synthesize_grown(self.generator.styles(progress.noise))
+        self._fake = self.generator.synthesize_grown(self.generator.sample_ws(progress.noise))
         real, fake = self.discriminator(self._real), self.discriminator(self._fake.detach())
         terms = LOSS.discriminator_terms(real, fake)
         if self.penalty and self.config.penalty_every == 1:
@@ -54,7 +54,7 @@ class StyleGANTraining:
     def penalty_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         """gamma / 2 times R1, times the interval at which it is applied."""
         assert self._real is not None
-        r1 = squared_gradient(self.discriminator, self._real)
+        r1 = r1_penalty(self.discriminator, self._real)
         return {"loss": self.penalty * r1, "r1": r1}
 
     def generator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
@@ -72,14 +72,18 @@ def build_phases(networks: Networks, config: StyleGANConfig) -> list[Phase]:
         betas = (config.beta1, config.beta2)
         return Adam(module.parameters(), lr=config.learning_rate, betas=betas, fused=True)
 
-    training = StyleGANTraining(networks, config)
-    generator, discriminator = training.generator, training.discriminator
-    judge = adam(discriminator)
-    phases = [Phase("discriminator", discriminator, judge, training.discriminator_loss)]
+    losses = StyleGANLoss(networks, config)
+    generator, discriminator = losses.generator, losses.discriminator
+    d_optimizer = adam(discriminator)
+    phases = [Phase("discriminator", discriminator, d_optimizer, losses.discriminator_loss)]
     if config.penalty and config.penalty_every > 1:
         phases.append(
             Phase(
-                "penalty", discriminator, judge, training.penalty_loss, every=config.penalty_every
+                "penalty",
+                discriminator,
+                d_optimizer,
+                losses.penalty_loss,
+                every=config.penalty_every,
             )
         )
-    return [*phases, Phase("generator", generator, adam(generator), training.generator_loss)]
+    return [*phases, Phase("generator", generator, adam(generator), losses.generator_loss)]

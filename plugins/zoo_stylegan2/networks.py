@@ -151,17 +151,17 @@ class SynthesisBlock(nn.Module):
         self.register_buffer("taps", fir(), persistent=False)
 
     def forward(
-        self, features: Tensor | None, images: Tensor | None, styles: list[Tensor]
+        self, features: Tensor | None, images: Tensor | None, ws: list[Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Features and the sum of colors so far, at this block's size; `styles` has one w [N, W]
+        """Features and the sum of colors so far, at this block's size; `ws` has one w [N, W]
         for each of its layers.
         """
         if self.constant is not None:
-            features = self.constant.expand(len(styles[0]), -1, -1, -1)
+            features = self.constant.expand(len(ws[0]), -1, -1, -1)
         else:
-            features = self.conv0(features, styles[0])
-        features = self.conv1(features, styles[-2])
-        colors = self.to_rgb(features, styles[-1])
+            features = self.conv0(features, ws[0])
+        features = self.conv1(features, ws[-2])
+        colors = self.to_rgb(features, ws[-1])
         if images is not None:
             with full_precision(images.device):
                 colors = upsample2d(images, self.taps) + colors
@@ -187,28 +187,28 @@ class StyleGAN2Generator(StyleGenerator):
             SynthesisBlock(before, width, size, config)
             for before, width, size in zip([0, *widths], widths, sizes, strict=False)
         )
-        self.num_styles = 2 * len(self.blocks)
+        self.num_ws = 2 * len(self.blocks)
 
-    def styles(
+    def sample_ws(
         self, noise: SeededNoise, *, labels: Tensor | None = None, truncation: float = 1.0
     ) -> Tensor:
-        """w for every layer [N, num_styles, W]; while training, some are mixed of two (StyleGAN,
+        """w for every layer [N, num_ws, W]; while training, some are mixed of two (StyleGAN,
         section 3.1).
         """
         classes = None if labels is None else one_hot(labels, self.num_classes).float()
         w = self._map(noise, "latents", classes)
-        styles = w[:, None].expand(-1, self.num_styles, -1)
+        ws = w[:, None].expand(-1, self.num_ws, -1)
         if self.training and self.config.mixing_prob:
-            styles = self._mixed(styles, noise, classes)
-        return styles if truncation == 1 else self.average_w.lerp(styles, truncation)
+            ws = self._mixed(ws, noise, classes)
+        return ws if truncation == 1 else self.average_w.lerp(ws, truncation)
 
-    def synthesize(self, styles: Tensor) -> Tensor:
-        """Pictures [N, C, R, R] of styles [N, num_styles, W]."""
+    def synthesize(self, ws: Tensor) -> Tensor:
+        """Pictures [N, C, R, R] of ws [N, num_ws, W]."""
         features = images = None
         for number, block in enumerate(self.blocks):
             # conv0, conv1 and toRGB take three, but toRGB's is also the next block's first
             first = max(0, 2 * number - 1)
-            features, images = block(features, images, styles[:, first : 2 * number + 2].unbind(1))
+            features, images = block(features, images, ws[:, first : 2 * number + 2].unbind(1))
         return images
 
     @torch.no_grad()
@@ -220,15 +220,15 @@ class StyleGAN2Generator(StyleGenerator):
         latents = noise.normal(purpose, (self.config.latent_size,)).to(self.average_w.device)
         return self.mapping(latents, classes)
 
-    def _mixed(self, styles: Tensor, noise: SeededNoise, classes: Tensor | None) -> Tensor:
+    def _mixed(self, ws: Tensor, noise: SeededNoise, classes: Tensor | None) -> Tensor:
         """Each picture with probability `mixing_prob` in another style from a random layer on."""
-        device = styles.device
-        layers = torch.arange(self.num_styles, device=device)
-        first = 1 + noise.integers("mixing.layer", self.num_styles - 1).to(device)
+        device = ws.device
+        layers = torch.arange(self.num_ws, device=device)
+        first = 1 + noise.integers("mixing.layer", self.num_ws - 1).to(device)
         chosen = (noise.uniform("mixing") < self.config.mixing_prob).to(device)
         other = chosen[:, None] & (layers >= first[:, None])
         return torch.where(
-            other[:, :, None], self._map(noise, "latents.mixed", classes)[:, None], styles
+            other[:, :, None], self._map(noise, "latents.mixed", classes)[:, None], ws
         )
 
 
@@ -340,9 +340,9 @@ class StyleGAN2Discriminator(Discriminator):
     ) -> Tensor:
         """Logits [N]: the larger, the more real."""
         classes = None if labels is None else one_hot(labels, self.config.num_classes).float()
-        return self.judge(images, classes)
+        return self.logits(images, classes)
 
-    def judge(self, images: Tensor, classes: Tensor | None = None) -> Tensor:
+    def logits(self, images: Tensor, classes: Tensor | None = None) -> Tensor:
         """Logits [N] of pictures of classes [N, K], one-hot."""
         features = None
         for block in self.blocks:

@@ -124,12 +124,12 @@ def _channels(state: Mapping[str, Tensor], kind: str, resolution: int) -> int:
 def _replay_generator(
     network: StyleGAN2Generator, inputs: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    def styles(truncation: float) -> Tensor:
+    def truncated_ws(truncation: float) -> Tensor:
         w = network.mapping(inputs["z"], inputs.get("labels"))
         w = network.average_w.lerp(w, truncation)
-        return w[:, None].repeat(1, network.num_styles, 1)
+        return w[:, None].repeat(1, network.num_ws, 1)
 
-    ws = styles(1.0).detach().requires_grad_()
+    ws = truncated_ws(1.0).detach().requires_grad_()
     images = network.synthesize(ws)
     silent = copy.deepcopy(network)
     for name, parameter in silent.named_parameters():
@@ -143,7 +143,7 @@ def _replay_generator(
         "grad_ws": gradient,
     }
     for truncation in TRUNCATIONS:
-        outputs[f"ws_psi{truncation}"] = truncated = styles(truncation)
+        outputs[f"ws_psi{truncation}"] = truncated = truncated_ws(truncation)
         outputs[f"images_psi{truncation}"] = network.synthesize(truncated)
     return outputs
 
@@ -152,7 +152,7 @@ def _replay_discriminator(
     network: StyleGAN2Discriminator, inputs: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     images = inputs["images"].clone().requires_grad_()
-    logits = network.judge(images, inputs.get("labels"))
+    logits = network.logits(images, inputs.get("labels"))
     (gradient,) = torch.autograd.grad(logits.sum(), images)
     return {"logits": logits[:, None], "grad_images": gradient}
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo_core import Batch, Networks, Phase, Progress
-from zoo_core.training import LOSSES, Adam, squared_gradient
+from zoo_core.training import LOSSES, Adam, r1_penalty
 from zoo_stylegan2.config import StyleGAN2Config
 
 LOSS = LOSSES["non-saturating"]
@@ -32,7 +32,7 @@ class MeanPathLength(nn.Module):
         self.register_buffer("mean", torch.zeros([]))
 
 
-class StyleGAN2Training:
+class StyleGAN2Loss:
     """The losses. Fake pictures are made once a step, judged for the generator's loss, and once
     more, detached, for the discriminator's: by then the graph that made them is gone from memory.
     """
@@ -46,9 +46,9 @@ class StyleGAN2Training:
 
     def generator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         """The adversarial loss of fake pictures of the classes of the batch."""
-        styles = self.generator.styles(progress.noise, labels=batch.labels)
-        self.generator.track_average(styles[:, 0])
-        images = self.generator.synthesize(styles)
+        ws = self.generator.sample_ws(progress.noise, labels=batch.labels)
+        self.generator.track_average(ws[:, 0])
+        images = self.generator.synthesize(ws)
         self._fake = images.detach()
         fake = self.discriminator(images, labels=batch.labels)
         return {"loss": LOSS.generator(fake, fake)}
@@ -63,10 +63,10 @@ class StyleGAN2Training:
     def r1_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         """gamma / 2 times R1, times the interval at which it is applied."""
 
-        def judge(images: Tensor) -> Tensor:
+        def discriminate(images: Tensor) -> Tensor:
             return self.discriminator(images, labels=batch.labels)
 
-        r1 = squared_gradient(judge, batch.images)
+        r1 = r1_penalty(discriminate, batch.images)
         return {"loss": self.config.penalty / 2 * self.config.penalty_every * r1, "r1": r1}
 
     def path_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
@@ -75,10 +75,10 @@ class StyleGAN2Training:
         """
         noise = progress.noise[: max(1, len(batch) // PATH_SHARE)]
         labels = None if batch.labels is None else batch.labels[: len(noise)]
-        styles = self.generator.styles(noise, labels=labels)
-        images = self.generator.synthesize(styles)
+        ws = self.generator.sample_ws(noise, labels=labels)
+        images = self.generator.synthesize(ws)
         y = torch.randn_like(images) / math.sqrt(images.shape[2] * images.shape[3])
-        (gradient,) = torch.autograd.grad((images * y).sum(), styles, create_graph=True)
+        (gradient,) = torch.autograd.grad((images * y).sum(), ws, create_graph=True)
         lengths = gradient.float().square().sum(2).mean(1).sqrt()
         with torch.no_grad():
             self.path_length.mean.lerp_(lengths.mean(), PATH_DECAY)
@@ -89,25 +89,25 @@ class StyleGAN2Training:
 
 def build_phases(networks: Networks, config: StyleGAN2Config) -> list[Phase]:
     """The generator's phases, then the discriminator's, as in the public code."""
-    training = StyleGAN2Training(networks, config)
-    generator, discriminator = training.generator, training.discriminator
-    judge = lazy_adam(discriminator, config, config.penalty_every if config.penalty else 0)
-    maker = lazy_adam(generator, config, config.path_every if config.path_weight else 0)
-    phases = [Phase("generator", generator, maker, training.generator_loss)]
+    losses = StyleGAN2Loss(networks, config)
+    generator, discriminator = losses.generator, losses.discriminator
+    d_optimizer = lazy_adam(discriminator, config, config.penalty_every if config.penalty else 0)
+    g_optimizer = lazy_adam(generator, config, config.path_every if config.path_weight else 0)
+    phases = [Phase("generator", generator, g_optimizer, losses.generator_loss)]
     if config.path_weight:
         path = Phase(
             "path_length",
             generator,
-            maker,
-            training.path_loss,
+            g_optimizer,
+            losses.path_loss,
             every=config.path_every,
-            state=training.path_length,
+            state=losses.path_length,
         )
         phases.append(path)
-    phases.append(Phase("discriminator", discriminator, judge, training.discriminator_loss))
+    phases.append(Phase("discriminator", discriminator, d_optimizer, losses.discriminator_loss))
     if config.penalty:
         phases.append(
-            Phase("r1", discriminator, judge, training.r1_loss, every=config.penalty_every)
+            Phase("r1", discriminator, d_optimizer, losses.r1_loss, every=config.penalty_every)
         )
     return phases
 

@@ -20,10 +20,10 @@ from PIL import Image
 
 from zoo_core.config import RunConfig
 from zoo_core.data.batches import Order, batches, gather, to_uint8
-from zoo_core.data.datasets import from_anywhere, open_source
-from zoo_core.data.files import FileSource
+from zoo_core.data.datasets import from_anywhere, open_dataset
+from zoo_core.data.files import PictureFiles
 from zoo_core.data.packing import open_packed, pack
-from zoo_core.data.preparation import begin_with, check_enough, check_fits, prepare
+from zoo_core.data.preparation import check_enough, check_fits, prepare, source_images
 from zoo_core.data.saving import save_png
 from zoo_core.errors import (
     AmbiguousNameError,
@@ -34,7 +34,7 @@ from zoo_core.errors import (
     UnknownNameError,
 )
 from zoo_core.interfaces import Batch, Generator
-from zoo_core.pictures import Picture, PictureSource
+from zoo_core.pictures import Picture, PictureDataset
 from zoo_core.plugins.hookspecs import hookimpl
 from zoo_core.plugins.loading import Plugins
 from zoo_core.runtime import Runtime
@@ -42,7 +42,7 @@ from zoo_core.runtime import Runtime
 RUNTIME = Runtime(torch.device("cpu"), torch.float32, torch.channels_last)
 
 
-class Numbered(PictureSource):
+class Numbered(PictureDataset):
     """Picture i is filled with i; every `bad` one cannot be read."""
 
     def __init__(
@@ -107,7 +107,7 @@ def test_the_fingerprint_is_that_of_the_pixels_not_of_the_files(tmp_path: Path):
             pixels = np.full((4, 4, 3), 100 * number + value, dtype=np.uint8)
             save_png(folder / f"{number}.png", pixels)
             os.utime(folder / f"{number}.png", (seconds, seconds))
-        return pack(FileSource(folder), 4, 3, skip_bad=skip_bad).fingerprint
+        return pack(PictureFiles(folder), 4, 3, skip_bad=skip_bad).fingerprint
 
     assert packed(1000) == packed(2000) == packed(1000, skip_bad=True)
     assert packed(1000) != packed(1000, value=1)
@@ -287,20 +287,20 @@ def folder_of(path: Path, count: int = 3) -> Path:
 
 
 def test_a_folder_is_opened_by_its_path(tmp_path: Path):
-    opened = open_source(str(folder_of(tmp_path / "My Photos")), 4, "train", Plugins())
-    assert isinstance(opened.source, FileSource)
-    assert (opened.name, len(opened.source)) == ("my-photos", 3)
+    opened = open_dataset(str(folder_of(tmp_path / "My Photos")), 4, "train", Plugins())
+    assert isinstance(opened.dataset, PictureFiles)
+    assert (opened.name, len(opened.dataset)) == ("my-photos", 3)
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path):
     with pytest.raises(DataError, match="no folder, zip file or picture"):
-        open_source(str(tmp_path / "nowhere"), 4, "train", Plugins())
+        open_dataset(str(tmp_path / "nowhere"), 4, "train", Plugins())
 
 
 @pytest.mark.parametrize(
     ("opened", "reason"),
     [
-        (lambda resolution, split: [], "it has to be a PictureSource, not list"),
+        (lambda resolution, split: [], "it has to be a PictureDataset, not list"),
         (lambda resolution, split: Unnamed(), "no attribute 'fingerprint'"),
         (lambda resolution, split: 1 / 0, "ZeroDivisionError: division by zero"),
     ],
@@ -316,10 +316,10 @@ def test_a_data_set_that_a_plugin_cannot_open_names_the_plugin(opened, reason: s
     plugins = Plugins()
     plugins.register("careless", Broken())
     with pytest.raises(PluginError, match=f"'broken' of the plugin careless .*{reason}"):
-        open_source("broken", 8, "train", plugins)
+        open_dataset("broken", 8, "train", plugins)
 
 
-class Unnamed(PictureSource):
+class Unnamed(PictureDataset):
     def __len__(self) -> int:
         return 0
 
@@ -329,7 +329,7 @@ class Unnamed(PictureSource):
 
 def test_a_bare_name_that_is_nothing_names_the_nearest():
     with pytest.raises(UnknownNameError):
-        open_source("nothing", 4, "train", with_dataset("anything"))
+        open_dataset("nothing", 4, "train", with_dataset("anything"))
 
 
 def test_a_data_set_and_a_folder_of_one_name_are_ambiguous(tmp_path: Path, monkeypatch):
@@ -337,8 +337,8 @@ def test_a_data_set_and_a_folder_of_one_name_are_ambiguous(tmp_path: Path, monke
     folder_of(tmp_path / "both")
     plugins = with_dataset("both")
     with pytest.raises(AmbiguousNameError, match=r"\./both"):
-        open_source("both", 4, "train", plugins)
-    assert len(open_source("./both", 4, "train", plugins).source) == 3
+        open_dataset("both", 4, "train", plugins)
+    assert len(open_dataset("./both", 4, "train", plugins).dataset) == 3
 
 
 def settled(place: Path, data: str, evaluate_data: str = "") -> list[str]:
@@ -375,7 +375,7 @@ def test_a_path_that_json_cannot_hold_is_left_as_it_was_spelled(tmp_path: Path):
 
 def test_an_unknown_split_names_those_there_are():
     with pytest.raises(DataError, match="train, test"):
-        open_source("anything", 4, "validation", with_dataset("anything"))
+        open_dataset("anything", 4, "validation", with_dataset("anything"))
 
 
 def with_dataset(name: str) -> Plugins:
@@ -389,7 +389,7 @@ def with_dataset(name: str) -> Plugins:
         summary="numbers",
         task="unconditional",
         licence="CC0-1.0",
-        source="nowhere",
+        provenance="nowhere",
         open=lambda resolution, split: Numbered(4),
     )
     plugins = Plugins()
@@ -399,7 +399,7 @@ def with_dataset(name: str) -> Plugins:
     return plugins
 
 
-class Corners(PictureSource):
+class Corners(PictureDataset):
     """Picture i is filled with i, but every pixel also holds where it is; the source likewise."""
 
     paired, fingerprint = True, "corners"
@@ -474,18 +474,18 @@ def test_a_folder_is_read_as_pairs_only_for_a_model_that_takes_pairs(tmp_path: P
         (tmp_path / "own" / side).mkdir(parents=True)
         Image.new("RGB", (4, 4)).save(tmp_path / "own" / side / "x.png")
     path = str(tmp_path / "own")
-    assert open_source(path, 4, "train", Plugins(), paired=True).source.paired
-    assert open_source(path, 4, "train", Plugins()).source.classes == ("A", "B")
+    assert open_dataset(path, 4, "train", Plugins(), paired=True).dataset.paired
+    assert open_dataset(path, 4, "train", Plugins()).dataset.classes == ("A", "B")
 
 
 def test_what_a_translator_starts_from_is_the_source_of_a_pair_or_the_picture_itself():
     learner = Learner(6, source_channels=3)
-    start = begin_with([Corners()[2]], learner, "crop")
+    start = source_images([Corners()[2]], learner, "crop")
     assert start.shape == (1, 3, 6, 6)
     assert start[0, :, 0, 0].tolist() == pytest.approx([100 / 127.5 - 1] * 2 + [102 / 127.5 - 1])
-    picture = begin_with([Corners()[2]], learner, "crop", reverse_pairs=True)
+    picture = source_images([Corners()[2]], learner, "crop", reverse_pairs=True)
     assert picture[0, :, 0, 0].tolist() == pytest.approx([-1, -1, 2 / 127.5 - 1])
-    single = begin_with([Numbered(3)[0]], Learner(4, source_channels=1), "crop")
+    single = source_images([Numbered(3)[0]], Learner(4, source_channels=1), "crop")
     assert single.shape == (1, 1, 4, 4)
     assert float(single.max()) == -1
 

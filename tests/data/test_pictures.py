@@ -16,10 +16,10 @@ from PIL import Image
 
 from zoo_core.data import decoding, files
 from zoo_core.data.decoding import decode, fit
-from zoo_core.data.files import FileSource
+from zoo_core.data.files import PictureFiles
 from zoo_core.data.saving import save_grid, save_png
 from zoo_core.errors import DataError
-from zoo_core.pictures import BadPicture, Picture, check
+from zoo_core.pictures import BadPicture, Picture, read_every
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -401,8 +401,8 @@ def archive(path, files, compression=zipfile.ZIP_DEFLATED):
 def source_of(request, tmp_path):
     def make(files):
         if request.param == "folder":
-            return FileSource(folder(tmp_path / "pictures", files))
-        return FileSource(archive(tmp_path / "pictures.zip", files))
+            return PictureFiles(folder(tmp_path / "pictures", files))
+        return PictureFiles(archive(tmp_path / "pictures.zip", files))
 
     return make
 
@@ -412,8 +412,8 @@ def names(source):
 
 
 def test_a_zip_file_equals_the_folder_it_was_made_from(tmp_path):
-    unpacked = FileSource(folder(tmp_path / "pictures", FILES))
-    packed = FileSource(archive(tmp_path / "pictures.ZIP", FILES))
+    unpacked = PictureFiles(folder(tmp_path / "pictures", FILES))
+    packed = PictureFiles(archive(tmp_path / "pictures.ZIP", FILES))
     assert names(packed) == names(unpacked) == list(FILES)
     for left, right in zip(packed, unpacked, strict=True):
         assert (left.name, left.label) == (right.name, right.label)
@@ -453,7 +453,7 @@ def test_a_folder_of_other_kinds_only_says_which(source_of):
 
 def test_the_macintosh_folder_of_a_zip_file_is_left_out(tmp_path):
     files = dict.fromkeys(["a.png", "__MACOSX/a.png", "__MACOSX/._a.png"], png(noise()))
-    assert names(FileSource(archive(tmp_path / "a.zip", files))) == ["a.png"]
+    assert names(PictureFiles(archive(tmp_path / "a.zip", files))) == ["a.png"]
 
 
 def test_first_level_folders_are_classes(source_of):
@@ -473,7 +473,7 @@ def test_the_name_of_a_class_is_text_though_its_folder_s_is_not(tmp_path):
         place = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
         place.mkdir()
         (place / "1.png").write_bytes(png(noise()))
-    source = FileSource(tmp_path)
+    source = PictureFiles(tmp_path)
     assert source.classes == (r"caf\xe9", "tea")
     assert [picture.label for picture in source] == [0, 1]
 
@@ -510,22 +510,22 @@ def test_pictures_at_the_root_or_in_one_folder_only_have_no_labels(source_of, gi
     ids=["grown", "touched", "renamed", "joined", "removed"],
 )
 def test_the_fingerprint_of_a_folder_changes_with_its_pictures(tmp_path, change):
-    before = FileSource(folder(tmp_path, FILES)).fingerprint
-    assert FileSource(tmp_path).fingerprint == before
+    before = PictureFiles(folder(tmp_path, FILES)).fingerprint
+    assert PictureFiles(tmp_path).fingerprint == before
     change(tmp_path / "a.png")
-    assert FileSource(tmp_path).fingerprint != before
+    assert PictureFiles(tmp_path).fingerprint != before
 
 
 def test_a_file_that_is_no_picture_leaves_the_fingerprint_alone(tmp_path):
-    before = FileSource(folder(tmp_path, FILES)).fingerprint
+    before = PictureFiles(folder(tmp_path, FILES)).fingerprint
     (tmp_path / "notes.txt").write_text("note")
-    assert FileSource(tmp_path).fingerprint == before
+    assert PictureFiles(tmp_path).fingerprint == before
 
 
 def test_the_fingerprint_of_a_zip_file_is_that_of_its_bytes(tmp_path):
     contents = {"1": b"abc", "2": b"abc", "3": b"abd"}
     one, same, other = (
-        FileSource(archive(tmp_path / f"{name}.zip", FILES | {"a.png": data})).fingerprint
+        PictureFiles(archive(tmp_path / f"{name}.zip", FILES | {"a.png": data})).fingerprint
         for name, data in contents.items()
     )
     assert one == same != other
@@ -538,13 +538,13 @@ def test_what_holds_no_pictures_is_refused(tmp_path, name):
     archive(tmp_path / "empty.zip", {"notes.txt": b""})
     (tmp_path / "text.zip").write_text("no zip")
     with pytest.raises(DataError, match=name):
-        FileSource(tmp_path / name)
+        PictureFiles(tmp_path / name)
 
 
 def test_one_picture_file_is_a_source_of_one(tmp_path):
     folder(tmp_path, FILES)
     (tmp_path / "a.png").write_bytes(png(noise()))
-    source = FileSource(tmp_path / "a.png")
+    source = PictureFiles(tmp_path / "a.png")
     assert [picture.name for picture in source] == ["a.png"]
     assert not source.classes
 
@@ -552,7 +552,7 @@ def test_one_picture_file_is_a_source_of_one(tmp_path):
 def test_a_broken_link_is_named_when_it_is_read(tmp_path):
     folder(tmp_path, FILES)
     (tmp_path / "b.png").symlink_to(tmp_path / "nowhere.png")
-    source = FileSource(tmp_path)
+    source = PictureFiles(tmp_path)
     with pytest.raises(DataError, match=r"^b\.png: cannot be read"):
         source[names(source).index("b.png")]
 
@@ -562,7 +562,7 @@ def test_a_linked_picture_is_read_and_a_linked_folder_is_not(tmp_path):
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "link.png").symlink_to(tmp_path / "elsewhere" / "a.png")
     (tmp_path / "here" / "cats").symlink_to(tmp_path / "elsewhere" / "cats")
-    [picture] = FileSource(tmp_path / "here")
+    [picture] = PictureFiles(tmp_path / "here")
     assert np.array_equal(picture.pixels, noise(seed=1))
 
 
@@ -577,11 +577,11 @@ def test_a_folder_that_cannot_be_listed_is_an_error_not_a_gap(tmp_path, monkeypa
 
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(DataError, match=r"cannot list .*dogs: Permission denied"):
-        FileSource(tmp_path)
+        PictureFiles(tmp_path)
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
-    source = FileSource(folder(tmp_path, FILES))
+    source = PictureFiles(folder(tmp_path, FILES))
     monkeypatch.setattr(files, "MAX_FILE_BYTES", 10)
     with pytest.raises(DataError, match=r"^a\.png: \d+ bytes are more than"):
         source[0]
@@ -593,7 +593,7 @@ def test_a_zip_file_with_two_members_of_one_name_is_refused(tmp_path):
         with pytest.warns(UserWarning, match="Duplicate"):
             target.writestr("a.png", png(noise()))
     with pytest.raises(DataError, match="two files of the same name"):
-        FileSource(tmp_path / "a.zip")
+        PictureFiles(tmp_path / "a.zip")
 
 
 def test_an_encrypted_member_is_named(tmp_path):
@@ -603,7 +603,7 @@ def test_an_encrypted_member_is_named(tmp_path):
     data[data.index(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(data)
     with pytest.raises(DataError, match=r"^a\.png: cannot be read .*encrypted"):
-        FileSource(path)[0]
+        PictureFiles(path)[0]
 
 
 @pytest.mark.parametrize(
@@ -616,7 +616,7 @@ def test_a_damaged_member_is_named(tmp_path, compression):
     data[start : start + 40] = b"\xff" * 40
     path.write_bytes(data)
     with pytest.raises(DataError, match=r"^a\.png: cannot be read"):
-        FileSource(path)[0]
+        PictureFiles(path)[0]
 
 
 def test_every_bad_picture_is_found_with_its_reason(source_of):
@@ -626,7 +626,7 @@ def test_every_bad_picture_is_found_with_its_reason(source_of):
         "d.png": b"",
         "e.png": b"<svg/>",
     }
-    results = list(check(source_of(files)))
+    results = list(read_every(source_of(files)))
     assert [result.name for result in results] == sorted(files)
     assert sum(isinstance(result, Picture) for result in results) == len(FILES)
     bad = {result.name: result.reason for result in results if isinstance(result, BadPicture)}
@@ -661,7 +661,7 @@ def many(tmp_path):
 
 
 def test_threads_that_read_at_once_get_their_own_pictures(many):
-    source = FileSource(many)
+    source = PictureFiles(many)
     order = np.random.default_rng(0).permutation(np.arange(300) % 100)
     with ThreadPoolExecutor(8) as pool:
         read = list(pool.map(lambda index: source[index].pixels, order))
@@ -670,7 +670,7 @@ def test_threads_that_read_at_once_get_their_own_pictures(many):
 
 
 def test_a_zip_file_is_opened_once_for_all_reads(many, opened):
-    source = FileSource(many)
+    source = PictureFiles(many)
     opened.clear()
     for index in range(10):
         source[index]
@@ -678,7 +678,7 @@ def test_a_zip_file_is_opened_once_for_all_reads(many, opened):
 
 
 def test_another_process_opens_the_zip_file_for_itself(many, opened, monkeypatch):
-    source = FileSource(many)
+    source = PictureFiles(many)
     opened.clear()
     source[0]
     monkeypatch.setattr(os, "getpid", lambda: -1)  # what a forked worker sees
@@ -688,7 +688,7 @@ def test_another_process_opens_the_zip_file_for_itself(many, opened, monkeypatch
 
 
 def test_a_source_in_use_can_be_sent_to_another_process(many):
-    source = FileSource(many)
+    source = PictureFiles(many)
     source[0]
     there = ForkingPickler.loads(ForkingPickler.dumps(source))
     assert there.fingerprint == source.fingerprint
@@ -696,7 +696,7 @@ def test_a_source_in_use_can_be_sent_to_another_process(many):
 
 
 def test_a_source_that_is_dropped_leaks_nothing(many):
-    source = FileSource(many)
+    source = PictureFiles(many)
     source[0]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -259,18 +259,18 @@ class Plain(Generator):
 
 
 class Styled(StyleGenerator):
-    image_shape, num_styles, style_size = (1, 2, 2), 4, 1
+    image_shape, num_ws, style_size = (1, 2, 2), 4, 1
 
     def __init__(self):
         super().__init__()
         self.weight = nn.Parameter(torch.full((), 0.5))
 
-    def styles(self, noise, *, labels=None, truncation=1.0):
+    def sample_ws(self, noise, *, labels=None, truncation=1.0):
         assert not self.training
         return noise.uniform("latents", (4, 1)) * truncation
 
-    def synthesize(self, styles):
-        return self.weight * styles.reshape(-1, 1, 2, 2)
+    def synthesize(self, ws):
+        return self.weight * ws.reshape(-1, 1, 2, 2)
 
 
 def trimmed_mean(values) -> float:

@@ -14,6 +14,7 @@ from zoo_core.data.packing import pack
 from zoo_core.errors import InputError, PictureError
 from zoo_core.metrics import feature_sets
 from zoo_core.metrics.evaluation import (
+    OF_SETS,
     check_metrics,
     classify,
     during_training,
@@ -22,14 +23,14 @@ from zoo_core.metrics.evaluation import (
     of_classifier,
 )
 from zoo_core.metrics.feature_sets import (
-    Reference,
+    ReferenceFeatures,
     extract,
     generated_pictures,
     packed_pictures,
     spread,
 )
 from zoo_core.metrics.frechet import frechet_distance
-from zoo_core.metrics.protocol import Protocol
+from zoo_core.metrics.protocol import METRICS, Protocol, improves_on
 
 HOW = Protocol(data="toys", split="train", metrics=("fd",), command="zoo evaluate", count=24)
 
@@ -46,7 +47,7 @@ def data(tmp_path):
 
 @pytest.fixture
 def reference(tmp_path, data, extractor):
-    return Reference(data, extractor, cache=tmp_path / "cache")
+    return ReferenceFeatures(data, extractor, cache=tmp_path / "cache")
 
 
 def generator(**settings):
@@ -120,9 +121,13 @@ def test_a_picture_without_finite_features_is_named(data, extractor):
 
 
 def test_statistics_are_measured_once(reference, monkeypatch):
-    first = reference.statistics
+    first = reference.measure().statistics
     monkeypatch.setattr(reference.extractor, "forward", None)
-    again = Reference(reference.data, reference.extractor, cache=reference.cache).statistics
+    again = (
+        ReferenceFeatures(reference.data, reference.extractor, cache=reference.cache)
+        .measure()
+        .statistics
+    )
     assert torch.equal(first.mean, again.mean)
     assert torch.equal(first.covariance, again.covariance)
 
@@ -130,38 +135,43 @@ def test_statistics_are_measured_once(reference, monkeypatch):
 def test_a_cache_that_cannot_be_written_is_done_without(reference):
     reference.cache.mkdir(exist_ok=True)
     (reference.cache / "features").write_text("in the way")
-    assert len(reference.statistics.mean) == reference.extractor.width
+    assert len(reference.measure().statistics.mean) == reference.extractor.width
 
 
 def test_features_are_measured_once(reference, monkeypatch):
-    first = reference.features
+    first = reference.measure(keep=True).rows
     monkeypatch.setattr(reference.extractor, "forward", None)
-    again = Reference(reference.data, reference.extractor, cache=reference.cache)
-    assert torch.equal(first, again.features)
+    again = ReferenceFeatures(reference.data, reference.extractor, cache=reference.cache)
+    assert torch.equal(first, again.measure(keep=True).rows)
 
 
 def test_features_are_measured_with_the_statistics_if_both_are_wanted(reference, monkeypatch):
-    reference.keep = True
-    assert reference.statistics.num_pictures == 32
+    assert reference.measure(keep=True).statistics.num_pictures == 32
     monkeypatch.setattr(reference.extractor, "forward", None)
-    assert len(reference.features) == 32
+    assert len(reference.measure(keep=True).rows) == 32
 
 
 def test_another_extractor_or_other_data_are_measured_anew(tmp_path, reference, data):
-    assert reference.statistics.num_pictures == 32
+    assert reference.measure().statistics.num_pictures == 32
     other = toys.FEATURES.build(8)
     assert other.fingerprint != reference.extractor.fingerprint
-    anew = Reference(data, other, cache=reference.cache).statistics
-    assert not torch.equal(anew.mean, reference.statistics.mean)
-    fewer = Reference(toys.packed(tmp_path, count=16), reference.extractor, cache=reference.cache)
-    assert fewer.statistics.num_pictures == 16
+    anew = ReferenceFeatures(data, other, cache=reference.cache).measure().statistics
+    assert not torch.equal(anew.mean, reference.measure().statistics.mean)
+    fewer = ReferenceFeatures(
+        toys.packed(tmp_path, count=16), reference.extractor, cache=reference.cache
+    )
+    assert fewer.measure().statistics.num_pictures == 16
 
 
 def test_a_damaged_memory_is_measured_anew(reference):
-    expected = reference.statistics
+    expected = reference.measure().statistics
     for path in (reference.cache / "features").iterdir():
         path.write_bytes(path.read_bytes()[:-3])
-    again = Reference(reference.data, reference.extractor, cache=reference.cache).statistics
+    again = (
+        ReferenceFeatures(reference.data, reference.extractor, cache=reference.cache)
+        .measure()
+        .statistics
+    )
     assert torch.equal(again.mean, expected.mean)
 
 
@@ -189,7 +199,7 @@ def test_every_metric_of_a_generator_is_a_finite_number(reference):
 def test_the_frechet_distance_is_that_of_both_sides(data, reference, extractor):
     network = generator()
     made = extract(generated_pictures(network, 24, data), extractor, keep=True)
-    expected = frechet_distance(reference.statistics, made.statistics)
+    expected = frechet_distance(reference.measure().statistics, made.statistics)
     found = numbers(evaluate_generator(network, data, HOW, reference))
     assert found["fd"] == pytest.approx(expected)
 
@@ -264,10 +274,16 @@ def test_only_one_network_s_distance_is_called_fid(reference):
 
 def test_numbers_of_other_extractors_cannot_be_compared(tmp_path, data, reference):
     (one, _) = evaluate_generator(generator(), reference.data, HOW, reference)
-    other = Reference(data, toys.FEATURES.build(8), cache=tmp_path / "cache")
+    other = ReferenceFeatures(data, toys.FEATURES.build(8), cache=tmp_path / "cache")
     (two, _) = evaluate_generator(generator(), data, HOW, other)
     with pytest.raises(InputError, match="8px"):
-        one.improves_on(two)
+        improves_on(one, two)
+
+
+def test_every_metric_between_sets_of_features_has_a_function():
+    assert list(OF_SETS) == [
+        name for name, kind in METRICS.items() if kind.needs in ("statistics", "features")
+    ]
 
 
 # Refusals
@@ -322,7 +338,6 @@ def test_a_run_measures_distance_and_diversity(reference):
     found = evaluation.measure(generator())
     assert set(found) == {"fd", "diversity"}
     assert evaluation.criterion == "fd"
-    assert evaluation.lower_is_better
 
 
 def test_a_generator_that_draws_one_picture_only_does_not_end_a_run(reference):
@@ -343,7 +358,6 @@ def test_a_classifier_is_measured_by_its_answers(tmp_path):
     assert found["accuracy"] == 0.75
     assert found["loss"] == pytest.approx(25.0)
     assert of_classifier(data).criterion == "accuracy"
-    assert not of_classifier(data).lower_is_better
 
 
 def test_a_classifier_is_measured_in_evaluation_mode_and_goes_on_training(tmp_path):

@@ -120,16 +120,20 @@ def test_a_plugin_contributes_under_its_own_name(install):
     [info] = plugins.infos
     assert (info.name, info.status, info.hooks) == ("good", "ok", ("zoo_models",))
     assert info.distribution == "good-dist 1.0"
-    [owned] = plugins.models
-    assert (owned.plugin, owned.distribution) == ("good", "good-dist 1.0")
-    assert plugins.models.get("good-model") is plugins.models.get("good/good-model") is owned.spec
+    [contribution] = plugins.models
+    assert (contribution.plugin, contribution.distribution) == ("good", "good-dist 1.0")
+    assert (
+        plugins.models.get("good-model")
+        is plugins.models.get("good/good-model")
+        is contribution.spec
+    )
     assert plugins.problems == []
 
 
 def test_registry_files_are_collected_with_their_owner(install):
     install("paths", hook("return [Path('a.yaml')]", "zoo_registries"))
-    [owned] = load_plugins().registries
-    assert (owned.plugin, owned.spec) == ("paths", Path("a.yaml"))
+    [contribution] = load_plugins().registries
+    assert (contribution.plugin, contribution.spec) == ("paths", Path("a.yaml"))
 
 
 def test_a_hook_may_be_a_generator(install):
@@ -389,7 +393,12 @@ def test_an_unknown_name_offers_the_nearest(rivals, name):
 
 def test_data_sets_have_a_catalogue_of_their_own():
     spec = DatasetSpec(
-        name="swan", summary="", task="unconditional", licence="", source="", open=lambda r, s: None
+        name="swan",
+        summary="",
+        task="unconditional",
+        licence="",
+        provenance="",
+        open=lambda r, s: None,
     )
 
     class Data:

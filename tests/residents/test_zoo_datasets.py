@@ -68,7 +68,7 @@ def test_the_plugin_loads_without_a_problem_and_brings_the_sixteen_sets(monkeypa
     monkeypatch.setenv("ZOO_PLUGINS", "datasets")
     plugins = load_plugins()
     assert plugins.problems == []
-    assert [owned.spec.name for owned in plugins.datasets] == sorted(SPECS)
+    assert [contribution.spec.name for contribution in plugins.datasets] == sorted(SPECS)
     assert len(SPECS) == 16
 
 

@@ -131,13 +131,13 @@ def test_the_losses_are_those_of_the_logits(loss: str):
 def test_the_penalty_is_r1_of_real_and_r2_of_fake_pictures_weighted_by_its_interval():
     networks, batch, phases = start(penalty=0.5, penalty_every=6)
     fake = networks.generator.generate(NOISE).detach()
-    r1, r2 = (squared_slope(networks.discriminator, each) for each in (batch.images, fake))
+    r1, r2 = (r1_of_logits(networks.discriminator, each) for each in (batch.images, fake))
     found = terms_of(phases, batch)["penalty"]
     torch.testing.assert_close([found["r1"], found["r2"]], [r1, r2])
     torch.testing.assert_close(found["loss"], 0.5 / 2 * 6 * (r1 + r2))
 
 
-def squared_slope(judge: nn.Module, images: Tensor) -> Tensor:
+def r1_of_logits(judge: nn.Module, images: Tensor) -> Tensor:
     images = images.clone().requires_grad_()
     (slope,) = torch.autograd.grad(judge(images).sum(), images)
     return slope.square().sum((1, 2, 3)).mean()

@@ -198,14 +198,14 @@ def test_the_penalty_is_r1_of_real_and_r2_of_fake_pictures_weighted_by_its_inter
     networks, batch, phases = start(config)
     fake = networks.generator.generate(NOISE, labels=batch.labels).detach()
     r1, r2 = (
-        squared_slope(networks.discriminator, each, batch.labels) for each in (batch.images, fake)
+        r1_of_logits(networks.discriminator, each, batch.labels) for each in (batch.images, fake)
     )
     found = terms_of(phases, batch)["penalty"]
     torch.testing.assert_close([found["r1"], found["r2"]], [r1, r2])
     torch.testing.assert_close(found["loss"], 0.5 / 2 * 6 * (r1 + r2))
 
 
-def squared_slope(judge: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+def r1_of_logits(judge: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     images = images.clone().requires_grad_()
     (slope,) = torch.autograd.grad(judge(images, labels=labels).sum(), images)
     return slope.square().sum((1, 2, 3)).mean()

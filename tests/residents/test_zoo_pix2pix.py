@@ -236,12 +236,12 @@ def test_both_networks_judge_the_same_fakes_once_made():
 def test_the_losses_are_those_of_the_paper(loss: str):
     """Half of the discriminator's, and the generator's with 100 times the distance (eq. 4)."""
     config = small(loss=loss, dropout=False)
-    networks, (judge, maker) = training(config)
+    networks, (judge, g_optimizer) = training(config)
     batch = batch_of(config)
     fake = networks.generator.generate(SeededNoise(0), source=batch.source)
     logits = [networks.discriminator(each, source=batch.source) for each in (batch.images, fake)]
     of_judge, of_maker = (
-        phase.loss(batch, Progress(0, SeededNoise(0, range(2)))) for phase in (judge, maker)
+        phase.loss(batch, Progress(0, SeededNoise(0, range(2)))) for phase in (judge, g_optimizer)
     )
     torch.testing.assert_close(of_judge["loss"], LOSSES[loss].discriminator(*logits) / 2)
     torch.testing.assert_close(of_maker["adversarial"], LOSSES[loss].generator(*logits))

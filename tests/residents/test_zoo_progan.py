@@ -233,8 +233,8 @@ def test_the_losses_are_those_of_the_logits(loss: str):
     networks, (batch, noise) = pair(config), step_batch()
     fake = networks.generator.generate(noise)
     logits = networks.discriminator(batch.images), networks.discriminator(fake)
-    judge, _, maker = build_phases(networks, config)
-    for phase in (judge, maker):
+    judge, _, g_optimizer = build_phases(networks, config)
+    for phase in (judge, g_optimizer):
         found = phase.loss(batch, Progress(GROWN, noise))["loss"]
         torch.testing.assert_close(found, getattr(LOSSES[loss], phase.name)(*logits))
 

@@ -27,11 +27,11 @@ from zoo_core.testing import (
     check_exact_resume,
     check_picture_is_its_seed,
 )
-from zoo_core.training.regularizers import squared_gradient
+from zoo_core.training.regularizers import r1_penalty
 from zoo_r3gan.config import PRESETS, RUN, R3GANConfig
 from zoo_r3gan.networks import R3GANDiscriminator, R3GANGenerator, ResidualBlock
 from zoo_r3gan.reference import network_from_reference
-from zoo_r3gan.training import R3GANTraining, build_phases
+from zoo_r3gan.training import R3GANLoss, build_phases
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SMALL = R3GANConfig(resolution=8, widths=(8, 4), group_size=4, latent_size=4, penalty_every=1)
@@ -195,10 +195,10 @@ def test_the_penalty_has_its_numerical_gradient():
 
 def test_bfloat16_gives_float32_logits_and_a_penalty_close_by():
     network, images = awake(R3GANDiscriminator(SMALL)), batch(SMALL).images
-    exact = squared_gradient(network, images)
+    exact = r1_penalty(network, images)
     with torch.autocast("cpu", torch.bfloat16):
         assert network(images).dtype == torch.float32
-        rough = squared_gradient(network, images)
+        rough = r1_penalty(network, images)
     assert rough.dtype == torch.float32
     torch.testing.assert_close(rough, exact, rtol=0.05, atol=0)
     rough.backward()
@@ -210,12 +210,12 @@ def test_the_penalties_come_from_the_pass_of_the_loss():
     calls = {"generator": 0, "discriminator": 0}
     for role, network in networks.named():
         network.register_forward_hook(lambda *_, role=role: calls.update({role: calls[role] + 1}))
-    training = R3GANTraining(networks, SMALL)
+    training = R3GANLoss(networks, SMALL)
     data = batch(SMALL)
     terms = training.discriminator_loss(data, at(0))
     assert calls == {"generator": 1, "discriminator": 2}
-    r1 = squared_gradient(networks.discriminator, data.images)
-    r2 = squared_gradient(networks.discriminator, networks.generator.generate(at(0).noise))
+    r1 = r1_penalty(networks.discriminator, data.images)
+    r2 = r1_penalty(networks.discriminator, networks.generator.generate(at(0).noise))
     torch.testing.assert_close([terms["r1"], terms["r2"]], [r1, r2])
     adversarial = terms["loss"] - SMALL.penalty / 2 * (r1 + r2)
     real = networks.discriminator(data.images)
@@ -224,7 +224,7 @@ def test_the_penalties_come_from_the_pass_of_the_loss():
 
 
 def test_lazy_penalties_are_multiplied_by_their_interval():
-    training = R3GANTraining(pair(SMALL), small(penalty_every=4, penalty=0.5, penalty_end=0.5))
+    training = R3GANLoss(pair(SMALL), small(penalty_every=4, penalty=0.5, penalty_end=0.5))
     data = batch(SMALL)
     found = [training.discriminator_loss(data, at(4 * step)) for step in range(5)]
     assert ["r1" in terms for terms in found] == [True, False, False, False, True]
@@ -232,14 +232,14 @@ def test_lazy_penalties_are_multiplied_by_their_interval():
 
 
 def test_without_a_penalty_none_is_computed():
-    training = R3GANTraining(pair(SMALL), small(penalty=0.0, penalty_end=0.0))
+    training = R3GANLoss(pair(SMALL), small(penalty=0.0, penalty_end=0.0))
     assert "r1" not in training.discriminator_loss(batch(SMALL), at(0))
 
 
 def test_learning_rate_beta2_and_gamma_follow_half_a_cosine():
     config = preset("ffhq64")
     phases = build_phases(pair(small()), config)
-    training = R3GANTraining(pair(SMALL), config)
+    training = R3GANLoss(pair(SMALL), config)
     for images, rate, beta2, gamma in [
         (0, 2e-4, 0.9, 2.0),
         (10_000_000, 1.25e-4, 0.945, 1.1),
@@ -262,7 +262,7 @@ def test_the_half_life_of_the_average_grows_as_long_as_the_schedules(name: str):
 def test_a_pair_of_real_and_fake_has_one_label():
     config = small(num_classes=3)
     networks = pair(config)
-    training, data, seen = R3GANTraining(networks, config), batch(config), []
+    training, data, seen = R3GANLoss(networks, config), batch(config), []
     networks.discriminator.register_forward_hook(
         lambda _, __, keywords, ___: seen.append(keywords["labels"]), with_kwargs=True
     )
@@ -276,7 +276,7 @@ def test_a_pair_of_real_and_fake_has_one_label():
 
 def test_the_generator_is_judged_against_the_real_pictures():
     networks = pair(SMALL)
-    training, data = R3GANTraining(networks, SMALL), batch(SMALL)
+    training, data = R3GANLoss(networks, SMALL), batch(SMALL)
     training.discriminator_loss(data, at(0))
     fake = networks.discriminator(networks.generator.generate(at(0).noise))
     expected = softplus(networks.discriminator(data.images) - fake).mean()

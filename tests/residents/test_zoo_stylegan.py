@@ -14,7 +14,7 @@ from zoo_core.interfaces import Batch, Networks, Phase, Progress
 from zoo_core.nn.resample import fade, filter2d
 from zoo_core.noise import SeededNoise
 from zoo_core.testing import CHECKS, Case
-from zoo_core.training.regularizers import squared_gradient
+from zoo_core.training.regularizers import r1_penalty
 from zoo_core.training.schedules import growth
 from zoo_core.weights.loading import load
 from zoo_stylegan.config import PRESETS, RUN, StyleGANConfig
@@ -156,7 +156,7 @@ def test_the_mapping_network_is_the_one_of_appendix_c():
 
 
 def test_the_synthesis_network_is_the_one_of_figure_1b():
-    network, styles = generator().eval(), torch.randn(2, 6, 8)
+    network, ws = generator().eval(), torch.randn(2, 6, 8)
     for name, parameter in network.named_parameters():
         if name.endswith("bias"):
             nn.init.normal_(parameter)
@@ -166,12 +166,12 @@ def test_the_synthesis_network_is_the_one_of_figure_1b():
             features = interpolate(features, scale_factor=2)
             weight = equalized(block.enter.convolution, 2**0.5)
             features = blurred(conv2d(features, weight, padding=1))
-        features = literal_layer(features, block.first, styles[:, 2 * number])
+        features = literal_layer(features, block.first, ws[:, 2 * number])
         features = conv2d(features, equalized(block.convolution, 2**0.5), padding=1)
-        features = literal_layer(features, block.second, styles[:, 2 * number + 1])
+        features = literal_layer(features, block.second, ws[:, 2 * number + 1])
     last = network.to_rgb[-1]
     images = conv2d(features, equalized(last, 1.0), last.bias)
-    torch.testing.assert_close(network.synthesize(styles), images, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(network.synthesize(ws), images, rtol=1e-4, atol=1e-4)
 
 
 def test_the_discriminator_is_progans_with_a_blur_before_it_halves():
@@ -246,8 +246,8 @@ def test_pixels_are_repeated_until_they_are_grown():
 
 
 def test_a_new_resolution_begins_where_the_old_one_ended():
-    styles = torch.randn(2, 6, 8)
-    old, new = (generator(seen).eval().synthesize(styles) for seen in (7, 8))
+    ws = torch.randn(2, 6, 8)
+    old, new = (generator(seen).eval().synthesize(ws) for seen in (7, 8))
     torch.testing.assert_close(new, old)
     before, after = (discriminator(seen)(pictures()) for seen in (7, 8))
     torch.testing.assert_close(after, before)
@@ -262,10 +262,8 @@ def test_a_fade_ends_in_the_new_resolution_alone():
 
 
 def test_within_a_fade_both_resolutions_count():
-    styles = torch.randn(2, 6, 8)
-    start, middle, end = (
-        generator(seen).eval().synthesize(styles) for seen in (8, 8 + 32 // 4, LAST)
-    )
+    ws = torch.randn(2, 6, 8)
+    start, middle, end = (generator(seen).eval().synthesize(ws) for seen in (8, 8 + 32 // 4, LAST))
     torch.testing.assert_close(middle, start + (end - start) / 4)
 
 
@@ -319,9 +317,9 @@ def test_mixed_styles_change_once_at_a_layer_of_their_own():
     first, second = (
         network.mapping(network.latents(noise, purpose)) for purpose in ("latents", "latents.mixed")
     )
-    styles = network.styles(noise)
-    is_first = (styles == first[:, None]).all(2)
-    is_second = (styles == second[:, None]).all(2)
+    ws = network.sample_ws(noise)
+    is_first = (ws == first[:, None]).all(2)
+    is_second = (ws == second[:, None]).all(2)
     assert bool((is_first ^ is_second).all())
     crossover = is_first.sum(1)
     assert bool((is_first == (torch.arange(6) < crossover[:, None])).all())
@@ -331,20 +329,20 @@ def test_mixed_styles_change_once_at_a_layer_of_their_own():
 def test_styles_change_below_the_layers_that_are_grown():
     network, noise = generator(0, mixing_prob=1.0), SeededNoise(range(64))
     first = network.mapping(network.latents(noise, "latents"))
-    crossover = (network.styles(noise) == first[:, None]).all(2).sum(1)
+    crossover = (network.sample_ws(noise) == first[:, None]).all(2).sum(1)
     assert set(crossover.tolist()) == {1, 2, 3}
 
 
 def test_a_style_reaches_its_own_layer_and_later_ones():
-    network, styles, outputs = generator().eval(), torch.randn(1, 6, 8), []
+    network, ws, outputs = generator().eval(), torch.randn(1, 6, 8), []
     for layer in network.modules():
         if isinstance(layer, StyledLayer):
             layer.register_forward_hook(lambda _, inputs, output: outputs.append(output))
-    network.synthesize(styles)
+    network.synthesize(ws)
     plain = outputs.copy()
     for number in range(6):
         outputs.clear()
-        changed = styles.clone()
+        changed = ws.clone()
         changed[:, number] += 1
         network.synthesize(changed)
         same = [torch.equal(old, new) for old, new in zip(plain, outputs, strict=True)]
@@ -354,17 +352,17 @@ def test_a_style_reaches_its_own_layer_and_later_ones():
 def test_a_share_of_the_pictures_is_mixed_and_only_while_training():
     noise = SeededNoise(range(400))
     for network, share in ((generator(mixing_prob=0.5), 0.5), (generator().eval(), 0.0)):
-        styles = network.styles(noise)
-        mixed = (styles != styles[:, :1]).any(2).any(1).float().mean()
+        ws = network.sample_ws(noise)
+        mixed = (ws != ws[:, :1]).any(2).any(1).float().mean()
         assert float(mixed) == pytest.approx(share, abs=0.06 if share else 0.0)
 
 
 def test_the_average_style_follows_the_generator_in_training_only():
     network, noise = generator(), SeededNoise(range(8))
     w = network.mapping(network.latents(noise, "latents")).mean(0)
-    network.eval().styles(noise)
+    network.eval().sample_ws(noise)
     assert not network.average_w.any()
-    network.train().styles(noise)
+    network.train().sample_ws(noise)
     torch.testing.assert_close(network.average_w, 0.005 * w)
 
 
@@ -372,7 +370,7 @@ def test_truncation_moves_the_first_layers_towards_the_average():
     network = generator(truncation_layers=4).eval()
     network.average_w.normal_()
     noise = SeededNoise([1, 2])
-    whole, half = network.styles(noise), network.styles(noise, truncation=0.5)
+    whole, half = network.sample_ws(noise), network.sample_ws(noise, truncation=0.5)
     torch.testing.assert_close(half[:, :4], (whole[:, :4] + network.average_w) / 2)
     assert torch.equal(half[:, 4:], whole[:, 4:])
     assert not torch.equal(*network.sample([1, 2], truncation=0.0))
@@ -387,26 +385,26 @@ def test_truncation_zero_of_all_layers_is_one_picture():
 
 def test_noise_is_new_for_every_picture_and_step_while_training():
     network = generator().train()
-    styles = torch.randn(1, 6, 8).expand(2, -1, -1)
-    images = network.synthesize(styles)
+    ws = torch.randn(1, 6, 8).expand(2, -1, -1)
+    images = network.synthesize(ws)
     assert not torch.equal(images[0], images[1])
-    assert not torch.equal(images, network.synthesize(styles))
+    assert not torch.equal(images, network.synthesize(ws))
     for block in network.blocks:  # the noise of the constant, which all pictures share, too
         for layer in (block.first, block.second):
             nn.init.zeros_(layer.noise_scale)
     nn.init.ones_(network.blocks[0].first.noise_scale)
-    images = network.synthesize(styles)
+    images = network.synthesize(ws)
     assert not torch.equal(images[0], images[1])
 
 
 def test_noise_is_fixed_in_evaluation_mode_and_part_of_the_weights():
     network = generator().eval()
-    styles = torch.randn(1, 6, 8).expand(2, -1, -1)
-    images = network.synthesize(styles)
+    ws = torch.randn(1, 6, 8).expand(2, -1, -1)
+    images = network.synthesize(ws)
     torch.testing.assert_close(images[0], images[1])
-    assert torch.equal(images, network.synthesize(styles))
+    assert torch.equal(images, network.synthesize(ws))
     network.blocks[1].first.noise_const.neg_()
-    assert not torch.equal(images, network.synthesize(styles))
+    assert not torch.equal(images, network.synthesize(ws))
     assert "blocks.1.first.noise_const" in network.state_dict()
 
 
@@ -425,7 +423,7 @@ def losses(config: StyleGANConfig) -> tuple[Networks, dict[str, dict[str, torch.
 def test_r1_is_of_the_real_pictures_as_they_are_shown():
     networks, terms = losses(TINY)
     assert list(terms) == ["discriminator", "penalty", "generator"]
-    r1 = squared_gradient(networks.discriminator, fade(pictures(), 0.25))
+    r1 = r1_penalty(networks.discriminator, fade(pictures(), 0.25))
     torch.testing.assert_close(terms["penalty"]["r1"], r1)
     expected = TINY.penalty / 2 * TINY.penalty_every * r1
     torch.testing.assert_close(terms["penalty"]["loss"], expected)
@@ -454,7 +452,7 @@ def test_the_losses_are_the_non_saturating_ones_on_the_same_fakes():
     torch.manual_seed(0)
     again, _ = phases(TINY)
     again.generator.images_seen.fill_(16)
-    images = again.generator.synthesize_grown(again.generator.styles(SeededNoise(range(4))))
+    images = again.generator.synthesize_grown(again.generator.sample_ws(SeededNoise(range(4))))
     real, fake = map(networks.discriminator, (fade(pictures(), 0.25), images))
     judged = softplus(-real).mean() + softplus(fake).mean()
     torch.testing.assert_close(terms["discriminator"]["loss"], judged)
@@ -471,7 +469,7 @@ def test_half_precision_leaves_w_as_it_is():
 def test_half_precision_keeps_pictures_and_logits_in_float32():
     network, judge = generator(16), discriminator(16)
     with torch.autocast("cpu", torch.bfloat16):
-        images = network.synthesize_grown(network.styles(SeededNoise(range(4))))
+        images = network.synthesize_grown(network.sample_ws(SeededNoise(range(4))))
         logits = judge(images)
     assert images.dtype == logits.dtype == torch.float32
     logits.sum().backward()

@@ -18,7 +18,7 @@ from zoo_core.nn.resample import downsample2d, fir, upsample2d
 from zoo_core.noise import SeededNoise
 from zoo_core.sampling.latents import mix_styles
 from zoo_core.testing import CHECKS, Case
-from zoo_core.training.regularizers import squared_gradient
+from zoo_core.training.regularizers import r1_penalty
 from zoo_stylegan2.config import PRESETS, RUN, StyleGAN2Config
 from zoo_stylegan2.networks import (
     ModulatedLayer,
@@ -206,25 +206,25 @@ def test_resampling_convolutions_are_twice_differentiable(convolve, channels: tu
 def test_styles_are_mixed_while_training_from_a_random_layer_on():
     generator = StyleGAN2Generator(config(resolution=32, mixing_prob=1.0)).train()
     noise = SeededNoise(0, range(200))
-    styles, whole = generator.styles(noise), generator.eval().styles(noise)
-    own = (styles == whole).all(dim=2)
+    ws, whole = generator.sample_ws(noise), generator.eval().sample_ws(noise)
+    own = (ws == whole).all(dim=2)
     assert own[:, 0].all()
     assert not own[:, -1].any()
     assert (own.int().diff(dim=1) <= 0).all()  # once another's, for the rest
-    assert len(own.sum(1).unique()) == generator.num_styles - 1
+    assert len(own.sum(1).unique()) == generator.num_ws - 1
 
 
 def test_the_share_of_mixed_pictures_is_the_setting():
     generator = StyleGAN2Generator(config(mixing_prob=0.25)).train()
-    styles = generator.styles(SeededNoise(0, range(1000)))
-    mixed = (styles[:, 0] != styles[:, -1]).any(1).float().mean()
+    ws = generator.sample_ws(SeededNoise(0, range(1000)))
+    mixed = (ws[:, 0] != ws[:, -1]).any(1).float().mean()
     assert float(mixed) == pytest.approx(0.25, abs=0.05)
 
 
 def test_truncation_goes_towards_the_average_style():
     generator = StyleGAN2Generator(config())
     generator.average_w.normal_()
-    full, half = (generator.eval().styles(SeededNoise([5]), truncation=t) for t in (1.0, 0.5))
+    full, half = (generator.eval().sample_ws(SeededNoise([5]), truncation=t) for t in (1.0, 0.5))
     torch.testing.assert_close(half, (full + generator.average_w) / 2)
     images = generator.sample([0, 1], truncation=0.0)
     assert torch.equal(images[0], images[1])
@@ -240,15 +240,15 @@ def test_noise_is_fixed_in_evaluation_and_new_in_training():
     generator = StyleGAN2Generator(config())
     for block in generator.blocks:
         nn.init.ones_(block.conv1.noise_strength)
-    styles = torch.randn(2, generator.num_styles, 8)
-    assert torch.equal(generator.eval().synthesize(styles), generator.synthesize(styles))
+    ws = torch.randn(2, generator.num_ws, 8)
+    assert torch.equal(generator.eval().synthesize(ws), generator.synthesize(ws))
     generator.train()
-    assert not torch.equal(generator.synthesize(styles), generator.synthesize(styles))
+    assert not torch.equal(generator.synthesize(ws), generator.synthesize(ws))
 
 
 def test_coarse_and_fine_styles_can_be_mixed_by_hand():
     generator = StyleGAN2Generator(config(resolution=16))
-    mixed = mix_styles(generator, [0], [1], range(generator.num_styles))
+    mixed = mix_styles(generator, [0], [1], range(generator.num_ws))
     torch.testing.assert_close(mixed[0], generator.sample([1]))
 
 
@@ -309,12 +309,12 @@ def test_the_losses_are_those_of_the_paper(num_classes: int):
     networks, found = phases(settings)
     batch, progress = step(settings)
     judge = functools.partial(networks.discriminator, labels=batch.labels)
-    styles = networks.generator.styles(progress.noise, labels=batch.labels)
-    real, fake = judge(batch.images), judge(networks.generator.synthesize(styles))
+    ws = networks.generator.sample_ws(progress.noise, labels=batch.labels)
+    real, fake = judge(batch.images), judge(networks.generator.synthesize(ws))
     expected = {
         "generator": softplus(-fake).mean(),
         "discriminator": softplus(fake).mean() + softplus(-real).mean(),
-        "r1": 3 / 2 * squared_gradient(judge, batch.images) * 5,
+        "r1": 3 / 2 * r1_penalty(judge, batch.images) * 5,
     }
     for name, loss in expected.items():
         torch.testing.assert_close(found[name].loss(batch, progress)["loss"], loss)
@@ -324,7 +324,7 @@ def test_the_average_style_follows_the_first_styles_of_the_generators_phase():
     settings = config(mixing_prob=1.0)
     networks, found = phases(settings)
     batch, progress = step(settings)
-    w = networks.generator.eval().styles(progress.noise)[:, 0]
+    w = networks.generator.eval().sample_ws(progress.noise)[:, 0]
     networks.generator.train().average_w.fill_(1)
     found["generator"].loss(batch, progress)
     torch.testing.assert_close(networks.generator.average_w, 0.995 + 0.005 * w.mean(0))
@@ -342,10 +342,10 @@ def test_path_length_is_pulled_to_its_running_mean(num_classes: int):
     phase.state.mean.fill_(0.25)
     labels = batch.labels[:4] if num_classes else None
     torch.manual_seed(1)
-    styles = networks.generator.styles(progress.noise[:4], labels=labels)
-    images = networks.generator.synthesize(styles)
+    ws = networks.generator.sample_ws(progress.noise[:4], labels=labels)
+    images = networks.generator.synthesize(ws)
     y = torch.randn_like(images) / 8  # the root of 8 x 8 pixels
-    (gradient,) = torch.autograd.grad((images * y).sum(), styles)
+    (gradient,) = torch.autograd.grad((images * y).sum(), ws)
     lengths = gradient.flatten(1).norm(dim=1) / 2  # the root of 4 layers
     mean = 0.25 + 0.01 * (lengths.mean() - 0.25)
     torch.manual_seed(1)

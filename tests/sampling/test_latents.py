@@ -27,21 +27,21 @@ class Plain(Generator):
 class Styled(StyleGenerator):
     """Pixel i is the style of layer i; while training, styles would be other ones."""
 
-    image_shape, num_styles, style_size = (1, 2, 2), 4, 1
+    image_shape, num_ws, style_size = (1, 2, 2), 4, 1
 
     def __init__(self, num_classes: int = 0):
         super().__init__()
         self.num_classes = num_classes
         self.weight = nn.Parameter(torch.ones(()))
 
-    def styles(self, noise, *, labels=None, truncation=1.0):
+    def sample_ws(self, noise, *, labels=None, truncation=1.0):
         w = truncation * noise.uniform("latents", (1,)) - (5.0 if self.training else 0.0)
         if labels is not None:
             w = w * labels[:, None]
         return w[:, None].expand(-1, 4, -1)
 
-    def synthesize(self, styles):
-        return self.weight * styles.reshape(-1, 1, 2, 2)
+    def synthesize(self, ws):
+        return self.weight * ws.reshape(-1, 1, 2, 2)
 
 
 def walk(generator: Generator, seeds: list[int], frames: int, **options) -> torch.Tensor:
@@ -156,14 +156,14 @@ def test_noise_between_seeds_is_that_of_either_at_the_ends():
         lambda noise: noise.uniform("x", (50,)),
         lambda noise: noise.integers("x", 9, (50,)),
     ):
-        between = draw(a.toward(b, shares))
+        between = draw(a.interpolate(b, shares))
         torch.testing.assert_close(between[0], draw(a)[0], rtol=0, atol=1e-6)
         torch.testing.assert_close(between[2], draw(b)[2], rtol=0, atol=1e-6)
 
 
 def test_noise_between_seeds_is_distributed_as_ever():
     rows = 20_000
-    between = SeededNoise(range(rows)).toward(
+    between = SeededNoise(range(rows)).interpolate(
         SeededNoise(range(rows, 2 * rows)), torch.full((rows,), 0.3)
     )
     normal, uniform = between.normal("x", (1,)), between.uniform("x", (1,))
@@ -175,7 +175,7 @@ def test_noise_between_seeds_is_distributed_as_ever():
 
 def test_noise_on_the_way_to_itself_stays_as_it_is():
     noise, shares = SeededNoise([7, 8]), torch.tensor([0.5, 0.5])
-    between, other = noise.toward(SeededNoise([7, 9]), shares), SeededNoise([9])
+    between, other = noise.interpolate(SeededNoise([7, 9]), shares), SeededNoise([9])
     assert torch.equal(between.normal("x", (50,))[0], noise.normal("x", (50,))[0])
     turned = (noise.normal("x", (50,))[1] + other.normal("x", (50,))[0]) / 2**0.5
     torch.testing.assert_close(between.normal("x", (50,))[1], turned)
@@ -185,5 +185,5 @@ def test_noise_on_the_way_to_itself_stays_as_it_is():
 def test_some_rows_of_noise_are_those_rows(noise: SeededNoise):
     assert torch.equal(noise[1:3].normal("x", (2,)), noise.normal("x", (2,))[1:3])
     goal, shares = SeededNoise(9, range(5)), torch.linspace(0, 1, 5)
-    walking = noise.toward(goal, shares)
+    walking = noise.interpolate(goal, shares)
     assert torch.equal(walking[1:3].normal("x", (2,)), walking.normal("x", (2,))[1:3])

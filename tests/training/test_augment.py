@@ -16,7 +16,7 @@ from zoo_core.nn.warp import SYM6, warp
 from zoo_core.noise import SeededNoise
 from zoo_core.training.ada import ADA, COLORING, COLUMNS, GEOMETRY, recolor
 from zoo_core.training.augment import POLICIES, Augment, DiffAugment
-from zoo_core.training.regularizers import squared_gradient
+from zoo_core.training.regularizers import r1_penalty
 
 GOLDEN = load_file(Path(__file__).parents[1] / "golden" / "ada_augment.safetensors")
 NORMAL = {"scale", "aniso", "xfrac", "brightness", "contrast", "saturation"}
@@ -220,8 +220,8 @@ def test_a_penalty_of_the_core_reaches_the_weights_through_the_hook():
     augment, discriminator = always(), ToyDiscriminator(ToyConfig())
     discriminator.register_forward_pre_hook(augment.before_discriminator, with_kwargs=True)
     augment.begin(SeededNoise(0, range(4)))
-    plain = squared_gradient(lambda images: discriminator.forward(images), pictures(4, 3, 16))
-    penalty = squared_gradient(discriminator, pictures(4, 3, 16))
+    plain = r1_penalty(lambda images: discriminator.forward(images), pictures(4, 3, 16))
+    penalty = r1_penalty(discriminator, pictures(4, 3, 16))
     penalty.backward()
     assert discriminator.look.weight.grad.abs().sum() > 0
     assert penalty.item() != pytest.approx(plain.item(), rel=1e-3)

@@ -21,10 +21,10 @@ from zoo_core.errors import CheckpointError, WeightsError
 from zoo_core.filesystem import write_file
 from zoo_core.training import optimizers
 from zoo_core.training.checkpoint import Checkpoints, optimizer_tensors, restore_optimizer
-from zoo_core.weights.header import About, about, read_header
+from zoo_core.weights.header import WeightsMetadata, parse_metadata, read_header
 from zoo_core.weights.tensors import load_weights, plain, save_weights
 
-ABOUT = About(
+ABOUT = WeightsMetadata(
     model="toy",
     role="generator",
     config={"width": 4, "sizes": [1, 2]},
@@ -94,7 +94,7 @@ def test_the_same_weights_give_the_same_file(tmp_path):
 
 def test_a_file_says_what_it_is(tmp_path):
     path = saved(tmp_path, Everything())
-    assert about(read_header(path), "a") == ABOUT
+    assert parse_metadata(read_header(path), "a") == ABOUT
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no file modes")

@@ -34,7 +34,7 @@ from zoo_core.training.engine import step, train
 from zoo_core.training.estimate import estimate, random_batch
 from zoo_core.training.run_folder import RunFolder
 from zoo_core.training.state import blueprint, build
-from zoo_core.weights.header import about, read_header
+from zoo_core.weights.header import parse_metadata, read_header
 
 RUNTIME = Runtime(torch.device("cpu"), torch.float32, torch.channels_last)
 TESTS = Path(__file__).parents[1]
@@ -159,7 +159,7 @@ def test_a_logged_term_is_the_mean_over_its_steps(tmp_path: Path):
 
 def test_the_weights_file_says_what_it_is(tmp_path: Path):
     folder = run(tmp_path, images=16)
-    record = about(read_header(folder.weights("generator")), "file")
+    record = parse_metadata(read_header(folder.weights("generator")), "file")
     assert (record.model, record.role, record.images) == ("toy", "generator", 16)
     assert record.licence == "CC0-1.0"
     assert record.config["resolution"] == 16
@@ -266,7 +266,7 @@ def spoiled(spec, phase_name: str, at: int, value: float):
         def spoil(phase: Phase) -> Phase:
             def loss(batch: Batch, progress: Progress):
                 terms = dict(phase.loss(batch, progress))
-                if progress.images >= at:
+                if progress.images_seen >= at:
                     terms["loss"] = terms["loss"] * value
                 return terms
 

@@ -15,7 +15,7 @@ from zoo_core.spec import Alarm
 from zoo_core.training.alarms import Alarms
 from zoo_core.training.engine import train
 from zoo_core.training.run_folder import RunFolder
-from zoo_core.weights.header import about, read_header
+from zoo_core.weights.header import parse_metadata, read_header
 
 
 def measure(network):
@@ -23,13 +23,15 @@ def measure(network):
     return {"fd": float(network.paint.weight.abs().mean()), "other": 1.0}
 
 
-def scripted(*values):
+def scripted(*values, name="fd"):
     """An evaluation that finds these values, one after the other."""
     left = list(values)
-    return lambda network: {"fd": left.pop(0)}
+    return lambda network: {name: left.pop(0)}
 
 
-def run(place: Path, name="run", measure=measure, lower=True, notify=None, protocol="", **settings):
+def run(
+    place: Path, name="run", measure=measure, criterion="fd", notify=None, protocol="", **settings
+):
     folder = RunFolder(place / name)
     train(
         TOY,
@@ -39,7 +41,7 @@ def run(place: Path, name="run", measure=measure, lower=True, notify=None, proto
         licence="CC0-1.0",
         trained_on="toys",
         notify=notify or (lambda hook, **arguments: None),
-        evaluation=Evaluation(measure, "fd", lower, protocol),
+        evaluation=Evaluation(measure, criterion, protocol),
     )
     return folder
 
@@ -50,7 +52,7 @@ def evaluations(folder: RunFolder):
 
 
 def best(folder: RunFolder) -> int:
-    return about(read_header(folder.best), "best").images
+    return parse_metadata(read_header(folder.best), "best").images
 
 
 def test_a_run_is_evaluated_at_its_interval_and_at_its_end(tmp_path):
@@ -70,7 +72,8 @@ def test_the_weights_of_the_smallest_number_are_kept(tmp_path):
 
 
 def test_the_weights_of_the_largest_number_are_kept_where_that_is_better(tmp_path):
-    assert best(run(tmp_path, measure=scripted(0.1, 0.5, 0.9, 0.7), lower=False)) == 24
+    measure = scripted(0.1, 0.5, 0.9, 0.7, name="accuracy")
+    assert best(run(tmp_path, measure=measure, criterion="accuracy")) == 24
 
 
 @pytest.mark.parametrize("first", [8, 12, 16, 28])

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from zoo_core.training.regularizers import gradient_penalty, squared_gradient
+from zoo_core.training.regularizers import gradient_penalty, r1_penalty
 
 ROWS, SHAPE = 5, (3, 4, 4)
 
@@ -23,18 +23,18 @@ def quadratic(images):
 
 def test_the_squared_gradient_of_a_linear_judge_is_that_of_its_weight(images):
     weight = torch.randn(SHAPE, dtype=torch.float64)
-    penalty = squared_gradient(linear(weight), images[0])
+    penalty = r1_penalty(linear(weight), images[0])
     torch.testing.assert_close(penalty, weight.square().sum().float())
 
 
 def test_the_squared_gradient_is_summed_over_pixels_and_averaged_over_images(images):
-    penalty = squared_gradient(quadratic, images[0])
+    penalty = r1_penalty(quadratic, images[0])
     expected = (2 * images[0]).square().flatten(1).sum(1).mean()
     torch.testing.assert_close(penalty, expected.float())
 
 
 def test_every_logit_of_a_patch_judge_counts(images):
-    penalty = squared_gradient(lambda x: torch.stack([x, 2 * x], 1), images[0])
+    penalty = r1_penalty(lambda x: torch.stack([x, 2 * x], 1), images[0])
     torch.testing.assert_close(penalty.item(), 9.0 * torch.Size(SHAPE).numel())
 
 
@@ -81,10 +81,10 @@ class Judge(nn.Module):
 @pytest.mark.parametrize(
     "penalty",
     [
-        lambda judge, real, fake: squared_gradient(judge, real),
+        lambda judge, real, fake: r1_penalty(judge, real),
         lambda judge, real, fake: gradient_penalty(judge, real, fake, torch.full([ROWS], 0.3)),
     ],
-    ids=["squared_gradient", "gradient_penalty"],
+    ids=["r1_penalty", "gradient_penalty"],
 )
 def test_the_slope_towards_the_judges_weights_agrees_with_finite_differences(
     penalty, images, monkeypatch
@@ -110,11 +110,11 @@ def test_the_slope_towards_the_judges_weights_agrees_with_finite_differences(
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_penalties_are_float32_whatever_comes_in(dtype):
     images = torch.randn(2, ROWS, *SHAPE, dtype=dtype)
-    assert squared_gradient(quadratic, images[0]).dtype == torch.float32
+    assert r1_penalty(quadratic, images[0]).dtype == torch.float32
     assert gradient_penalty(quadratic, *images, torch.rand(ROWS)).dtype == torch.float32
 
 
 def test_the_images_given_get_no_gradient(images):
     real = images[0].requires_grad_()
-    squared_gradient(Judge().double(), real).backward()
+    r1_penalty(Judge().double(), real).backward()
     assert real.grad is None

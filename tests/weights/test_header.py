@@ -11,10 +11,10 @@ from zoo_core.errors import InputError, WeightsError
 from zoo_core.weights.header import (
     FORMAT,
     MAX_HEADER_BYTES,
-    about,
     check_tensors,
     is_path,
     parse_header,
+    parse_metadata,
     read_header,
     weights_path,
 )
@@ -134,7 +134,7 @@ def test_a_good_file_is_read(tmp_path):
     assert {key: (info.dtype, info.shape) for key, info in header.tensors.items()} == {
         "a": ("F32", (2,))
     }
-    assert (about(header, "x").model, about(header, "x").images) == ("toy", 12)
+    assert (parse_metadata(header, "x").model, parse_metadata(header, "x").images) == ("toy", 12)
 
 
 def test_tensors_may_be_listed_in_any_order():
@@ -223,7 +223,7 @@ MISDESCRIBED = {
 def test_a_file_that_does_not_describe_itself_is_refused(data, reason):
     header = parse_header(data, len(data), "x.safetensors")
     with pytest.raises(WeightsError) as error:
-        about(header, "x.safetensors")
+        parse_metadata(header, "x.safetensors")
     assert_one_line(error, "x.safetensors", reason)
 
 
@@ -320,8 +320,9 @@ def test_describing_a_file_needs_the_standard_library_and_msgspec_only(tmp_path)
     path.write_bytes(GOOD)
     program = (
         "import sys; before = set(sys.modules)\n"
-        "from pathlib import Path; from zoo_core.weights.header import about, read_header\n"
-        f"assert about(read_header(Path({str(path)!r})), 'x').model == 'toy'\n"
+        "from pathlib import Path\n"
+        "from zoo_core.weights.header import parse_metadata, read_header\n"
+        f"assert parse_metadata(read_header(Path({str(path)!r})), 'x').model == 'toy'\n"
         "roots = {name.split('.')[0] for name in set(sys.modules) - before}\n"
         "print(*roots - set(sys.stdlib_module_names) - {'typing_extensions'})"  # msgspec's own
     )

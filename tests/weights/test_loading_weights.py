@@ -15,12 +15,12 @@ from toys import FEATURES, Sorter, SorterConfig, ToyGenerator, resolved, toy_plu
 from zoo_core.errors import InputError, UnknownNameError, WeightsError
 from zoo_core.plugins.hookspecs import hookimpl
 from zoo_core.weights import loading
-from zoo_core.weights.header import About
+from zoo_core.weights.header import WeightsMetadata
 from zoo_core.weights.loading import load, load_features
 from zoo_core.weights.tensors import save_weights
 
 CONFIG = resolved().config
-ABOUT = About(
+ABOUT = WeightsMetadata(
     model="toy",
     role="generator",
     config=msgspec.to_builtins(CONFIG),

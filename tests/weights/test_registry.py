@@ -12,7 +12,7 @@ from zoo_core.errors import AmbiguousNameError, ConfigError, PluginError, Unknow
 from zoo_core.plugins.hookspecs import hookimpl
 from zoo_core.plugins.loading import Plugins, load_plugins
 from zoo_core.spec import WeightsEntry
-from zoo_core.weights.header import about, read_header
+from zoo_core.weights.header import parse_metadata, read_header
 from zoo_core.weights.hub import packaged
 from zoo_core.weights.registry import load_registry, read_registry, resident_registry
 
@@ -252,7 +252,7 @@ def test_there_are_resident_weights():
 
 @pytest.mark.parametrize("published", RESIDENT, ids=lambda entry: entry.name)
 def test_resident_weights_belong_to_an_installed_model(published: WeightsEntry):
-    (model,) = load_plugins().models.claimants(published.model)
+    (model,) = load_plugins().models.matches(published.model)
     assert published.command.startswith(f"zoo train {published.model}")
     assert all(metric.protocol and metric.command for metric in published.metrics)
     translates = model.spec.task == "image-to-image"
@@ -262,7 +262,9 @@ def test_resident_weights_belong_to_an_installed_model(published: WeightsEntry):
 
 @pytest.mark.parametrize("published", RESIDENT, ids=lambda entry: entry.name)
 def test_resident_weights_say_of_themselves_what_the_registry_says(published: WeightsEntry):
-    record = about(read_header(packaged(published.files["generator"].urls[0])), published.name)
+    record = parse_metadata(
+        read_header(packaged(published.files["generator"].urls[0])), published.name
+    )
     assert record.model == published.model
     assert record.config == published.config
     assert (record.images, record.licence) == (published.images, published.licence)

@@ -177,7 +177,7 @@ HOSTILE = {
     "an extension": (b"\x82\x01", "wants the pickle operation EXT1"),
     "a persistent name": (b"Pruin\n", "wants the pickle operation PERSID"),
     "torch itself": (b"ctorch\nload\n" + TEXT + b"\x85R", "wants to run torch.load"),
-    "a tensor maker": (
+    "a tensor g_optimizer": (
         b"ctorch._utils\n_rebuild_tensor\n", "wants to run torch._utils._rebuild_tensor,"
     ),
     "control codes": (b"cos\n\x1b[31mred\n", "wants to run os.?[31mred"),

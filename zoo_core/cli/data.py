@@ -29,8 +29,8 @@ def list_datasets(as_json: bool = JSON_OPTION) -> None:
 
     plugins = load_plugins()
     records = [
-        {"name": name, **_record(owned.spec), "plugin": owned.plugin}
-        for name, owned in zip(plugins.datasets.names(), plugins.datasets, strict=True)
+        {"name": name, **_record(contribution.spec), "plugin": contribution.plugin}
+        for name, contribution in zip(plugins.datasets.names(), plugins.datasets, strict=True)
     ]
     if as_json:
         print_json("datasets", records, plugins.problems)
@@ -51,20 +51,20 @@ def show(
 ) -> None:
     """Show what a data set is; with --out also what it looks like."""
     check_grid(out)
-    from zoo_core.data.datasets import open_source
+    from zoo_core.data.datasets import open_dataset
 
     plugins = loaded_plugins()
-    opened = open_source(name, resolution, split, plugins)
-    known = plugins.datasets.claimants(name)
-    record = _record(known[0].spec) if known else {"source": opened.description}
+    opened = open_dataset(name, resolution, split, plugins)
+    known = plugins.datasets.matches(name)
+    record = _record(known[0].spec) if known else {"provenance": opened.description}
     record |= {
-        "pictures": len(opened.source),
+        "pictures": len(opened.dataset),
         "split": split,
-        "classes": list(opened.source.classes),
+        "classes": list(opened.dataset.classes),
     }
-    record |= {"pairs": opened.source.paired, "fingerprint": opened.source.fingerprint}
+    record |= {"pairs": opened.dataset.paired, "fingerprint": opened.dataset.fingerprint}
     if out is not None:
-        _draw(opened.source, resolution, out)
+        _draw(opened.dataset, resolution, out)
         record["drawn"] = str(out)
     if as_json:
         print_json("datasets", [{"name": name, **record}])
@@ -86,31 +86,31 @@ def check(
     there is one.
     """
     from zoo_core.cli.progress import counting
-    from zoo_core.data.datasets import open_source
+    from zoo_core.data.datasets import open_dataset
     from zoo_core.errors import DataError
-    from zoo_core.pictures import BadPicture, check
+    from zoo_core.pictures import BadPicture, read_every
 
-    source = open_source(path, 64, "train", loaded_plugins(), pairs).source
-    if pairs and not source.paired:
+    dataset = open_dataset(path, 64, "train", loaded_plugins(), pairs).dataset
+    if pairs and not dataset.paired:
         raise DataError(f"{path} holds no pairs", hint="leave --pairs out")
-    warn_ignored(source)
+    warn_ignored(dataset)
     bad: list[BadPicture] = []
     sizes: Counter[str] = Counter()
     classes: Counter[str] = Counter()
     with counting(f"reading {path}") as on_progress:
-        for done, item in enumerate(check(source), start=1):
-            on_progress(done, len(source))
+        for done, item in enumerate(read_every(dataset), start=1):
+            on_progress(done, len(dataset))
             if isinstance(item, BadPicture):
                 bad.append(item)
                 continue
             height, width = item.pixels.shape[:2]
             sizes[f"{width}x{height}"] += 1
             if item.label is not None:
-                classes[source.classes[item.label]] += 1
-    _report_check(path, len(source), bad, sizes, classes, as_json)
+                classes[dataset.classes[item.label]] += 1
+    _report_check(path, len(dataset), bad, sizes, classes, as_json)
     if bad:
         raise DataError(
-            f"{len(bad)} of {len(source)} pictures cannot be used",
+            f"{len(bad)} of {len(dataset)} pictures cannot be used",
             hint="remove them, or train with --set bad_pictures=skip",
         )
 
@@ -149,13 +149,13 @@ def _record(spec: Any) -> dict[str, Any]:
         "summary": spec.summary,
         "task": spec.task,
         "licence": spec.licence,
-        "source": spec.source,
+        "provenance": spec.provenance,
         "splits": list(spec.splits),
         "resolutions": list(spec.resolutions) or ["any"],
     }
 
 
-def _draw(source: Any, resolution: int, out: Path) -> None:
+def _draw(dataset: Any, resolution: int, out: Path) -> None:
     """The first 64 pictures; of pairs, the source beside each."""
     import numpy as np
 
@@ -163,10 +163,10 @@ def _draw(source: Any, resolution: int, out: Path) -> None:
     from zoo_core.data.saving import save_grid
 
     pictures = []
-    for index in range(min(64, len(source))):
-        picture = source[index]
+    for index in range(min(64, len(dataset))):
+        picture = dataset[index]
         if picture.source is not None:
             pictures.append(fit(picture.source, resolution, 3, "crop"))
         pictures.append(fit(picture.pixels, resolution, 3, "crop"))
     with writing(out):
-        save_grid(out, np.stack(pictures), 16 if source.paired else 8)
+        save_grid(out, np.stack(pictures), 16 if dataset.paired else 8)

@@ -24,11 +24,14 @@ from zoo_core.cli.output import (
 from zoo_core.config import EXTRACTOR, BadPictures
 from zoo_core.data.decoding import Fit
 from zoo_core.filesystem import typed_path
+from zoo_core.metrics.protocol import DEFAULT_COUNT, DEFAULT_METRICS, METRICS, need
 
 if TYPE_CHECKING:
+    from zoo_core.config import RunConfig
+    from zoo_core.data.datasets import OpenedDataset
     from zoo_core.data.packing import PackedData
     from zoo_core.interfaces import Classifier, FeatureExtractor, Generator
-    from zoo_core.metrics.feature_sets import Reference
+    from zoo_core.metrics.feature_sets import ReferenceFeatures
     from zoo_core.metrics.protocol import Protocol
     from zoo_core.plugins.loading import Plugins
     from zoo_core.spec import Metric
@@ -52,7 +55,7 @@ class Options(NamedTuple):
     @property
     def wanted(self) -> tuple[str, ...]:
         """The metrics, of generated pictures."""
-        return self.metrics or ("fd", "kd", "pr")
+        return self.metrics or DEFAULT_METRICS
 
 
 OF_A_RUN = ("data", "split", "fit", "bad_pictures", "reverse_pairs")  # a run knows how it read them
@@ -75,9 +78,11 @@ def evaluate(
         None,
         "--metrics",
         "-m",
-        help="Some of fd,kd,pr,dc,is,ppl,l1,psnr,ssim,lpips [default: fd,kd,pr].",
+        help=f"Some of {','.join(METRICS)} [default: {','.join(DEFAULT_METRICS)}].",
     ),
-    count: int = typer.Option(5_000, "--count", min=2, help="Pictures that a generator draws."),
+    count: int = typer.Option(
+        DEFAULT_COUNT, "--count", min=2, help="Pictures that a generator draws."
+    ),
     seed: int = typer.Option(0, "--seed", min=0, help="Of the first of them."),
     truncation: float = typer.Option(1.0, "--truncation", callback=finite, help="1: all variety."),
     extractor: str = typer.Option(EXTRACTOR, "--extractor", help="Whose features are compared."),
@@ -130,7 +135,7 @@ def _is_pictures(target: str) -> bool:
 def _of_weights(target: str, options: Options, plugins: Plugins) -> list[Metric]:
     """A classifier, or a generator, which is asked for pictures."""
     from zoo_core.interfaces import Classifier
-    from zoo_core.metrics.evaluation import PAIRS, check_metrics, evaluate_generator
+    from zoo_core.metrics.evaluation import check_metrics, evaluate_generator
     from zoo_core.weights.loading import load_features, load_main
 
     network = load_main(target, device=options.device, plugins=plugins)
@@ -140,7 +145,7 @@ def _of_weights(target: str, options: Options, plugins: Plugins) -> list[Metric]
     options = _with_settings_of_the_run(target, options)
     check_metrics(options.wanted, network, options.truncation)
     extractor = None
-    if set(options.wanted) - PAIRS:
+    if need(options.wanted, "statistics", "features", "logits", "latents"):
         extractor = load_features(options.extractor, device=options.device, plugins=plugins)
     data, protocol = _real(options, network, plugins)
     reference = None if extractor is None else _reference(options, data, extractor)
@@ -150,23 +155,23 @@ def _of_weights(target: str, options: Options, plugins: Plugins) -> list[Metric]
 
 def _of_pictures(path: Path, options: Options, plugins: Plugins) -> list[Metric]:
     """Pictures that somebody has made; they all have to be of one size."""
-    from zoo_core.data.files import FileSource
+    from zoo_core.data.files import PictureFiles
     from zoo_core.data.packing import pack
     from zoo_core.metrics.evaluation import check_metrics, evaluate_pictures
     from zoo_core.metrics.feature_sets import packed_pictures
-    from zoo_core.pictures import BadPicture, check
+    from zoo_core.pictures import BadPicture, read_every
     from zoo_core.weights.loading import load_features
 
     check_metrics(options.wanted, None, options.truncation)
     extractor = load_features(options.extractor, device=options.device, plugins=plugins)
-    source = FileSource(path)
-    readable = (item for item in check(source) if not isinstance(item, BadPicture))
+    made = PictureFiles(path)
+    readable = (item for item in read_every(made) if not isinstance(item, BadPicture))
     side = next((picture.pixels.shape[0] for picture in readable), 1)
     with _counting(f"reading {path.name}") as on_progress:
         skip = options.bad_pictures == "skip"
-        fake = pack(source, side, 3, "exact", skip, on_progress)
+        fake = pack(made, side, 3, "exact", skip, on_progress)
     warn_left_out(fake)
-    data, protocol = _real(options, _Square(side), plugins)
+    data, protocol = _real_of_size(options, side, plugins)
     reference = _reference(options, data, extractor)
     with _counting("measuring") as on_progress:
         return evaluate_pictures(packed_pictures(fake), reference, protocol, on_progress)
@@ -182,26 +187,14 @@ def _of_classifier(network: Classifier, options: Options, plugins: Plugins) -> l
             "a classifier is measured by its accuracy and its loss",
             hint="leave --metrics and --truncation out",
         )
-    held_out, how = _real(options, network, plugins)
-    if how.split == "all":
+    held_out, measured = _real(options, network, plugins)
+    if measured.split == "all":
         warn("own pictures have no held-out split: those that it learned may be among them")
-    protocol = {"data": how.data, "split": how.split, "num_real": len(held_out)}
+    protocol = {"data": measured.data, "split": measured.split, "num_real": len(held_out)}
     return [
-        Metric(name=name, value=value, protocol=protocol, command=how.command)
+        Metric(name=name, value=value, protocol=protocol, command=measured.command)
         for name, value in classify(network, held_out).items()
     ]
-
-
-class _Square(NamedTuple):
-    """All that preparing pictures asks of a network, for pictures that none has made."""
-
-    side: int
-    num_classes: int = 0
-    source_shape: None = None
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        return 3, self.side, self.side
 
 
 def _with_settings_of_the_run(target: str, options: Options) -> Options:
@@ -212,29 +205,66 @@ def _with_settings_of_the_run(target: str, options: Options) -> Options:
 
 
 def _real(
-    options: Options, network: Generator | Classifier | _Square, plugins: Plugins
+    options: Options, network: Generator | Classifier, plugins: Plugins
 ) -> tuple[PackedData, Protocol]:
-    """The real pictures at the size of the network's, and how they are measured with."""
-    from zoo_core.config import RunConfig
-    from zoo_core.data.datasets import open_source
+    """The real pictures as the network makes or takes them, and how they are measured with."""
     from zoo_core.data.preparation import prepare
+
+    resolution, paired = network.image_shape[2], network.source_shape is not None
+    opened = _opened(options, resolution, plugins, paired)
+    with _preparing(opened, resolution) as on_progress:
+        packed = prepare(opened.dataset, network, _reading(options), on_progress)
+    return packed, _protocol(options, opened, resolution, packed)
+
+
+def _real_of_size(
+    options: Options, resolution: int, plugins: Plugins
+) -> tuple[PackedData, Protocol]:
+    """The same for pictures that no network has made."""
+    from zoo_core.data.preparation import check_enough, pack_shapes
+
+    opened = _opened(options, resolution, plugins)
+    shape, settings = (3, resolution, resolution), _reading(options)
+    check_enough(len(opened.dataset), settings.batch_size)
+    with _preparing(opened, resolution) as on_progress:
+        packed = pack_shapes(opened.dataset, shape, None, settings, on_progress)
+    return packed, _protocol(options, opened, resolution, packed)
+
+
+def _opened(
+    options: Options, resolution: int, plugins: Plugins, paired: bool = False
+) -> OpenedDataset:
+    from zoo_core.data.datasets import open_dataset
     from zoo_core.errors import InputError
-    from zoo_core.metrics.protocol import Protocol
 
     if options.data is None:
         raise InputError("real pictures are needed to compare with", hint="--data NAME_OR_FOLDER")
-    resolution, paired = network.image_shape[2], network.source_shape is not None
-    opened = open_source(options.data, resolution, options.split or "train", plugins, paired)
-    settings = RunConfig(
+    return open_dataset(options.data, resolution, options.split or "train", plugins, paired)
+
+
+def _reading(options: Options) -> RunConfig:
+    """How the real pictures are read, as settings of a run."""
+    from zoo_core.config import RunConfig
+
+    return RunConfig(
         fit=options.fit or "crop",
         bad_pictures=options.bad_pictures or "refuse",
         reverse_pairs=bool(options.reverse_pairs),
         batch_size=2,
     )
-    with _counting(f"preparing {opened.name} at {resolution} px") as on_progress:
-        packed = prepare(opened.source, network, settings, on_progress)
+
+
+def _preparing(opened: OpenedDataset, resolution: int) -> Any:
+    return _counting(f"preparing {opened.name} at {resolution} px")
+
+
+def _protocol(
+    options: Options, opened: OpenedDataset, resolution: int, packed: PackedData
+) -> Protocol:
+    from zoo_core.metrics.protocol import Protocol
+
     warn_left_out(packed)
-    return packed, Protocol(
+    return Protocol(
         data=f"{opened.name}, {resolution} px, {packed.fingerprint[:12]}",
         split=opened.split,
         metrics=options.wanted,
@@ -245,15 +275,16 @@ def _real(
     )
 
 
-def _reference(options: Options, data: PackedData, extractor: FeatureExtractor) -> Reference:
+def _reference(
+    options: Options, data: PackedData, extractor: FeatureExtractor
+) -> ReferenceFeatures:
     """The real pictures as an extractor sees them, measured if they will be compared with."""
-    from zoo_core.metrics.evaluation import APART, OF_FEATURES
-    from zoo_core.metrics.feature_sets import Reference
+    from zoo_core.metrics.feature_sets import ReferenceFeatures
 
-    reference = Reference(data, extractor, keep=bool(OF_FEATURES & set(options.wanted)))
-    if set(options.wanted) - APART:
-        with _counting(f"measuring {options.data}") as reference.on_progress:
-            assert reference.statistics
+    reference = ReferenceFeatures(data, extractor)
+    if need(options.wanted, "statistics", "features"):
+        with _counting(f"measuring {options.data}") as on_progress:
+            reference.measure(keep=need(options.wanted, "features"), on_progress=on_progress)
     return reference
 
 

@@ -20,18 +20,18 @@ def list_models(
     from zoo_core.weights.registry import load_registry
 
     plugins = load_plugins()
-    weights = [owned.spec for owned in load_registry(plugins)]
+    weights = [contribution.spec for contribution in load_registry(plugins)]
     records = []
-    for name, owned in zip(plugins.models.names(), plugins.models, strict=True):
-        model = owned.spec
+    for name, contribution in zip(plugins.models.names(), plugins.models, strict=True):
+        model = contribution.spec
         own = [entry.name for entry in weights if entry.model == model.name]
         if any(fnmatchcase(candidate, pattern) for candidate in (name, model.name, *own)):
             records.append(
                 {
                     "name": name,
                     "task": model.task,
-                    "plugin": owned.plugin,
-                    "distribution": owned.distribution,
+                    "plugin": contribution.plugin,
+                    "distribution": contribution.distribution,
                     "summary": model.summary,
                     "weights": own,
                 }

@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from zoo_core.data.packing import PackedData
-    from zoo_core.pictures import PictureSource
+    from zoo_core.pictures import PictureDataset
     from zoo_core.plugins.contributions import Problem
     from zoo_core.plugins.loading import Plugins
 
@@ -65,7 +65,7 @@ def warn_problems(plugins: Plugins) -> None:
         warn(str(problem))
 
 
-def warn_ignored(source: PictureSource) -> None:
+def warn_ignored(source: PictureDataset) -> None:
     """Which kinds of picture are not read, if there are any."""
     if source.ignored:
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in source.ignored.items())

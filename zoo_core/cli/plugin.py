@@ -17,7 +17,7 @@ def list_plugins(as_json: bool = JSON_OPTION) -> None:
 
     plugins = load_plugins()
     load_registry(plugins)  # finds registry files that cannot be read
-    catalogues = (plugins.models, plugins.datasets, plugins.feature_extractors)
+    kinds = (plugins.models, plugins.datasets, plugins.feature_extractors)
     records = []
     for info in plugins.infos:
         reasons = [
@@ -26,8 +26,8 @@ def list_plugins(as_json: bool = JSON_OPTION) -> None:
             if (problem.plugin, problem.distribution) == (info.name, info.distribution)
         ]
         brings = {
-            catalogue.kind: [o.spec.name for o in catalogue if o.plugin == info.name]
-            for catalogue in catalogues
+            contributions.kind: [o.spec.name for o in contributions if o.plugin == info.name]
+            for contributions in kinds
             if info.hooks
         }
         records.append(

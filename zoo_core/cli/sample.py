@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from zoo_core.interfaces import Generator
-    from zoo_core.pictures import PictureSource
+    from zoo_core.pictures import PictureDataset
     from zoo_core.plugins.loading import Plugins
 
     Pictures: TypeAlias = NDArray[np.uint8]  # [N, C, H, W]
@@ -80,7 +80,7 @@ def sample(
     generator = load(name, device=device, plugins=plugins)
     number = label_of(label, generator)
     opened = _open(source, pairs, reverse_pairs, generator, plugins)
-    starts = opened and _Starts(opened, generator, *_as_in_the_run(name, fit, reverse_pairs))
+    starts = opened and _Sources(opened, generator, *_as_in_the_run(name, fit, reverse_pairs))
     numbers = _seeds(numbers, opened)
     names = starts.names(pairs) if starts else [f"{seed:06d}" for seed in numbers]
     what = _asked_for(source, seeds, fit, pairs, reverse_pairs)
@@ -113,35 +113,36 @@ def _asked_for(
     return "-".join([*given, *sides]) or "0-15"
 
 
-class _Starts:
+class _Sources:
     """What a translator starts from, as it takes it."""
 
-    def __init__(self, source: PictureSource, generator: Generator, how: Fit, reverse_pairs: bool):
-        self.source, self.reading = source, (generator, how, reverse_pairs)
+    def __init__(
+        self, source: PictureDataset, generator: Generator, mode: Fit, reverse_pairs: bool
+    ):
+        self.source, self.reading = source, (generator, mode, reverse_pairs)
 
     def names(self, pairs: bool | None) -> list[str]:
         """Of all pictures. Each is read, so that nothing was written when one cannot be used: then
         InputError is raised.
         """
-        from zoo_core.data.preparation import begin_with
-        from zoo_core.errors import InputError, PictureError
-        from zoo_core.pictures import BadPicture, check
+        from zoo_core.data.preparation import source_images
+        from zoo_core.errors import InputError, PictureError, first_few
+        from zoo_core.pictures import BadPicture, read_every
 
         names, unusable, wide = [], [], 0
-        for picture in check(self.source):
+        for picture in read_every(self.source):
             try:
                 if isinstance(picture, BadPicture):
                     raise PictureError(picture.name, picture.reason)
-                begin_with([picture], *self.reading)
+                source_images([picture], *self.reading)
                 wide += picture.pixels.shape[1] == 2 * picture.pixels.shape[0]
             except PictureError as error:
                 unusable.append(str(error))
             names.append(picture.name)
         if unusable:
-            more = f", and {len(unusable) - 3} more" if len(unusable) > 3 else ""
             raise InputError(
                 f"{len(unusable)} of {len(names)} pictures cannot be translated",
-                given="; ".join(unusable[:3]) + more,
+                given=first_few(unusable, "; "),
                 hint="zoo data check FOLDER" + " --pairs" * self.source.paired,
             )
         if wide == len(names) and pairs is None and not self.source.paired:
@@ -150,9 +151,9 @@ class _Starts:
 
     def images(self, first: int, count: int) -> Tensor:
         """float32 [count, C, H, W] in [-1, 1], from number `first` on."""
-        from zoo_core.data.preparation import begin_with
+        from zoo_core.data.preparation import source_images
 
-        return begin_with((self.source[first + row] for row in range(count)), *self.reading)
+        return source_images((self.source[first + row] for row in range(count)), *self.reading)
 
 
 def _drawn(
@@ -160,7 +161,7 @@ def _drawn(
     seeds: Sequence[int],
     label: int | None,
     truncation: float,
-    starts: _Starts | None,
+    starts: _Sources | None,
 ) -> Iterator[tuple[Pictures | None, Pictures]]:
     """A chunk of pictures after the other, with what they were made of, if of pictures."""
     from zoo_core.data.batches import to_uint8
@@ -198,10 +199,10 @@ def _open(
     reverse_pairs: bool | None,
     generator: Generator,
     plugins: Plugins,
-) -> PictureSource | None:
+) -> PictureDataset | None:
     """What a translator starts from; None for a latent model."""
-    from zoo_core.data.datasets import open_source
-    from zoo_core.data.files import FileSource
+    from zoo_core.data.datasets import open_dataset
+    from zoo_core.data.files import PictureFiles
     from zoo_core.data.pairs import lie_in_two_folders
     from zoo_core.errors import DataError, InputError
 
@@ -222,10 +223,10 @@ def _open(
         raise InputError("--reverse-pairs and --no-pairs contradict each other")
     where = (text, generator.source_shape[1], "test", plugins)
     paired = bool(pairs or reverse_pairs)
-    source = open_source(*where, paired).source
-    if pairs is None and isinstance(source, FileSource) and lie_in_two_folders(source):
+    source = open_dataset(*where, paired).dataset
+    if pairs is None and isinstance(source, PictureFiles) and lie_in_two_folders(source):
         try:
-            return open_source(*where, paired=True).source
+            return open_dataset(*where, paired=True).dataset
         except DataError as error:
             raise InputError(str(error), hint=f"--source {text}/A, or --no-pairs") from None
     if paired and not source.paired:
@@ -233,7 +234,7 @@ def _open(
     return source
 
 
-def _seeds(given: list[int] | None, starts: PictureSource | None) -> list[int]:
+def _seeds(given: list[int] | None, starts: PictureDataset | None) -> list[int]:
     """One for every picture to be made."""
     from zoo_core.errors import InputError
 

@@ -39,11 +39,13 @@ def show(
         return
     plugins: Plugins = loaded_plugins()
     registry = load_registry(plugins)
-    if registry.claimants(name) or "." in name:
+    if registry.matches(name) or "." in name:
         _print_record(msgspec.to_builtins(registry.get(name)), as_json)
         return
     spec = plugins.models.get(name)
-    tags = [owned.spec.name for owned in registry if owned.spec.model == spec.name]
+    tags = [
+        contribution.spec.name for contribution in registry if contribution.spec.model == spec.name
+    ]
     record = {
         "name": spec.name,
         "summary": spec.summary,
@@ -97,7 +99,7 @@ def _file(name: str) -> dict[str, Any]:
     """What a weights file says about itself, from its header alone."""
     import msgspec
 
-    from zoo_core.weights.header import about, read_header, weights_path
+    from zoo_core.weights.header import parse_metadata, read_header, weights_path
 
     path: Path = weights_path(name)
     header = read_header(path)
@@ -107,7 +109,7 @@ def _file(name: str) -> dict[str, Any]:
         "bytes": path.stat().st_size,
         "tensors": len(header.tensors),
         "numbers": numbers,
-        **msgspec.to_builtins(about(header, str(path))),
+        **msgspec.to_builtins(parse_metadata(header, str(path))),
     }
 
 

@@ -23,7 +23,7 @@ from zoo_core.cli.output import (
 
 if TYPE_CHECKING:
     from zoo_core.config import Resolved, RunConfig
-    from zoo_core.data.datasets import OpenedSource
+    from zoo_core.data.datasets import OpenedDataset
     from zoo_core.data.packing import PackedData
     from zoo_core.interfaces import Classifier, Generator
     from zoo_core.metrics.protocol import Evaluation
@@ -68,23 +68,23 @@ def train(
         _dry_run(spec, resolved)
         return
 
-    from zoo_core.data.datasets import from_anywhere, open_source
+    from zoo_core.data.datasets import from_anywhere, open_dataset
     from zoo_core.training.maintenance import check_pictures
     from zoo_core.training.run_folder import RunFolder
     from zoo_core.training.state import blueprint
-    from zoo_core.weights.header import images_seen
+    from zoo_core.weights.header import trained_images
 
     _log_to_stderr()
     network = blueprint(spec, resolved.config)
     resolution, paired = network.image_shape[2], network.source_shape is not None
-    opened = open_source(resolved.run.data, resolution, resolved.run.split, plugins, paired)
+    opened = open_dataset(resolved.run.data, resolution, resolved.run.split, plugins, paired)
     folder = RunFolder(
         run_dir or Path("runs", f"{spec.name}.{tag or _tag(opened.name, resolution, preset)}")
     )
     resolved = from_anywhere(resolved, plugins)
     folder.check(resolved)
     packed = _prepare(opened, network, resolved.run)
-    if (before := images_seen(folder.weights(spec.role))) >= resolved.run.images:
+    if (before := trained_images(folder.weights(spec.role))) >= resolved.run.images:
         check_pictures(folder, packed)
         folder.follow(resolved)
         _say_finished(spec, folder, before, "already finished", resolved, network)
@@ -97,7 +97,7 @@ def train(
 def _run(
     spec: ModelSpec,
     resolved: Resolved,
-    opened: OpenedSource,
+    opened: OpenedDataset,
     packed: PackedData,
     folder: RunFolder,
     evaluation: Evaluation | None,
@@ -154,14 +154,14 @@ def _resolve(
     return resolved
 
 
-def _prepare(opened: OpenedSource, network: Generator | Classifier, run: RunConfig) -> PackedData:
+def _prepare(opened: OpenedDataset, network: Generator | Classifier, run: RunConfig) -> PackedData:
     from zoo_core.cli.progress import counting
     from zoo_core.data.preparation import prepare
 
     resolution = network.image_shape[2]
-    warn_ignored(opened.source)
+    warn_ignored(opened.dataset)
     with counting(f"preparing {opened.name} at {resolution} px") as on_progress:
-        packed = prepare(opened.source, network, run, on_progress)
+        packed = prepare(opened.dataset, network, run, on_progress)
     warn_left_out(packed)
     network.classes = packed.classes  # an evaluation has to be on pictures of the same
     return packed
@@ -173,7 +173,7 @@ def _evaluation(
     """What the run measures now and then, if it is to; None if there is nothing to compare with."""
     import msgspec
 
-    from zoo_core.data.datasets import open_source
+    from zoo_core.data.datasets import open_dataset
 
     run = msgspec.structs.replace(resolved.run, jitter=0, batch_size=2)
     if not run.evaluate_every:
@@ -181,26 +181,27 @@ def _evaluation(
     name, resolution = run.evaluate_data or run.data, network.image_shape[2]
     split = run.split
     if spec.role == "classifier" and not run.evaluate_data:
-        if not plugins.datasets.claimants(name):
+        if not plugins.datasets.matches(name):
             warn("own pictures have no held-out split to evaluate on; --set evaluate_data=FOLDER")
             return None
         split = "test"
-    opened = open_source(name, resolution, split, plugins, network.source_shape is not None)
+    opened = open_dataset(name, resolution, split, plugins, network.source_shape is not None)
     packed = _prepare(opened, network, run)
     from zoo_core.metrics.evaluation import during_training, of_classifier
 
     if spec.role == "classifier":
         return of_classifier(packed)
     from zoo_core.cli.progress import counting
-    from zoo_core.metrics.feature_sets import Reference
+    from zoo_core.metrics.feature_sets import ReferenceFeatures
     from zoo_core.runtime import Runtime
     from zoo_core.weights.loading import load_features
 
     Runtime.detect(run.device).keep_freed_memory()  # twice as fast
     extractor = load_features(run.evaluate_with, device=run.device, plugins=plugins)
-    reference = Reference(packed, extractor)
-    with counting(f"measuring {opened.name}") as reference.on_progress:
-        return during_training(reference, run.evaluate_count)
+    reference = ReferenceFeatures(packed, extractor)
+    with counting(f"measuring {opened.name}") as on_progress:
+        reference.measure(on_progress=on_progress)
+    return during_training(reference, run.evaluate_count)
 
 
 def _tag(data: str, resolution: int, preset: str) -> str:
@@ -211,7 +212,7 @@ def _say_finished(
     spec: ModelSpec,
     folder: RunFolder,
     images: int,
-    how: str,
+    status: str,
     resolved: Resolved,
     network: Generator | Classifier,
 ) -> None:
@@ -225,7 +226,7 @@ def _say_finished(
         "classifier": f'zoo_core.load_features("{folder.path}")',
     }
     typer.echo(
-        f"{how}: {images:,} images; weights, samples, log and checkpoints are in {folder.path}\n"
+        f"{status}: {images:,} images; weights, samples, log and checkpoints are in {folder.path}\n"
         f"next: {use[spec.role]}    or go on with --images {2 * max(images, resolved.run.images)}"
     )
 

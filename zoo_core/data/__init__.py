@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from zoo_core.lazy import public
 
 if TYPE_CHECKING:  # for editors and type checkers
-    from zoo_core.data.datasets import open_source
+    from zoo_core.data.datasets import open_dataset
     from zoo_core.data.decoding import decode, fit
-    from zoo_core.data.files import FileSource
+    from zoo_core.data.files import PictureFiles
     from zoo_core.data.packing import PackedData, pack
-    from zoo_core.data.pairs import PairedFileSource
+    from zoo_core.data.pairs import PairedPictureFiles
     from zoo_core.data.saving import save_grid, save_png
 
 __getattr__, __dir__, __all__ = public(
@@ -23,9 +23,9 @@ __getattr__, __dir__, __all__ = public(
         "save_png": "saving",  # one picture to a file
         "save_grid": "saving",  # many pictures to a file
         # data sets
-        "FileSource": "files",  # pictures in a folder or a zip file
-        "PairedFileSource": "pairs",  # pairs in a folder or a zip file
-        "open_source": "datasets",  # pictures by name or path
+        "PictureFiles": "files",  # pictures in a folder or a zip file
+        "PairedPictureFiles": "pairs",  # pairs in a folder or a zip file
+        "open_dataset": "datasets",  # pictures by name or path
         "PackedData": "packing",  # all pictures of a data set at one size
         "pack": "packing",  # pictures to one array on disk
     },

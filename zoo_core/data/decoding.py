@@ -64,23 +64,23 @@ def fit(
     pixels: Pixels,
     resolution: int,  # pixels a side of the result
     channels: int,  # 1 or 3
-    how: Fit,
+    mode: Fit,
     name: str = "picture",
 ) -> Pixels:
     """A square picture uint8 [channels, resolution, resolution], scaled by Lanczos if need be.
 
-    Raises PictureError when `how` is "exact" and the picture has another size.
+    Raises PictureError when `mode` is "exact" and the picture has another size.
     """
     import numpy as np
     from PIL import Image
 
     size = (resolution, resolution)
-    if how == "exact" and pixels.shape[:2] != size:
+    if mode == "exact" and pixels.shape[:2] != size:
         height, width = pixels.shape[:2]
         raise PictureError(name, f"is {width} x {height}, has to be {resolution} x {resolution}")
     image = Image.fromarray(pixels).convert("L" if channels == 1 else "RGB")
     if image.size != size:
-        image = _resized(image, resolution, how)
+        image = _resized(image, resolution, mode)
     planes = np.asarray(image).reshape(*size, channels).transpose(2, 0, 1)
     return planes.copy()  # torch warns about an array that may not be written to
 
@@ -94,13 +94,13 @@ def _mute_pillow() -> None:
         warnings.filterwarnings("ignore", module=_PILLOW.pattern)
 
 
-def _resized(image: Image.Image, resolution: int, how: Fit) -> Image.Image:
+def _resized(image: Image.Image, resolution: int, mode: Fit) -> Image.Image:
     from PIL import Image, ImageOps
 
     size = (resolution, resolution)
-    if how == "crop":
+    if mode == "crop":
         return ImageOps.fit(image, size, Image.Resampling.LANCZOS)
-    if how == "pad":
+    if mode == "pad":
         white: Any = 255 if image.mode == "L" else (255, 255, 255)
         return ImageOps.pad(image, size, Image.Resampling.LANCZOS, color=white)
     return image.resize(size, Image.Resampling.LANCZOS)

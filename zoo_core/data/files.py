@@ -12,7 +12,7 @@ from unicodedata import normalize
 
 from zoo_core.data.decoding import decode
 from zoo_core.errors import DataError, PictureError
-from zoo_core.pictures import Picture, PictureSource
+from zoo_core.pictures import Picture, PictureDataset
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 OTHERS = (".heic", ".heif", ".avif", ".gif", ".tif", ".tiff", ".bmp", ".jxl", ".jp2")  # not read
@@ -20,7 +20,7 @@ KNOWN = SUFFIXES.union(OTHERS)
 MAX_FILE_BYTES = 1 << 30
 
 
-class FileSource(PictureSource):
+class PictureFiles(PictureDataset):
     """Pictures in a folder or a zip file, ordered by path, or one picture file; first-level
     sub-folders are classes. A folder around all of them, as zip files often have, does not count.
 

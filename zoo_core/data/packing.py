@@ -25,9 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo_core.data.decoding import Fit, fit
-from zoo_core.errors import DataError, PictureError, RunError
+from zoo_core.errors import DataError, PictureError, RunError, first_few
 from zoo_core.filesystem import cache_folder
-from zoo_core.pictures import BadPicture, Picture, PictureSource
+from zoo_core.pictures import BadPicture, Picture, PictureDataset
 
 ABANDONED = 24 * 3600  # seconds after which nobody is packing any more
 PACK_VERSION = 2  # raise when the same pictures would be packed into other bytes
@@ -55,26 +55,28 @@ class PackedData:
 
 
 def pack(
-    source: PictureSource,
+    dataset: PictureDataset,
     resolution: int,  # pixels a side
     channels: int,  # 1 or 3
-    how: Fit = "crop",
+    mode: Fit = "crop",
     skip_bad: bool = False,  # leave bad pictures out instead of refusing the data set
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     cache: Path | None = None,  # None: the cache folder of this user
     source_channels: int | None = None,  # of the source of a pair; None: as many as `channels`
 ) -> PackedData:
-    """The packed pictures of `source`, from the cache if they were packed before.
+    """The packed pictures of `dataset`, from the cache if they were packed before.
 
     Raises DataError that names the first bad pictures and counts them, unless they are to be
     skipped; RunError when the cache folder cannot be written.
     """
     source_channels = channels if source_channels is None else source_channels
     planes = channels if source_channels == channels else f"{channels}+{source_channels}"
-    key = f"{source.fingerprint}:{resolution}:{planes}:{how}:{skip_bad}:{PACK_VERSION}"
+    key = f"{dataset.fingerprint}:{resolution}:{planes}:{mode}:{skip_bad}:{PACK_VERSION}"
     folder = (cache or cache_folder()) / "data" / hashlib.sha256(key.encode()).hexdigest()[:24]
     if not (folder / "index.json").is_file():
-        packer = _Packer(source, resolution, channels, source_channels, how, skip_bad, on_progress)
+        packer = _Packer(
+            dataset, resolution, channels, source_channels, mode, skip_bad, on_progress
+        )
         try:
             packer.pack_into(folder)
         except OSError as error:
@@ -107,11 +109,11 @@ def open_packed(folder: Path) -> PackedData:
 class _Packer:
     """What to pack, and how; the arguments of `pack`."""
 
-    source: PictureSource
+    dataset: PictureDataset
     resolution: int
     channels: int
     source_channels: int
-    how: Fit
+    mode: Fit
     skip_bad: bool
     on_progress: Callable[[int, int], None]
 
@@ -142,19 +144,19 @@ class _Packer:
                     _write_row(item, images, sources, digest)
                     names.append(item.name)
                     labels.append(item.label)
-                self.on_progress(done, len(self.source))
+                self.on_progress(done, len(self.dataset))
         if bad and not self.skip_bad:
-            raise _refusal(bad, len(self.source))
+            raise _refusal(bad, len(self.dataset))
         if not names:
             first = f"{bad[0].name}: {bad[0].reason}"
-            raise DataError(f"none of {len(self.source)} pictures can be read", given=first)
+            raise DataError(f"none of {len(self.dataset)} pictures can be read", given=first)
         (folder / "names.json").write_text(json.dumps(names), encoding="utf-8")
         shape = [len(names), self.resolution, self.resolution]
         index = {
             "images": [*shape, self.channels],
-            **({"source": [*shape, self.source_channels]} if self.source.paired else {}),
-            "labels": labels if self.source.classes else [],
-            "classes": self.source.classes,
+            **({"source": [*shape, self.source_channels]} if self.dataset.paired else {}),
+            "labels": labels if self.dataset.classes else [],
+            "classes": self.dataset.classes,
         }
         digest.update(json.dumps(index).encode())
         return index | {"skipped": bad, "fingerprint": digest.hexdigest()[:24]}
@@ -167,16 +169,16 @@ class _Packer:
         workers = os.cpu_count() or 1
         ahead = 64 * workers  # bounds what is decoded but not yet written
         with ThreadPoolExecutor(workers) as pool:
-            for start in range(0, len(self.source), ahead):
-                yield from pool.map(self._read, range(start, min(start + ahead, len(self.source))))
+            for start in range(0, len(self.dataset), ahead):
+                yield from pool.map(self._read, range(start, min(start + ahead, len(self.dataset))))
 
     def _read(self, index: int) -> Picture | BadPicture:
         try:
-            picture = self.source[index]
+            picture = self.dataset[index]
             start = picture.source
             if start is not None:
-                start = fit(start, self.resolution, self.source_channels, self.how, picture.name)
-            pixels = fit(picture.pixels, self.resolution, self.channels, self.how, picture.name)
+                start = fit(start, self.resolution, self.source_channels, self.mode, picture.name)
+            pixels = fit(picture.pixels, self.resolution, self.channels, self.mode, picture.name)
         except PictureError as error:
             return BadPicture(error.name, error.reason)
         return picture._replace(pixels=pixels, source=start)
@@ -201,12 +203,11 @@ def _write_row(picture: Picture, images: IO[bytes], sources: IO[bytes], digest: 
 
 
 def _refusal(bad: Sequence[BadPicture], count: int) -> DataError:
-    named = "; ".join(f"{name} ({reason})" for name, reason in bad[:3])
-    more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+    named = first_few((f"{name} ({reason})" for name, reason in bad), "; ")
     hint = "zoo data check PATH to see all"
     if len(bad) < count:
         hint += (
             "; to leave them out, --set bad_pictures=skip when training, "
             "--bad-pictures skip when evaluating"
         )
-    return DataError(f"{len(bad)} of {count} pictures cannot be used: {named}{more}", hint=hint)
+    return DataError(f"{len(bad)} of {count} pictures cannot be used: {named}", hint=hint)

@@ -8,17 +8,16 @@ Two layouts are understood, both of Isola et al. 2017 (pix2pix):
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from zoo_core.data.files import FileSource
-from zoo_core.errors import DataError, PictureError
-from zoo_core.pictures import Picture, PictureSource
+from zoo_core.data.files import PictureFiles
+from zoo_core.errors import DataError, PictureError, first_few
+from zoo_core.pictures import Picture, PictureDataset
 
 SIDES = ("A", "B")  # the folders of sources and of pictures
 
 
-class PairedFileSource(PictureSource):
+class PairedPictureFiles(PictureDataset):
     """Pairs ordered by name, without labels; the layout is that of folders if there are folders A
     and B.
 
@@ -28,7 +27,7 @@ class PairedFileSource(PictureSource):
     paired = True
 
     def __init__(self, path: Path):
-        self._files = FileSource(path)
+        self._files = PictureFiles(path)
         self.fingerprint = f"pairs:{self._files.fingerprint}"
         self.ignored = self._files.ignored
         names = self._files.inside
@@ -48,7 +47,7 @@ class PairedFileSource(PictureSource):
         return Picture(picture.name, picture.pixels, source=source.pixels)
 
 
-def lie_in_two_folders(files: FileSource) -> bool:
+def lie_in_two_folders(files: PictureFiles) -> bool:
     """Whether there are folders A and B."""
     return set(SIDES) <= {PurePosixPath(name).parts[0] for name in files.inside}
 
@@ -59,7 +58,7 @@ def _by_name(names: list[str], path: Path) -> list[tuple[int, int]]:
     if stray:
         raise DataError(
             f"{len(stray)} pictures in {path} lie neither in A/ nor in B/",
-            given=_shortened(stray),
+            given=first_few(stray),
             hint="move them away; or, if every file holds both pictures, rename A/ and B/",
         )
     sides: dict[str, dict[str, int]] = {side: {} for side in SIDES}
@@ -75,7 +74,7 @@ def _by_name(names: list[str], path: Path) -> list[tuple[int, int]]:
     if lonely:
         raise DataError(
             f"{len(lonely)} pictures in {path} have no partner of the same name",
-            given=_shortened(lonely),
+            given=first_few(lonely),
             allowed="A/NAME and B/NAME for every pair",
         )
     return [(a[stem], b[stem]) for stem in a]
@@ -95,8 +94,3 @@ def _halves(both: Picture) -> Picture:
 def _size(picture: Picture) -> str:
     height, width = picture.pixels.shape[:2]
     return f"{width} x {height}"
-
-
-def _shortened(names: Iterable[str]) -> str:
-    first, rest = (every := list(names))[:3], len(every) - 3
-    return ", ".join(first) + (f" and {rest} more" if rest > 0 else "")

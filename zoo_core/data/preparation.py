@@ -16,11 +16,11 @@ from zoo_core.data.decoding import Fit, fit
 from zoo_core.data.packing import PackedData, pack
 from zoo_core.errors import DataError
 from zoo_core.interfaces import Classifier, Generator
-from zoo_core.pictures import Picture, PictureSource
+from zoo_core.pictures import Picture, PictureDataset
 
 
 def prepare(
-    source: PictureSource,
+    dataset: PictureDataset,
     network: Generator | Classifier,  # that is to learn the pictures
     run: RunConfig,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -31,14 +31,29 @@ def prepare(
 
     Raises what `check_enough`, `check_fits` and `pack` raise.
     """
-    check_enough(len(source), run.batch_size)
-    check_fits(network, source.classes, source.paired)
-    channels, resolution, _ = network.image_shape
-    source_channels = network.source_shape[0] if network.source_shape else channels
+    check_enough(len(dataset), run.batch_size)
+    check_fits(network, dataset.classes, dataset.paired)
+    packed = pack_shapes(
+        dataset, network.image_shape, network.source_shape, run, on_progress, cache
+    )
+    return packed if network.num_classes else replace(packed, labels=None)
+
+
+def pack_shapes(
+    dataset: PictureDataset,
+    image_shape: tuple[int, int, int],  # C, H, W
+    source_shape: tuple[int, int, int] | None,  # of the source of a pair
+    run: RunConfig,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    cache: Path | None = None,
+) -> PackedData:
+    """The pictures packed at those shapes, as the settings say. Raises what `pack` raises."""
+    channels, resolution, _ = image_shape
+    source_channels = source_shape[0] if source_shape else channels
     if run.reverse_pairs:
         channels, source_channels = source_channels, channels
     packed = pack(
-        source,
+        dataset,
         resolution + run.jitter,
         channels,
         run.fit,
@@ -47,8 +62,6 @@ def prepare(
         cache,
         source_channels,
     )
-    if not network.num_classes:
-        packed = replace(packed, labels=None)
     if run.reverse_pairs and packed.source is not None:
         name = hashlib.sha256(f"reversed:{packed.fingerprint}".encode()).hexdigest()[:24]
         return replace(packed, images=packed.source, source=packed.images, fingerprint=name)
@@ -101,10 +114,10 @@ def _where_different(ours: Sequence[str], theirs: Sequence[str]) -> tuple[str, s
     return f"{ours[number]!r} as class {number}", f"{theirs[number]!r}"
 
 
-def begin_with(
+def source_images(
     pictures: Iterable[Picture],  # to translate, or pairs, of which the source is taken
     generator: Generator,
-    how: Fit,  # a picture becomes square
+    mode: Fit,  # a picture becomes square
     reverse_pairs: bool = False,  # the picture of a pair is taken, not its source
 ) -> Tensor:
     """What a translator's `sample` takes as `source`: float32 [N, C, H, W] in [-1, 1].
@@ -117,5 +130,5 @@ def begin_with(
     for picture in pictures:
         whole = reverse_pairs or picture.source is None
         pixels = picture.pixels if whole else picture.source
-        fitted.append(fit(pixels, resolution, channels, how, picture.name))
+        fitted.append(fit(pixels, resolution, channels, mode, picture.name))
     return torch.from_numpy(np.stack(fitted)).float().div_(127.5).sub_(1)

@@ -10,8 +10,7 @@
 
 Features are float [N, D], one row a picture, real ones first: FeatureExtractor(images). What cannot
 be measured is an InputError in one line, never a number. Where rows are drawn at random the result
-depends on their order: hand them in sorted by name or seed. Which values are better stands in
-`zoo_core.spec.HIGHER_IS_BETTER`.
+depends on their order: hand them in sorted by name or seed.
 """
 
 from __future__ import annotations

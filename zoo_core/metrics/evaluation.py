@@ -1,19 +1,10 @@
-"""How good pictures are, or a classifier's answers, by which metrics, and the protocol that makes
-the numbers comparable.
-
-    fd          Frechet distance of features, and `diversity`, how much the pictures vary beside
-                real ones; "fid" on the one network it is called so for
-    kd          kernel distance, unbiased, for few pictures; "kid" there
-    pr, dc      precision and recall; density and coverage
-    is          Inception score of the extractor, which has to be a classifier
-    ppl         perceptual path length of a latent generator
-    l1 psnr ssim lpips    of pairs: a translator's pictures and those they should be
-    accuracy    of a classifier
+"""How good pictures are, or a classifier's answers, and the protocol that makes the numbers
+comparable. What can be measured stands in protocol.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,9 +24,10 @@ from zoo_core.metrics.distributions import (
 )
 from zoo_core.metrics.feature_sets import (
     BATCH,
+    FeatureSet,
     OnProgress,
-    Pictures,
-    Reference,
+    PictureSet,
+    ReferenceFeatures,
     extract,
     generated_pictures,
     packed_pictures,
@@ -44,15 +36,11 @@ from zoo_core.metrics.feature_sets import (
 )
 from zoo_core.metrics.frechet import Statistics, frechet_distance
 from zoo_core.metrics.path_length import perceptual_path_length
-from zoo_core.metrics.protocol import Evaluation, Protocol
+from zoo_core.metrics.protocol import METRICS, Evaluation, Protocol, need
 from zoo_core.metrics.similarity import LPIPS_BACKBONES, load_lpips, pair_distances
 from zoo_core.runtime import Runtime
 from zoo_core.spec import Metric
 
-METRICS = ("fd", "kd", "pr", "dc", "is", "ppl", "l1", "psnr", "ssim", "lpips")
-PAIRS = frozenset({"l1", "psnr", "ssim", "lpips"})
-OF_FEATURES = frozenset({"kd", "pr", "dc"})  # which need the features, not their statistics alone
-APART = PAIRS | {"ppl", "is"}  # which are not between two sets of pictures
 LPIPS = "alex"  # the backbone that distances are usually reported with
 PPL_PAIRS = 1_000
 EPSILON = 1e-4  # of the perceptual path length
@@ -71,7 +59,7 @@ def check_metrics(
             near = nearest(name, METRICS)
             raise InputError("no such metric", given=name, allowed=", ".join(near or METRICS))
         paired = generator is not None and generator.source_shape is not None
-        if name in PAIRS and not paired:
+        if METRICS[name].needs == "pairs" and not paired:
             raise InputError(
                 f"{name} compares a translated picture with the one it should be",
                 given="pictures that are not translated",
@@ -86,62 +74,74 @@ def check_metrics(
 
 
 def evaluate_pictures(
-    fake: Pictures,
-    reference: Reference,
-    how: Protocol,
+    fake: PictureSet,
+    reference: ReferenceFeatures,
+    protocol: Protocol,
     on_progress: OnProgress = quiet,
     conditions: Mapping[str, Any] | None = None,  # under which they were drawn
 ) -> list[Metric]:
     """Numbers of pictures that are there already."""
     numbers: list[Metric] = []
-    if set(how.metrics) - APART:
-        numbers += _of_sets(fake, reference, how, on_progress)
-    if "is" in how.metrics:
+    if need(protocol.metrics, "statistics", "features"):
+        numbers += _of_sets(fake, reference, protocol, on_progress)
+    if "is" in protocol.metrics:
         extractor = reference.extractor
-        score, splits = _score(fake, extractor, how.seed)
+        score, splits = _score(fake, extractor, protocol.seed)
         common = {"extractor": extractor.fingerprint, **(conditions or {}), "num_fake": len(fake)}
-        numbers += _recorded([("is", score, {"splits": splits})], how, common | _drawn(how))
+        numbers += _recorded(
+            [("is", score, {"splits": splits})], protocol, common | _drawn(protocol)
+        )
     return numbers
 
 
 def _of_sets(
-    fake: Pictures, reference: Reference, how: Protocol, on_progress: OnProgress
+    fake: PictureSet, reference: ReferenceFeatures, protocol: Protocol, on_progress: OnProgress
 ) -> list[Metric]:
     """The numbers between two sets of pictures."""
     distance = reference.extractor.distance
     called = {"fd": distance, "kd": distance.replace("f", "k")}
-    found = compare(fake, reference, how.metrics, how.seed, on_progress)
-    common = {"extractor": reference.extractor.fingerprint, **_real(how)}
-    common |= {"num_real": len(reference.data), "num_fake": len(fake), **_drawn(how)}
-    return _recorded(((called.get(name, name), v, more) for name, v, more in found), how, common)
+    found = compare(fake, reference, protocol.metrics, protocol.seed, on_progress)
+    common = {"extractor": reference.extractor.fingerprint, **_real(protocol)}
+    common |= {"num_real": len(reference.data), "num_fake": len(fake), **_drawn(protocol)}
+    return _recorded(
+        ((called.get(name, name), v, more) for name, v, more in found), protocol, common
+    )
 
 
 def evaluate_generator(
     generator: Generator,
     data: PackedData,  # real pictures, and the labels or sources that others are drawn from
-    how: Protocol,
-    reference: Reference | None = None,  # of the data; None where no metric needs an extractor
+    protocol: Protocol,
+    reference: ReferenceFeatures
+    | None = None,  # of the data; None where no metric needs an extractor
     on_progress: OnProgress = quiet,
 ) -> list[Metric]:
     """Numbers of the pictures that a generator draws; a translator draws each of the data once."""
     paired = generator.source_shape is not None
-    count = min(how.count, len(data)) if paired else how.count
-    fake = generated_pictures(generator, count, data, seed=how.seed, truncation=how.truncation)
-    conditions = _real(how) if generator.num_classes or paired else {}
+    count = min(protocol.count, len(data)) if paired else protocol.count
+    fake = generated_pictures(
+        generator, count, data, seed=protocol.seed, truncation=protocol.truncation
+    )
+    conditions = _real(protocol) if generator.num_classes or paired else {}
     numbers: list[Metric] = []
-    if "ppl" in how.metrics:
+    if "ppl" in protocol.metrics:
         assert reference is not None
-        numbers += _path_length(generator, reference, how, conditions)
-    if PAIRS & set(how.metrics):
-        found = compare_pairs(fake, packed_pictures(data, count), how.metrics)
-        numbers += _recorded(found, how, {**_real(how), "num_pairs": count, **_drawn(how)})
+        numbers += _path_length(generator, reference, protocol, conditions)
+    if need(protocol.metrics, "pairs"):
+        found = compare_pairs(fake, packed_pictures(data, count), protocol.metrics)
+        numbers += _recorded(
+            found, protocol, {**_real(protocol), "num_pairs": count, **_drawn(protocol)}
+        )
     if reference is not None:
-        numbers += evaluate_pictures(fake, reference, how, on_progress, conditions)
+        numbers += evaluate_pictures(fake, reference, protocol, on_progress, conditions)
     return numbers
 
 
 def _path_length(
-    generator: Generator, reference: Reference, how: Protocol, conditions: Mapping[str, Any]
+    generator: Generator,
+    reference: ReferenceFeatures,
+    protocol: Protocol,
+    conditions: Mapping[str, Any],
 ) -> list[Metric]:
     labels = None
     if generator.num_classes:
@@ -152,58 +152,84 @@ def _path_length(
         reference.extractor,
         num_pairs=PPL_PAIRS,
         epsilon=EPSILON,
-        seed=how.seed,
+        seed=protocol.seed,
         labels=labels,
-        truncation=how.truncation,
+        truncation=protocol.truncation,
     )
     more = {"pairs": PPL_PAIRS, "epsilon": EPSILON}
-    common = {"extractor": reference.extractor.fingerprint, **conditions, **_drawn(how)}
-    return _recorded([("ppl", length, more)], how, common)
+    common = {"extractor": reference.extractor.fingerprint, **conditions, **_drawn(protocol)}
+    return _recorded([("ppl", length, more)], protocol, common)
 
 
-def _real(how: Protocol) -> dict[str, Any]:
-    return {"data": how.data, "split": how.split}
+def _real(protocol: Protocol) -> dict[str, Any]:
+    return {"data": protocol.data, "split": protocol.split}
 
 
-def _drawn(how: Protocol) -> dict[str, Any]:
-    truncation = {} if how.truncation == 1 else {"truncation": how.truncation}
-    return {"seed": how.seed, **truncation}
+def _drawn(protocol: Protocol) -> dict[str, Any]:
+    truncation = {} if protocol.truncation == 1 else {"truncation": protocol.truncation}
+    return {"seed": protocol.seed, **truncation}
 
 
-def _recorded(found: Measured, how: Protocol, common: Mapping[str, Any]) -> list[Metric]:
+def _recorded(found: Measured, protocol: Protocol, common: Mapping[str, Any]) -> list[Metric]:
     """Numbers with all that somebody has to know to measure them again."""
     return [
-        Metric(name=name, value=value, protocol={**common, **more}, command=how.command)
+        Metric(name=name, value=value, protocol={**common, **more}, command=protocol.command)
         for name, value, more in found
     ]
 
 
 def compare(
-    fake: Pictures, reference: Reference, wanted: Sequence[str], seed: int, on_progress: OnProgress
+    fake: PictureSet,
+    reference: ReferenceFeatures,
+    wanted: Sequence[str],
+    seed: int,
+    on_progress: OnProgress,
 ) -> Measured:
     """The numbers between two sets of pictures, by the metrics `wanted` of them; each with its name
     and with what its protocol has to say beyond the two sides.
     """
-    extractor = reference.extractor
-    rows = bool(OF_FEATURES & set(wanted))
-    made = extract(fake, extractor, keep=rows, on_progress=on_progress)
-    if "fd" in wanted:
-        yield "fd", frechet_distance(reference.statistics, made.statistics), {}
-        yield "diversity", diversity(reference.statistics, made.statistics), {}
-    if "kd" in wanted:
-        size = min(1000, len(reference.features), len(fake))
-        drawn = kernel_distance(reference.features, made.rows, subset_size=size, seed=seed)
-        yield "kd", drawn[0], {"subsets": 100, "subset_size": size}
-    if "pr" in wanted:
-        shares = precision_recall(reference.features, made.rows, k=3)
-        yield from ((n, v, {"k": 3}) for n, v in zip(("precision", "recall"), shares, strict=True))
-    if "dc" in wanted:
-        shares = density_coverage(reference.features, made.rows, k=5)
-        yield from ((n, v, {"k": 5}) for n, v in zip(("density", "coverage"), shares, strict=True))
+    keep = need(wanted, "features")
+    made = extract(fake, reference.extractor, keep=keep, on_progress=on_progress)
+    real = reference.measure(keep=keep)
+    for name, measure in OF_SETS.items():
+        if name in wanted:
+            yield from measure(real, made, seed)
+
+
+def _frechet(real: FeatureSet, fake: FeatureSet, seed: int) -> Measured:
+    yield "fd", frechet_distance(real.statistics, fake.statistics), {}
+    yield "diversity", diversity(real.statistics, fake.statistics), {}
+
+
+def _kernel(real: FeatureSet, fake: FeatureSet, seed: int) -> Measured:
+    size = min(1000, len(real.rows), len(fake.rows))
+    mean, _ = kernel_distance(real.rows, fake.rows, subset_size=size, seed=seed)
+    yield "kd", mean, {"subsets": 100, "subset_size": size}
+
+
+def _precision_recall(real: FeatureSet, fake: FeatureSet, seed: int) -> Measured:
+    precision, recall = precision_recall(real.rows, fake.rows, k=3)
+    yield "precision", precision, {"k": 3}
+    yield "recall", recall, {"k": 3}
+
+
+def _density_coverage(real: FeatureSet, fake: FeatureSet, seed: int) -> Measured:
+    density, coverage = density_coverage(real.rows, fake.rows, k=5)
+    yield "density", density, {"k": 5}
+    yield "coverage", coverage, {"k": 5}
+
+
+# Between two sets of features: every metric that needs statistics or features.
+OF_SETS: Mapping[str, Callable[[FeatureSet, FeatureSet, int], Measured]] = {
+    "fd": _frechet,
+    "kd": _kernel,
+    "pr": _precision_recall,
+    "dc": _density_coverage,
+}
 
 
 @torch.no_grad()
-def _score(fake: Pictures, extractor: FeatureExtractor, seed: int) -> tuple[float, int]:
+def _score(fake: PictureSet, extractor: FeatureExtractor, seed: int) -> tuple[float, int]:
     """The Inception score, and over how many splits it is a mean."""
     device = next(extractor.parameters()).device
     logits = torch.cat([extractor.logits(batch.to(device)) for batch in fake.batches()])
@@ -216,7 +242,7 @@ def diversity(real: Statistics, fake: Statistics) -> float:
     return float(fake.covariance.trace() / real.covariance.trace())
 
 
-def compare_pairs(fake: Pictures, real: Pictures, wanted: Sequence[str]) -> Measured:
+def compare_pairs(fake: PictureSet, real: PictureSet, wanted: Sequence[str]) -> Measured:
     """Means over pairs, a translated picture and the one it should be."""
     lpips = load_lpips(LPIPS) if "lpips" in wanted else None
     protocols = {"lpips": {"backbone": LPIPS_BACKBONES[LPIPS]}}
@@ -247,9 +273,9 @@ def classify(classifier: Classifier, data: PackedData) -> dict[str, float]:
     return {"accuracy": right / len(data), "loss": loss / len(data)}
 
 
-def during_training(reference: Reference, count: int) -> Evaluation:
+def during_training(reference: ReferenceFeatures, count: int) -> Evaluation:
     """What a run measures of its generator: Frechet distance and diversity of so many pictures."""
-    assert reference.statistics  # of the real pictures: now, not in the middle of the run
+    reference.measure()  # now, not in the middle of the run
 
     def measure(generator: nn.Module) -> Mapping[str, float]:
         fake = generated_pictures(generator, count, reference.data)
@@ -260,14 +286,13 @@ def during_training(reference: Reference, count: int) -> Evaluation:
         return {name: value for name, value, _ in found}
 
     protocol = f"{reference.extractor.fingerprint}, {reference.data.fingerprint[:12]}, {count}"
-    return Evaluation(measure, criterion="fd", lower_is_better=True, protocol=protocol)
+    return Evaluation(measure=measure, criterion="fd", protocol=protocol)
 
 
 def of_classifier(held_out: PackedData) -> Evaluation:
     """What a run measures of its classifier, on pictures that it does not learn from."""
     return Evaluation(
-        lambda classifier: classify(classifier, held_out),
+        measure=lambda classifier: classify(classifier, held_out),
         criterion="accuracy",
-        lower_is_better=False,
         protocol=held_out.fingerprint[:12],
     )

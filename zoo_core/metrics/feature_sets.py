@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +35,7 @@ def quiet(done: int, total: int) -> None:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class PictureSet:
     """One side of a comparison: what each picture is called, and all of them in batches."""
 
     names: Sequence[str]
@@ -46,7 +45,7 @@ class Pictures:
         return len(self.names)
 
 
-def packed_pictures(data: PackedData, count: int | None = None) -> Pictures:
+def packed_pictures(data: PackedData, count: int | None = None) -> PictureSet:
     """Pictures of a packed data set: all of them, or `count` from all over it."""
     rows = spread(data, count)
 
@@ -54,7 +53,7 @@ def packed_pictures(data: PackedData, count: int | None = None) -> Pictures:
         for start in range(0, len(rows), BATCH):
             yield gather(data.images, rows[start : start + BATCH])
 
-    return Pictures(data.names(rows.tolist()), batches)
+    return PictureSet(data.names(rows.tolist()), batches)
 
 
 def spread(data: PackedData, count: int | None) -> NDArray[np.int64]:
@@ -71,7 +70,7 @@ def generated_pictures(
     *,
     seed: int = 0,  # of the first picture
     truncation: float = 1.0,
-) -> Pictures:
+) -> PictureSet:
     """The pictures of `count` seeds, under the labels and from the source pictures that `spread`
     finds.
     """
@@ -93,11 +92,11 @@ def generated_pictures(
             made = generator.sample(seeds, labels=labels, source=source, truncation=truncation)
             yield torch.from_numpy(to_uint8(made))
 
-    return Pictures([f"the picture of seed {seed + row}" for row in range(len(rows))], batches)
+    return PictureSet([f"the picture of seed {seed + row}" for row in range(len(rows))], batches)
 
 
 @dataclass(frozen=True)
-class Features:
+class FeatureSet:
     """What an extractor sees in pictures. `rows` [N, D] are kept where somebody needs them."""
 
     statistics: Statistics
@@ -106,12 +105,12 @@ class Features:
 
 @torch.no_grad()
 def extract(
-    pictures: Pictures,
+    pictures: PictureSet,
     extractor: FeatureExtractor,
     *,
     keep: bool,
     on_progress: OnProgress = quiet,
-) -> Features:
+) -> FeatureSet:
     """Statistics of the features of all pictures, and the features themselves if they are to be
     kept, or are so few that a distance is exact with them only.
 
@@ -132,48 +131,42 @@ def extract(
         on_progress(done, len(pictures))
     rows = torch.cat(kept) if kept else None
     if few and rows is not None:
-        return Features(Statistics.of(rows, pictures.names), rows)
-    return Features(moments.compute(), rows)
+        return FeatureSet(Statistics.of(rows, pictures.names), rows)
+    return FeatureSet(moments.compute(), rows)
 
 
 @dataclass
-class Reference:
+class ReferenceFeatures:
     """Real pictures as an extractor sees them. It is kept as safetensors in the cache folder, under
     a name made of the data's fingerprint and the extractor's.
     """
 
     data: PackedData
     extractor: FeatureExtractor
-    keep: bool = False  # the features will be wanted too, not their statistics alone
-    on_progress: OnProgress = quiet
     cache: Path | None = None  # None: the cache folder of this user
+    _found: FeatureSet | None = None
 
-    @property
-    def statistics(self) -> Statistics:
-        """Of all features."""
-        return self._measured.statistics
+    def measure(self, *, keep: bool = False, on_progress: OnProgress = quiet) -> FeatureSet:
+        """Statistics of all features, and the features themselves if they are to be kept."""
+        if self._found is None or (keep and self._found.rows is None):
+            self._found = self._remembered(keep) or self._extracted(keep, on_progress)
+        return self._found
 
-    @property
-    def features(self) -> Tensor:
-        """One row a picture: float32 [N, D]."""
-        if self._measured.rows is None:
-            self.keep = True
-            del self._measured  # cached
-        assert self._measured.rows is not None
-        return self._measured.rows
-
-    @cached_property
-    def _measured(self) -> Features:
+    def _remembered(self, keep: bool) -> FeatureSet | None:
+        """What an earlier process has measured, if it is enough."""
         few = len(self.data) <= self.extractor.width
         statistics, rows = self._read("statistics"), None
-        if self.keep or few:
+        if keep or few:
             rows = (self._read("features") or {}).get("features")
         if rows is not None and (few or statistics is None):
-            return Features(Statistics.of(rows), rows)
-        if statistics is not None and (rows is not None or not self.keep) and not few:
-            return Features(Statistics.from_tensors(statistics), rows)
-        pictures, progress = packed_pictures(self.data), self.on_progress
-        found = extract(pictures, self.extractor, keep=self.keep, on_progress=progress)
+            return FeatureSet(Statistics.of(rows), rows)
+        if statistics is not None and (rows is not None or not keep) and not few:
+            return FeatureSet(Statistics.from_tensors(statistics), rows)
+        return None
+
+    def _extracted(self, keep: bool, on_progress: OnProgress) -> FeatureSet:
+        pictures = packed_pictures(self.data)
+        found = extract(pictures, self.extractor, keep=keep, on_progress=on_progress)
         self._write("statistics", found.statistics.tensors())
         if found.rows is not None:
             self._write("features", {"features": found.rows})

@@ -66,7 +66,7 @@ class Statistics:
         count, mean = len(features), features.sum(0) / max(1, len(features))
         deviations = (features - mean) / max(1, count - 1) ** 0.5
         statistics = cls(count, mean, deviations.T @ deviations)
-        if statistics.few:
+        if statistics.is_rank_deficient:
             statistics.factor = deviations
         return statistics
 
@@ -91,7 +91,7 @@ class Statistics:
         return len(self.mean)
 
     @property
-    def few(self) -> bool:
+    def is_rank_deficient(self) -> bool:
         """Whether there are no more pictures than features, so that the covariance is singular."""
         return self.num_pictures <= self.width
 
@@ -100,7 +100,7 @@ class Statistics:
         """Some A [R, D] with A^T A = C: of few pictures their deviations from the mean, if these
         were at hand, or what the eigenvectors give; else Cholesky's, in a tenth of the time.
         """
-        if not self.few:
+        if not self.is_rank_deficient:
             lower, failed = torch.linalg.cholesky_ex(self.covariance)
             if not failed:
                 return lower.T
@@ -207,8 +207,8 @@ def _trace_of_root(real: Statistics, fake: Statistics) -> Tensor:
     as small as the smaller factor; between two small factors they are squared singular values of
     A_r A_f^T (Mathiasen and Hvilshoj 2020), which is exact.
     """
-    one, other = (fake, real) if fake.few else (real, fake)
-    if one.few and other.few:
+    one, other = (fake, real) if fake.is_rank_deficient else (real, fake)
+    if one.is_rank_deficient and other.is_rank_deficient:
         return torch.linalg.svdvals(one.factor @ other.factor.T).sum()
     squares = torch.linalg.eigvalsh(one.factor @ other.covariance @ one.factor.T)
     return squares.clamp(min=0).sqrt().sum()

@@ -101,14 +101,15 @@ def _between(
     truncation: float,
 ) -> Tensor:
     if not isinstance(generator, StyleGenerator):
-        noise = start.toward(goal, shares.cpu())
+        noise = start.interpolate(goal, shares.cpu())
         return generator.draw(noise, labels=labels, truncation=truncation)
     labels = None if labels is None else labels.to(shares.device)
     with evaluating(generator):
         first, last = (
-            generator.styles(noise, labels=labels, truncation=truncation) for noise in (start, goal)
+            generator.sample_ws(noise, labels=labels, truncation=truncation)
+            for noise in (start, goal)
         )
-    return generator.draw_styles(first.lerp(last, shares[:, None, None]))
+    return generator.draw_ws(first.lerp(last, shares[:, None, None]))
 
 
 class _Distance(nn.Module):

@@ -202,7 +202,7 @@ def as_rgb(images: Tensor) -> Tensor:
     return pixels.expand(-1, 3, -1, -1)
 
 
-def resize_linear(images: Tensor, size: tuple[int, int], **how: object) -> Tensor:
+def resize_linear(images: Tensor, size: tuple[int, int], **options: object) -> Tensor:
     """[N, C, H, W] to [N, C, *size] as torch's `interpolate` would, from float to float.
 
     Every linear resize is a matrix along each axis. As two products of matrices it was 2 to 15
@@ -210,16 +210,16 @@ def resize_linear(images: Tensor, size: tuple[int, int], **how: object) -> Tenso
     gradient is the same in every run, which that of `interpolate` on CUDA is not.
     """
     rows, columns = (
-        _resampling(source, target, images.device, **how)
+        _resampling(source, target, images.device, **options)
         for source, target in zip(images.shape[2:], size, strict=True)
     )
     return rows @ images @ columns.T
 
 
-def _resampling(source: int, target: int, device: torch.device, **how: object) -> Tensor:
+def _resampling(source: int, target: int, device: torch.device, **options: object) -> Tensor:
     """The matrix [target, source] that resizes one axis: a picture of the identity, resized."""
     identity = torch.eye(source, device=device)[None, None]
-    return interpolate(identity, size=(target, source), **how)[0, 0]
+    return interpolate(identity, size=(target, source), **options)[0, 0]
 
 
 def _bicubic_antialias(images: Tensor, size: tuple[int, int]) -> Tensor:
@@ -233,9 +233,9 @@ RESIZES: Mapping[str, Callable[[Tensor, tuple[int, int]], Tensor]] = {
 }
 
 
-def fingerprint(name: str, weights: str, *how: str) -> str:
+def fingerprint(name: str, weights: str, *details: str) -> str:
     """What a number measured on features depends on, in a line."""
-    return " ".join((name, f"sha256:{weights}", *how, "float32"))
+    return " ".join((name, f"sha256:{weights}", *details, "float32"))
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:

@@ -35,7 +35,7 @@ class PluginInfo(msgspec.Struct, kw_only=True):
     hooks: tuple[str, ...] = ()
 
 
-class Owned(msgspec.Struct, Generic[Spec], frozen=True):
+class Contribution(msgspec.Struct, Generic[Spec], frozen=True):
     """A contributed record with its contributor."""
 
     plugin: str
@@ -43,34 +43,39 @@ class Owned(msgspec.Struct, Generic[Spec], frozen=True):
     spec: Spec
 
 
-class Catalogue(Generic[Spec]):
+class Contributions(Generic[Spec]):
     """Contributions of one kind by name.
 
     A name claimed twice is reached as `plugin/name`. By itself it stands for the record that a
     plugin of that very name brings, so that nobody can take a model from the plugin named after
-    it; where there is no such plugin it is an error that names all claimants.
+    it; where there is no such plugin it is an error that names all matches.
     """
 
     def __init__(self, kind: str, listing: str):
         self.kind, self.listing = kind, listing
-        self.owned: list[Owned[Spec]] = []
+        self.records: list[Contribution[Spec]] = []
 
-    def __iter__(self) -> Iterator[Owned[Spec]]:
-        return iter(sorted(self.owned, key=lambda owned: (name_of(owned.spec), owned.plugin)))
+    def __iter__(self) -> Iterator[Contribution[Spec]]:
+        return iter(
+            sorted(
+                self.records,
+                key=lambda contribution: (name_of(contribution.spec), contribution.plugin),
+            )
+        )
 
-    def claimants(self, name: str) -> list[Owned[Spec]]:
+    def matches(self, name: str) -> list[Contribution[Spec]]:
         """Every record that `name` or `plugin/name` reaches."""
         return [o for o in self if name in (name_of(o.spec), f"{o.plugin}/{name_of(o.spec)}")]
 
-    def find(self, name: str) -> Owned[Spec]:
+    def find(self, name: str) -> Contribution[Spec]:
         """The one record that `name` stands for, with its plugin.
 
         Raises UnknownNameError or AmbiguousNameError.
         """
-        found = self.claimants(name)
-        found = [owned for owned in found if owned.plugin == name] or found
+        found = self.matches(name)
+        found = [contribution for contribution in found if contribution.plugin == name] or found
         if not found:
-            known = {*self.names(), *(name_of(o.spec) for o in self.owned)}
+            known = {*self.names(), *(name_of(o.spec) for o in self.records)}
             raise UnknownNameError(self.kind, name, sorted(known), hint=self.listing)
         if len(found) > 1:
             spellings = ", ".join(f"{o.plugin}/{name_of(o.spec)} ({o.distribution})" for o in found)
@@ -85,7 +90,7 @@ class Catalogue(Generic[Spec]):
 
     def names(self) -> list[str]:
         """The shortest name that reaches each record, in order."""
-        bare = [name_of(owned.spec) for owned in self]
+        bare = [name_of(contribution.spec) for contribution in self]
         return [
             n if bare.count(n) == 1 or o.plugin == n else f"{o.plugin}/{n}"
             for n, o in zip(bare, self, strict=True)

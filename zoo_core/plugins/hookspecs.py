@@ -35,7 +35,7 @@ def zoo_feature_extractors() -> Iterable[FeatureExtractorSpec]:  # type: ignore[
 
 @hookspec
 def zoo_registries() -> Iterable[Path]:  # type: ignore[empty-body]
-    """Registry files (see `registry.yaml`) that catalogue weights this plugin publishes."""
+    """Registry files (see `registry.yaml`) that catalogue the weights this plugin publishes."""
 
 
 @hookspec(firstresult=True)

@@ -23,7 +23,7 @@ import pluggy
 from zoo_core.config import RunConfig, fields
 from zoo_core.errors import PluginError, ZooError, nearest
 from zoo_core.plugins import hookspecs
-from zoo_core.plugins.contributions import Catalogue, Owned, PluginInfo, Problem, name_of
+from zoo_core.plugins.contributions import Contribution, Contributions, PluginInfo, Problem, name_of
 from zoo_core.spec import NAME, DatasetSpec, FeatureExtractorSpec, ModelSpec
 
 GROUP = "zoo"
@@ -38,10 +38,10 @@ class Plugins:
         self.manager.add_hookspecs(hookspecs)
         self.infos: list[PluginInfo] = []
         self.problems: list[Problem] = []
-        self.registries: list[Owned[Path]] = []
-        self.models: Catalogue[ModelSpec] = Catalogue("model", "zoo list")
-        self.datasets: Catalogue[DatasetSpec] = Catalogue("data set", "zoo data list")
-        self.feature_extractors: Catalogue[FeatureExtractorSpec] = Catalogue(
+        self.registries: list[Contribution[Path]] = []
+        self.models: Contributions[ModelSpec] = Contributions("model", "zoo list")
+        self.datasets: Contributions[DatasetSpec] = Contributions("data set", "zoo data list")
+        self.feature_extractors: Contributions[FeatureExtractorSpec] = Contributions(
             "feature extractor", "zoo plugin list"
         )
         self._muted: set[tuple[str, str]] = set()
@@ -74,7 +74,7 @@ class Plugins:
         A ZooError is that plugin's answer (it has no such name, or not on this machine) and is
         raised; anything else is a Problem of the plugin.
         """
-        if self.feature_extractors.claimants(name):
+        if self.feature_extractors.matches(name):
             return self.feature_extractors.get(name)
         for implementation in self.manager.hook.zoo_find_feature_extractor.get_hookimpls():
             info = self._info(str(implementation.plugin_name))
@@ -96,15 +96,15 @@ class Plugins:
 
     def check_duplicates(self) -> None:
         """A name claimed by several plugins is a problem of each but the one named after it."""
-        for catalogue in (self.models, self.datasets, self.feature_extractors):
-            for owned in catalogue:
-                bare = name_of(owned.spec)
-                others = [o for o in catalogue.claimants(bare) if o.plugin != owned.plugin]
-                if others and owned.plugin != bare:
+        for contributions in (self.models, self.datasets, self.feature_extractors):
+            for contribution in contributions:
+                bare = name_of(contribution.spec)
+                others = [o for o in contributions.matches(bare) if o.plugin != contribution.plugin]
+                if others and contribution.plugin != bare:
                     rivals = ", ".join(f"{o.plugin} ({o.distribution})" for o in others)
-                    reason = f"{catalogue.kind} {bare!r} is also brought by {rivals}"
-                    spelling = f"{reason}; use {owned.plugin}/{bare}"
-                    self._report(self._info(owned.plugin), "names", spelling, broken=False)
+                    reason = f"{contributions.kind} {bare!r} is also brought by {rivals}"
+                    spelling = f"{reason}; use {contribution.plugin}/{bare}"
+                    self._report(self._info(contribution.plugin), "names", spelling, broken=False)
 
     def entry_points(self) -> Iterator[tuple[metadata.EntryPoint, str]]:
         """Each entry point of the group with its distribution, the first found on sys.path.
@@ -179,7 +179,7 @@ class Plugins:
             ),
             "zoo_registries": (
                 Path,
-                lambda p: self.registries.append(Owned(info.name, info.distribution, p)),
+                lambda p: self.registries.append(Contribution(info.name, info.distribution, p)),
             ),
         }
         for hook, (kind, accept) in kinds.items():
@@ -209,10 +209,13 @@ class Plugins:
                     accept(record)
 
     @staticmethod
-    def _add(catalogue: Catalogue[Any], info: PluginInfo, spec: Any) -> None:
-        if any(o.plugin == info.name and name_of(o.spec) == name_of(spec) for o in catalogue.owned):
-            raise ValueError(f"returns {catalogue.kind} {name_of(spec)!r} twice")
-        catalogue.owned.append(Owned(info.name, info.distribution, spec))
+    def _add(contributions: Contributions[Any], info: PluginInfo, spec: Any) -> None:
+        if any(
+            o.plugin == info.name and name_of(o.spec) == name_of(spec)
+            for o in contributions.records
+        ):
+            raise ValueError(f"returns {contributions.kind} {name_of(spec)!r} twice")
+        contributions.records.append(Contribution(info.name, info.distribution, spec))
 
     @staticmethod
     def _check_api(api: int | None, module: str) -> None:

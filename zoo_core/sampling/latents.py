@@ -13,9 +13,9 @@ from zoo_core.interfaces import (
     StyleGenerator,
     checked_seeds,
     evaluating,
-    few,
     integer,
     sample_batch,
+    summarize,
 )
 from zoo_core.noise import SeededNoise
 
@@ -70,16 +70,16 @@ def mix_styles(
     if not isinstance(generator, StyleGenerator):
         raise InputError(f"{type(generator).__name__} has no styles to mix", hint="zoo interpolate")
     layers = list(layers)
-    wrong = few(layer for layer in layers if integer(layer, generator.num_styles) < 0)
+    wrong = summarize(layer for layer in layers if integer(layer, generator.num_ws) < 0)
     if wrong or not layers:
         raise InputError(
-            "no such layers", given=wrong or "none", allowed=f"0 to {generator.num_styles - 1}"
+            "no such layers", given=wrong or "none", allowed=f"0 to {generator.num_ws - 1}"
         )
     seeds, others = checked_seeds(seeds), checked_seeds(others)
-    own, other = (_styles(generator, some, label, truncation) for some in (seeds, others))
+    own, other = (_ws(generator, some, label, truncation) for some in (seeds, others))
     mixed = own[:, None].repeat(1, len(others), 1, 1)
     mixed[:, :, layers] = other[None, :, layers]
-    return generator.draw_styles(mixed.flatten(0, 1)).unflatten(0, (len(seeds), len(others)))
+    return generator.draw_ws(mixed.flatten(0, 1)).unflatten(0, (len(seeds), len(others)))
 
 
 def _between(
@@ -91,15 +91,15 @@ def _between(
     truncation: float,
 ) -> Tensor:
     if isinstance(generator, StyleGenerator):
-        first, last = (_styles(generator, s, label, truncation) for s in (before, after))
-        return generator.draw_styles(first.lerp(last, shares[:, None, None].to(first.device)))
-    noise = SeededNoise(before).toward(SeededNoise(after), shares)
+        first, last = (_ws(generator, s, label, truncation) for s in (before, after))
+        return generator.draw_ws(first.lerp(last, shares[:, None, None].to(first.device)))
+    noise = SeededNoise(before).interpolate(SeededNoise(after), shares)
     labels = generator.checked_labels(label, len(before))
     return generator.draw(noise, labels=labels, truncation=truncation)
 
 
 @torch.no_grad()
-def _styles(
+def _ws(
     generator: StyleGenerator, seeds: list[int], label: int | str | None, truncation: float
 ) -> Tensor:
     """In evaluation mode, where no styles are mixed by chance."""
@@ -107,7 +107,7 @@ def _styles(
     if labels is not None:
         labels = labels.to(next(generator.parameters()).device)
     with evaluating(generator):
-        return generator.styles(SeededNoise(seeds), labels=labels, truncation=truncation)
+        return generator.sample_ws(SeededNoise(seeds), labels=labels, truncation=truncation)
 
 
 def _check_latent(generator: Generator) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # for editors and type checkers
     from zoo_core.training.ema import EMA
     from zoo_core.training.losses import LOSSES, AdversarialLoss
     from zoo_core.training.optimizers import Adam, AdamW
-    from zoo_core.training.regularizers import gradient_penalty, squared_gradient, squared_slope
+    from zoo_core.training.regularizers import gradient_penalty, r1_of_logits, r1_penalty
     from zoo_core.training.schedules import cosine, flat_then_linear, growth
 
 __getattr__, __dir__, __all__ = public(
@@ -21,8 +21,8 @@ __getattr__, __dir__, __all__ = public(
         # losses and penalties
         "LOSSES": "losses",  # adversarial losses by name
         "AdversarialLoss": "losses",  # a discriminator's and a generator's loss
-        "squared_gradient": "regularizers",  # R1 on real pictures, R2 on generated ones
-        "squared_slope": "regularizers",  # the same of logits that are there already
+        "r1_penalty": "regularizers",  # R1 on real pictures, R2 on generated ones
+        "r1_of_logits": "regularizers",  # the same of logits that are there already
         "gradient_penalty": "regularizers",  # WGAN-GP
         # optimizers and schedules
         "Adam": "optimizers",  # torch's, fast for weights that lie channels last

@@ -41,8 +41,8 @@ from zoo_core.training.maintenance import (
     save,
 )
 from zoo_core.training.run_folder import RunFolder
-from zoo_core.training.state import Training, blueprint, build
-from zoo_core.weights.header import About
+from zoo_core.training.state import TrainState, blueprint, build
+from zoo_core.weights.header import WeightsMetadata
 
 logger = logging.getLogger("zoo")
 
@@ -79,15 +79,15 @@ def train(
     resolved = msgspec.structs.replace(resolved, run=settings)
     runtime.choose_repeatable_kernels()
     runtime.keep_freed_memory()
-    with folder.locked(), stop_signals() as stop_requested, told_in_one_line():
-        training = build(spec, resolved, runtime)  # where that fails, no folder is left
+    with folder.locked(), stop_signals() as stop_requested, translate_torch_errors():
+        state = build(spec, resolved, runtime)  # where that fails, no folder is left
         run = Run(
             resolved=resolved,
             data=data,
             folder=folder,
             checkpoints=Checkpoints(folder.checkpoints, settings.keep_checkpoints),
             runtime=runtime,
-            about=_about(spec, resolved, licence, trained_on, classes),
+            metadata=_metadata(spec, resolved, licence, trained_on, classes),
             info=RunInfo(
                 name=folder.path.name,
                 model=spec.name,
@@ -99,38 +99,39 @@ def train(
             stop_requested=stop_requested,
             evaluation=evaluation,
         )
-        restored = restore(training, run)
+        restored = restore(state, run)
         folder.start(resolved)
-        notify("zoo_run_started", run=run.info, images=training.images)
-        with _told_how_it_ends(training, run):
-            loop(training, run, restored)
-    return training.images
+        notify("zoo_run_started", run=run.info, images=state.images_seen)
+        with _report_end(state, run), _translate_write_errors(), translate_torch_errors():
+            loop(state, run, restored)
+    return state.images_seen
 
 
-def loop(training: Training, run: Run, restored: bool) -> None:
+def loop(state: TrainState, run: Run, restored: bool) -> None:
     """Upkeep, then a step, until the images are seen; in this order neither end is special."""
     settings = run.resolved.run
-    stream = batches(run.data, settings, run.runtime, training.images)
-    clock = Clock(training.images)
+    stream = batches(run.data, settings, run.runtime, state.images_seen)
+    clock = Clock(state.images_seen)
     while True:
-        finished, stopping = training.images >= settings.images, run.stop_requested.is_set()
+        finished, stopping = state.images_seen >= settings.images, run.stop_requested.is_set()
         if not restored:  # all of this came before the checkpoint
-            means = upkeep(training, run, clock, finished, stopping)
-            if training.images:
-                run.notify("zoo_progress", run=run.info, images=training.images, terms=means)
+            means = maintain(state, run, clock, finished, stopping)
+            if state.images_seen:
+                run.notify("zoo_progress", run=run.info, images=state.images_seen, terms=means)
         if finished:
             return
-        if settings.stop_collapsed and training.alarms.collapsed:
-            raise _collapsed(training, run)
+        if settings.stop_collapsed and state.alarms.collapsed:
+            raise _collapsed(state, run)
         if stopping:
             raise Interrupted(
-                f"stopped after {training.images} images; everything is saved in {run.folder.path}",
+                f"stopped after {state.images_seen} images; "
+                f"everything is saved in {run.folder.path}",
                 hint="the same command goes on from there",
             )
         restored = False
         batch = next(stream)
         try:
-            step(training, batch, settings, run.runtime)
+            step(state, batch, settings, run.runtime)
         except NonFiniteError as error:
             names = ", ".join(run.data.names(batch.ids.tolist()[:4]))
             raise NonFiniteError(
@@ -138,46 +139,46 @@ def loop(training: Training, run: Run, restored: bool) -> None:
             ) from None
 
 
-def upkeep(
-    training: Training, run: Run, clock: Clock, finished: bool, stopping: bool
+def maintain(
+    state: TrainState, run: Run, clock: Clock, finished: bool, stopping: bool
 ) -> dict[str, float] | None:
     """What is due before the next step; returns the mean terms if a line of the log was written."""
     settings = run.resolved.run
-    due = _Due(training.images, settings.batch_size)
+    due = _Due(state.images_seen, settings.batch_size)
     means = None
-    if training.terms and (finished or due(settings.log_every)):
-        means = log(training, run, clock)
+    if state.terms and (finished or due(settings.log_every)):
+        means = log(state, run, clock)
     if finished or due(settings.sample_every):
-        draw_samples(training, run)
+        draw_samples(state, run)
     every = settings.evaluate_every
-    if run.evaluation and every and training.images and (finished or due(every)):
-        evaluate(training, run, run.evaluation)
-    collapsed = settings.stop_collapsed and training.alarms.collapsed
+    if run.evaluation and every and state.images_seen and (finished or due(every)):
+        evaluate(state, run, run.evaluation)
+    collapsed = settings.stop_collapsed and state.alarms.collapsed
     if finished or stopping or collapsed or due(settings.checkpoint_every):
-        save(training, run)
+        save(state, run)
     return means
 
 
-def step(training: Training, batch: Batch, settings: RunConfig, runtime: Runtime) -> None:
+def step(state: TrainState, batch: Batch, settings: RunConfig, runtime: Runtime) -> None:
     """Run every phase that is due on one batch, then move the average."""
-    number = training.images // settings.batch_size
-    positions = range(training.images, training.images + len(batch))
-    progress = Progress(training.images, SeededNoise(settings.seed, positions))
-    runtime.seed(settings.seed, training.images)
-    if training.augment is not None:
-        training.augment.begin(progress.noise)
+    number = state.images_seen // settings.batch_size
+    positions = range(state.images_seen, state.images_seen + len(batch))
+    progress = Progress(state.images_seen, SeededNoise(settings.seed, positions))
+    runtime.seed(settings.seed, state.images_seen)
+    if state.augment is not None:
+        state.augment.begin(progress.noise)
     signs = None
-    for phase in training.phases:
+    for phase in state.phases:
         if number % phase.every == 0:
             terms = run_phase(phase, batch, progress, runtime)
-            training.note(phase.name, terms)
+            state.note(phase.name, terms)
             signs = terms.get("real_signs", terms.get("pair_signs", signs))
-    training.images += len(batch)
-    if training.augment is not None:
-        training.augment.observe(signs, training.images, len(batch))
-        training.note("augment", training.augment.terms())
-    if training.ema is not None:
-        training.ema.update(training.images, len(batch))
+    state.images_seen += len(batch)
+    if state.augment is not None:
+        state.augment.observe(signs, state.images_seen, len(batch))
+        state.note("augment", state.augment.terms())
+    if state.ema is not None:
+        state.ema.update(state.images_seen, len(batch))
 
 
 def run_phase(
@@ -186,7 +187,7 @@ def run_phase(
     """One loss, its gradients with respect to the phase's own module, one optimizer step."""
     if phase.schedule is not None:
         for group in phase.optimizer.param_groups:
-            group.update(phase.schedule(progress.images))
+            group.update(phase.schedule(progress.images_seen))
     parameters = [parameter for parameter in phase.module.parameters() if parameter.requires_grad]
     with runtime.autocast():
         terms = phase.loss(batch, progress)
@@ -222,35 +223,35 @@ def stop_signals() -> Iterator[threading.Event]:
 
 
 @contextlib.contextmanager
-def _told_how_it_ends(training: Training, run: Run) -> Iterator[None]:
-    """Tell the observers; what the system and torch raise becomes a RunError."""
+def _report_end(state: TrainState, run: Run) -> Iterator[None]:
+    """Tell the observers how the run ends."""
     error: BaseException | None = None
     try:
-        with told_in_one_line():  # the observers are told so too
-            yield
-    except OSError as problem:
-        what = f"the run cannot write its files: {problem}"
-        error = RunError(what, hint="make room, then the same command")
-        raise error from problem
-    except RuntimeError as problem:
-        error = problem
-        if "DataLoader worker" not in str(problem):
-            raise
-        reason = str(problem).splitlines()[0]  # torch raises it anywhere, from a signal
-        error = RunError(f"a loader process is gone: {reason}", hint="--set workers=0")
-        raise error from None
+        yield
     except BaseException as problem:
         error = problem
         raise
     finally:
-        run.notify("zoo_run_ended", run=run.info, images=training.images, error=error)
+        run.notify("zoo_run_ended", run=run.info, images=state.images_seen, error=error)
 
 
 @contextlib.contextmanager
-def told_in_one_line() -> Iterator[None]:
-    """What torch says of too little memory or of too small a batch, as the zoo says it."""
+def _translate_write_errors() -> Iterator[None]:
+    """A file that cannot be written, as the zoo says it."""
+    try:
+        yield
+    except OSError as problem:
+        what = f"the run cannot write its files: {problem}"
+        raise RunError(what, hint="make room, then the same command") from problem
+
+
+@contextlib.contextmanager
+def translate_torch_errors() -> Iterator[None]:
+    """What torch says of too little memory, of too small a batch and of a loader process that is
+    gone, as the zoo says it.
+    """
     hint = "a smaller batch_size or a smaller network, in a new run"
-    error = RunError("out of memory", hint=hint)
+    out_of_memory = RunError("out of memory", hint=hint)
     try:
         yield
     except ValueError as problem:
@@ -259,10 +260,13 @@ def told_in_one_line() -> Iterator[None]:
         what = "batch normalization has nothing to normalize one picture by"
         raise ConfigError(what, hint="--set batch_size=2 or more, in a new run") from problem
     except MemoryError as problem:
-        raise error from problem
+        raise out_of_memory from problem
     except RuntimeError as problem:
         if "out of memory" in str(problem) or "allocate memory" in str(problem):  # GPU, CPU
-            raise error from problem
+            raise out_of_memory from problem
+        if "DataLoader worker" in str(problem):  # torch raises it anywhere, from a signal
+            reason = str(problem).splitlines()[0]
+            raise RunError(f"a loader process is gone: {reason}", hint="--set workers=0") from None
         raise
 
 
@@ -276,10 +280,10 @@ class _Due:
         return self.images // every > self.before // every
 
 
-def _about(
+def _metadata(
     spec: ModelSpec, resolved: Resolved, licence: str, trained_on: str, classes: tuple[str, ...]
-) -> About:
-    return About(
+) -> WeightsMetadata:
+    return WeightsMetadata(
         model=resolved.model,
         role=spec.role,
         config=msgspec.to_builtins(resolved.config),
@@ -291,11 +295,11 @@ def _about(
     )
 
 
-def _collapsed(training: Training, run: Run) -> CollapseError:
-    alarms = training.alarms.collapsed
-    best = f"the best weights are in {run.folder.best}; " if training.best else ""
+def _collapsed(state: TrainState, run: Run) -> CollapseError:
+    alarms = state.alarms.collapsed
+    best = f"the best weights are in {run.folder.best}; " if state.best else ""
     return CollapseError(
-        f"stopped after {training.images} images: {'; '.join(alarm.what for alarm in alarms)}",
+        f"stopped after {state.images_seen} images: {'; '.join(alarm.what for alarm in alarms)}",
         hint=f"{best}{alarms[0].hint}, in a new run",
     )
 
@@ -306,7 +310,7 @@ def _non_finite(
     norm = torch.nn.utils.get_total_norm(gradients)
     values = ", ".join(f"{name} {value.item():g}" for name, value in terms.items())
     return NonFiniteError(
-        f"phase {phase.name!r} is not finite after {progress.images} images "
+        f"phase {phase.name!r} is not finite after {progress.images_seen} images "
         f"({values}, gradient norm {norm.item():g}); nothing was updated with it",
         hint="a lower learning rate",
     )

@@ -15,34 +15,34 @@ from zoo_core.interfaces import Batch
 from zoo_core.noise import SeededNoise
 from zoo_core.runtime import Runtime
 from zoo_core.spec import ModelSpec
-from zoo_core.training.engine import step, told_in_one_line
-from zoo_core.training.state import Training, blueprint, build
+from zoo_core.training.engine import step, translate_torch_errors
+from zoo_core.training.state import TrainState, blueprint, build
 
 POINTS = 4  # of the run that are measured: a network that grows is slower at its end
 STEPS = 2  # at each
 ADA_PROB = 0.5  # probability of its operations, where the run does not begin with another
 
 
-@told_in_one_line()
+@translate_torch_errors()
 def estimate(spec: ModelSpec, resolved: Resolved) -> dict[str, Any]:
     """Parameters, operations of one generated picture, speed, hours and memory of the run."""
     runtime = Runtime.detect(resolved.run.device, resolved.run.precision)
     resolved = _in_its_middle(resolved)
-    training = build(spec, resolved, runtime)
-    batch = random_batch(training, resolved.run.batch_size, runtime)
+    state = build(spec, resolved, runtime)
+    batch = random_batch(state, resolved.run.batch_size, runtime)
     seconds = 0.0
     for point in range(POINTS):
-        training.images = resolved.run.images * (2 * point + 1) // (2 * POINTS)
-        step(training, batch, resolved.run, runtime)
+        state.images_seen = resolved.run.images * (2 * point + 1) // (2 * POINTS)
+        step(state, batch, resolved.run, runtime)
         started = time.perf_counter()
         for _ in range(STEPS):
-            step(training, batch, resolved.run, runtime)
-        float(next(training.networks.main.parameters()).detach().sum())  # wait for the device
+            step(state, batch, resolved.run, runtime)
+        float(next(state.networks.main.parameters()).detach().sum())  # wait for the device
         seconds += time.perf_counter() - started
     rate = POINTS * STEPS * len(batch) / seconds
     return {
         "runtime": str(runtime),
-        "parameters": {role: parameter_count(n) for role, n in training.networks.named()},
+        "parameters": {role: parameter_count(n) for role, n in state.networks.named()},
         f"{spec.role}_flops_per_image": flops(spec, resolved),
         "images_per_second": round(rate, 1),
         "hours": round(resolved.run.images / rate / 3600, 2),
@@ -61,9 +61,9 @@ def _in_its_middle(resolved: Resolved) -> Resolved:
     return replace(resolved, run=replace(run, augment_prob=ADA_PROB))
 
 
-def random_batch(training: Training, size: int, runtime: Runtime) -> Batch:
+def random_batch(state: TrainState, size: int, runtime: Runtime) -> Batch:
     """A batch of noise of the shapes that the model asks for."""
-    network = training.networks.main
+    network = state.networks.main
 
     def pictures(shape: tuple[int, int, int]) -> torch.Tensor:
         return runtime.place_images(torch.randint(0, 256, (size, *shape), dtype=torch.uint8))

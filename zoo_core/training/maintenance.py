@@ -21,13 +21,13 @@ from zoo_core.data.packing import PackedData
 from zoo_core.data.saving import save_grid
 from zoo_core.errors import CheckpointError, InputError
 from zoo_core.interfaces import FeatureExtractor
-from zoo_core.metrics.protocol import Evaluation
+from zoo_core.metrics.protocol import Evaluation, is_better
 from zoo_core.runtime import Runtime
 from zoo_core.spec import RunInfo
 from zoo_core.training.checkpoint import Checkpoints, optimizer_tensors, restore_optimizer
 from zoo_core.training.run_folder import RunFolder
-from zoo_core.training.state import Training
-from zoo_core.weights.header import About, images_seen
+from zoo_core.training.state import TrainState
+from zoo_core.weights.header import WeightsMetadata, trained_images
 from zoo_core.weights.tensors import Tensors, save_weights
 
 Notify = Callable[..., None]  # (name of an observer hook, **its arguments), as Plugins.notify
@@ -45,39 +45,39 @@ class Run:
     folder: RunFolder
     checkpoints: Checkpoints
     runtime: Runtime
-    about: About
+    metadata: WeightsMetadata
     info: RunInfo
     notify: Notify
     stop_requested: threading.Event
     evaluation: Evaluation | None = None
 
 
-def save(training: Training, run: Run) -> None:
+def save(state: TrainState, run: Run) -> None:
     """Write a checkpoint, then the weights file that belongs to it."""
     optim: Tensors = {}
-    for name, optimizer in training.optimizers():
+    for name, optimizer in state.optimizers():
         optim |= optimizer_tensors(name, optimizer)
-    state = {
-        "images": training.images,
+    record = {
+        "images": state.images_seen,
         "log_bytes": run.folder.sync_log(),
-        "terms": {name: [float(total), count] for name, (total, count) in training.terms.items()},
-        "best": training.best,
+        "terms": {name: [float(total), count] for name, (total, count) in state.terms.items()},
+        "best": state.best,
         "data": run.data.fingerprint,
-        "extractors": _extractors(training),
+        "extractors": _extractors(state),
         "zoo_version": version("zoo-core"),
         "torch_version": torch.__version__,
     }
-    path = run.checkpoints.save(training.images, training.tensors(), optim, state)
-    publish(training, run)
-    run.notify("zoo_checkpoint_saved", run=run.info, images=training.images, path=path)
+    path = run.checkpoints.save(state.images_seen, state.tensors(), optim, record)
+    publish(state, run)
+    run.notify("zoo_checkpoint_saved", run=run.info, images=state.images_seen, path=path)
 
 
-def publish(training: Training, run: Run) -> None:
+def publish(state: TrainState, run: Run) -> None:
     """Write the averaged network as a weights file."""
-    _save_averaged(training, run, run.folder.weights(run.about.role))
+    _save_averaged(state, run, run.folder.weights(run.metadata.role))
 
 
-def restore(training: Training, run: Run) -> bool:
+def restore(state: TrainState, run: Run) -> bool:
     """Set everything to the newest checkpoint that verifies; whether there was one.
 
     Raises CheckpointError where there is none any more, and InputError for other pictures or
@@ -88,36 +88,48 @@ def restore(training: Training, run: Run) -> bool:
         _check_untrained(run)
         run.folder.cut_log(0)
         return False
-    weights, optim, state = loaded
-    check_pictures(run.folder, run.data, state["data"])
-    extractors = _extractors(training)
-    if state.get("extractors", extractors) != extractors:
+    weights, optim, record = loaded
+    _check_belongs(state, run, weights, record)
+    _load(state, weights, optim, record)
+    run.folder.cut_log(record["log_bytes"])
+    for line in run.folder.read_log():
+        state.alarms.observe(line)
+    publish(state, run)  # a kill may have come between the checkpoint and its weights file
+    return True
+
+
+def _check_belongs(
+    state: TrainState, run: Run, weights: Tensors, record: Mapping[str, Any]
+) -> None:
+    """Raise InputError or CheckpointError unless a checkpoint is of this run as it is now."""
+    check_pictures(run.folder, run.data, record["data"])
+    extractors = _extractors(state)
+    if record.get("extractors", extractors) != extractors:
         raise InputError(
             f"the feature extractor has changed since the run in {run.folder.path} began",
             given=", ".join(extractors),
-            allowed=", ".join(state["extractors"]),
+            allowed=", ".join(record["extractors"]),
             hint="--run-dir NEW_FOLDER, or put the extractor back",
         )
-    own = training.tensors()
+    own = state.tensors()
     if own.keys() != weights.keys() or any(own[key].shape != weights[key].shape for key in own):
         raise CheckpointError(
             f"the checkpoints in {run.folder.path} do not fit this version of {run.info.model}",
-            given=f"zoo-core {state['zoo_version']}",
+            given=f"zoo-core {record['zoo_version']}",
             hint="--run-dir NEW_FOLDER",
         )
-    with torch.no_grad():
-        for key, tensor in own.items():
-            tensor.copy_(weights[key])
-    for name, optimizer in training.optimizers():
+
+
+@torch.no_grad()
+def _load(state: TrainState, weights: Tensors, optim: Tensors, record: Mapping[str, Any]) -> None:
+    """Set everything to a checkpoint."""
+    for key, tensor in state.tensors().items():
+        tensor.copy_(weights[key])
+    for name, optimizer in state.optimizers():
         restore_optimizer(name, optimizer, optim)
-    training.images = state["images"]
-    training.terms = {name: (total, count) for name, (total, count) in state["terms"].items()}
-    training.best = state.get("best")
-    run.folder.cut_log(state["log_bytes"])
-    for line in run.folder.read_log():
-        training.alarms.observe(line)
-    publish(training, run)  # a kill may have come between the checkpoint and its weights file
-    return True
+    state.images_seen = record["images"]
+    state.terms = {name: (total, count) for name, (total, count) in record["terms"].items()}
+    state.best = record.get("best")
 
 
 def check_pictures(folder: RunFolder, data: PackedData, began_with: str = "") -> None:
@@ -137,8 +149,8 @@ def _check_untrained(run: Run) -> None:
 
     A run that was killed before its first checkpoint has none, or those of image 0.
     """
-    for path in (run.folder.weights(run.about.role), run.folder.best):
-        if images := images_seen(path):
+    for path in (run.folder.weights(run.metadata.role), run.folder.best):
+        if images := trained_images(path):
             raise CheckpointError(
                 f"no checkpoint is left in {run.checkpoints.folder} to go on from",
                 given=f"{path.name} of {images} images",
@@ -147,46 +159,47 @@ def _check_untrained(run: Run) -> None:
             )
 
 
-def _extractors(training: Training) -> list[str]:
+def _extractors(state: TrainState) -> list[str]:
     """Fingerprints of what the networks look through; it is no part of a checkpoint."""
-    networks = (training.networks.generator, training.networks.discriminator)
+    networks = (state.networks.generator, state.networks.discriminator)
     parts = chain.from_iterable(network.modules() for network in networks if network is not None)
     return [part.fingerprint for part in parts if isinstance(part, FeatureExtractor)]
 
 
-def log(training: Training, run: Run, clock: Clock) -> dict[str, float]:
+def log(state: TrainState, run: Run, clock: Clock) -> dict[str, float]:
     """Write the mean of every term since the last line and, in another file, how long it took."""
-    means = {name: float(total) / count for name, (total, count) in training.terms.items()}
-    training.terms = {}
-    _write(training, run, means)
-    run.folder.append(run.folder.timing, {"images": training.images, **clock.lap(training.images)})
+    means = {name: float(total) / count for name, (total, count) in state.terms.items()}
+    state.terms = {}
+    _write(state, run, means)
+    run.folder.append(
+        run.folder.timing, {"images": state.images_seen, **clock.lap(state.images_seen)}
+    )
     return means
 
 
-def evaluate(training: Training, run: Run, wanted: Evaluation) -> None:
+def evaluate(state: TrainState, run: Run, wanted: Evaluation) -> None:
     """Measure the averaged network, write the numbers into the log, and keep it if it is the best
     so far.
     """
-    numbers = dict(wanted.measure(training.averaged))
+    numbers = dict(wanted.measure(state.averaged))
     line = {f"evaluation/{name}": value for name, value in numbers.items()}
-    _write(training, run, line | {"evaluation/protocol": wanted.protocol})
-    run.notify("zoo_evaluation", run=run.info, images=training.images, numbers=numbers)
-    value, best = numbers.get(wanted.criterion), training.best
+    _write(state, run, line | {"evaluation/protocol": wanted.protocol})
+    run.notify("zoo_evaluation", run=run.info, images=state.images_seen, numbers=numbers)
+    value, best = numbers.get(wanted.criterion), state.best
     if value is None:
         return
-    if best is not None and best.get("protocol") == wanted.protocol:
-        improvement = best["value"] - value if wanted.lower_is_better else value - best["value"]
-        if improvement <= 0:
-            return
-    training.best = {"images": training.images, "value": value, "protocol": wanted.protocol}
-    _save_averaged(training, run, run.folder.best)
-
-
-def draw_samples(training: Training, run: Run) -> None:
-    """A grid of the same seeds every time, drawn by the averaged generator, if there is one."""
-    if training.networks.generator is None:
+    comparable = best is not None and best.get("protocol") == wanted.protocol
+    if comparable and not is_better(wanted.criterion, value, best["value"]):
         return
-    generator = training.averaged
+    state.best = {"images": state.images_seen, "value": value, "protocol": wanted.protocol}
+    _save_averaged(state, run, run.folder.best)
+
+
+def draw_samples(state: TrainState, run: Run) -> None:
+    """A grid of the same seeds every time, drawn by the averaged generator, if there is one."""
+    if state.networks.generator is None:
+        return
+    generator = state.averaged
     columns = max(1, min(GRID_COLUMNS, GRID_PIXELS // generator.image_shape[2]))
     count = columns * columns
     source = None
@@ -197,23 +210,23 @@ def draw_samples(training: Training, run: Run) -> None:
         source = run.runtime.place_images(gather(run.data.source, ids, jitter))
     labels = [i % generator.num_classes for i in range(count)] if generator.num_classes else None
     pictures = generator.sample(range(count), labels=labels, source=source)
-    save_grid(run.folder.samples / f"{training.images:012d}.png", to_uint8(pictures), columns)
-    run.notify("zoo_samples", run=run.info, images=training.images, pictures=pictures)
+    save_grid(run.folder.samples / f"{state.images_seen:012d}.png", to_uint8(pictures), columns)
+    run.notify("zoo_samples", run=run.info, images=state.images_seen, pictures=pictures)
 
 
-def _write(training: Training, run: Run, numbers: Mapping[str, Any]) -> None:
+def _write(state: TrainState, run: Run, numbers: Mapping[str, Any]) -> None:
     """A line of the log; one more for every alarm that it raises."""
-    line = {"images": training.images, **numbers}
+    line = {"images": state.images_seen, **numbers}
     run.folder.append(run.folder.log, line)
-    for alarm in training.alarms.observe(line):
+    for alarm in state.alarms.observe(line):
         record = {"alarm": alarm.name, "what": alarm.what, "try": alarm.hint}
-        run.folder.append(run.folder.log, {"images": training.images, **record})
-        run.notify("zoo_alarm", run=run.info, images=training.images, alarm=alarm)
+        run.folder.append(run.folder.log, {"images": state.images_seen, **record})
+        run.notify("zoo_alarm", run=run.info, images=state.images_seen, alarm=alarm)
 
 
-def _save_averaged(training: Training, run: Run, path: Path) -> None:
-    about = msgspec.structs.replace(run.about, images=training.images)
-    save_weights(path, training.averaged, about)
+def _save_averaged(state: TrainState, run: Run, path: Path) -> None:
+    metadata = msgspec.structs.replace(run.metadata, images=state.images_seen)
+    save_weights(path, state.averaged, metadata)
 
 
 class Clock:

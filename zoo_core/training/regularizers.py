@@ -13,25 +13,25 @@ import torch
 from torch import Tensor
 
 
-def squared_gradient(judge: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+def r1_penalty(discriminate: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """||grad_x D(x)||^2 averaged over images: a scalar, itself differentiable.
 
-    `judge` maps images [N, C, H, W] to logits, N first; labels and augmentation go inside it. On
+    `discriminate` maps images [N, C, H, W] to logits, N first, labels and augmentation included. On
     real images this is R1, on generated ones R2 (Mescheder et al. 2018, eqs. 9 and 10); both are
     weighted by gamma / 2.
     """
     images = images.detach().requires_grad_()
-    return squared_slope(judge(images), images)
+    return r1_of_logits(discriminate(images), images)
 
 
-def squared_slope(logits: Tensor, images: Tensor) -> Tensor:
+def r1_of_logits(logits: Tensor, images: Tensor) -> Tensor:
     """The same of logits that have been computed already, from images that require gradients."""
     (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradient.float().square().flatten(1).sum(1).mean()
 
 
 def gradient_penalty(
-    judge: Callable[[Tensor], Tensor],
+    discriminate: Callable[[Tensor], Tensor],
     real: Tensor,
     fake: Tensor,
     mix: Tensor,  # float32 [N], uniform in 0..1: how much of the real image each mixture holds
@@ -40,7 +40,7 @@ def gradient_penalty(
     """(||grad_x D(x)|| - target)^2 on mixtures of real and fake (Gulrajani et al. 2017, eq. 3)."""
     share = mix.to(real.device, real.dtype).view(-1, *[1] * (real.dim() - 1))
     images = (share * real + (1 - share) * fake).detach().requires_grad_()
-    logits = judge(images)
+    logits = discriminate(images)
     (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     # 1e-12: the root has a finite slope where the gradient is 0
     norm = gradient.float().square().flatten(1).sum(1).add(1e-12).sqrt()

@@ -23,14 +23,14 @@ from zoo_core.weights.tensors import Tensors
 
 
 @dataclass
-class Training:
+class TrainState:
     """Everything that changes during a run, which is everything that a checkpoint holds."""
 
     networks: Networks
     phases: list[Phase]
     ema: EMA | None
     augment: Augment | None = None
-    images: int = 0
+    images_seen: int = 0
     # Sum and count of every loss term since the last line of the log.
     terms: dict[str, tuple[Tensor | float, int]] = field(default_factory=dict)
     best: dict[str, Any] | None = None  # images, value and protocol of the best evaluation so far
@@ -80,7 +80,7 @@ def blueprint(spec: ModelSpec, config: ModelConfig) -> Generator | Classifier:
         return spec.build_main(config)
 
 
-def build(spec: ModelSpec, resolved: Resolved, runtime: Runtime) -> Training:
+def build(spec: ModelSpec, resolved: Resolved, runtime: Runtime) -> TrainState:
     """Networks, phases and average of a run that has seen nothing yet; a function of the seed."""
     settings = resolved.run
     torch.manual_seed(stream_key(settings.seed, "initialization") >> 1)
@@ -94,7 +94,7 @@ def build(spec: ModelSpec, resolved: Resolved, runtime: Runtime) -> Training:
         if settings.ema_half_life
         else None
     )
-    return Training(networks, phases, ema, augment)
+    return TrainState(networks, phases, ema, augment)
 
 
 def _augmentation(discriminator: Discriminator | None, settings: RunConfig) -> Augment | None:

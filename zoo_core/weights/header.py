@@ -49,7 +49,7 @@ class Header(msgspec.Struct, frozen=True):
     metadata: Mapping[str, str]
 
 
-class About(msgspec.Struct, frozen=True, kw_only=True):
+class WeightsMetadata(msgspec.Struct, frozen=True, kw_only=True):
     """What a weights file of the zoo says about itself."""
 
     model: Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
@@ -103,10 +103,10 @@ def read_header(path: Path) -> Header:
     return _read(path, whole=False)[0]
 
 
-def images_seen(path: Path) -> int:
+def trained_images(path: Path) -> int:
     """After how many images of training a weights file was written; 0 if there is none to read."""
     try:
-        return about(read_header(path), "").images
+        return parse_metadata(read_header(path), "").images
     except WeightsError:
         return 0
 
@@ -160,7 +160,7 @@ def parse_header(data: bytes, size: int, name: str) -> Header:
     return header
 
 
-def about(header: Header, name: str) -> About:
+def parse_metadata(header: Header, name: str) -> WeightsMetadata:
     """The zoo's own record in a header. Raises WeightsError when there is none, or a newer one."""
     text = header.metadata.get("zoo")
     if text is None:
@@ -171,7 +171,7 @@ def about(header: Header, name: str) -> About:
             raise WeightsError(
                 f"{name} has format {written}, this zoo reads {FORMAT}", hint="upgrade zoo-core"
             )
-        return msgspec.json.decode(text.encode(), type=About)
+        return msgspec.json.decode(text.encode(), type=WeightsMetadata)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
         raise WeightsError(f"{name} describes itself wrongly: {_shown(error)}") from None
 

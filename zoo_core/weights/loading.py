@@ -18,7 +18,14 @@ from zoo_core.nn.features import ClassifierFeatures
 from zoo_core.plugins.loading import Plugins, load_plugins
 from zoo_core.runtime import Runtime
 from zoo_core.spec import Role, WeightsEntry
-from zoo_core.weights.header import About, about, is_path, parse_header, read_file, weights_path
+from zoo_core.weights.header import (
+    WeightsMetadata,
+    is_path,
+    parse_header,
+    parse_metadata,
+    read_file,
+    weights_path,
+)
 from zoo_core.weights.hub import read_weights
 from zoo_core.weights.registry import load_registry
 from zoo_core.weights.tensors import load_weights
@@ -53,7 +60,7 @@ def load_main(
     plugins = plugins or load_plugins()
     data, label = _read(name, plugins)
     header = parse_header(data, len(data), label)
-    record = about(header, label)
+    record = parse_metadata(header, label)
     network = _build(record, data, label, plugins).eval().requires_grad_(False)
     return _placed(network, device)
 
@@ -77,7 +84,7 @@ def load_features(
     not on this machine.
     """
     plugins = plugins or load_plugins()
-    if is_path(name) or load_registry(plugins).claimants(name):
+    if is_path(name) or load_registry(plugins).matches(name):
         return _of_classifier(name, input_size, device, plugins)
     spec = plugins.find_feature_extractor(name)
     if input_size is not None and input_size < 1:
@@ -120,7 +127,7 @@ def _read(name: str | Path, plugins: Plugins) -> tuple[bytes, str]:
 
 def _registered(name: str, plugins: Plugins) -> WeightsEntry:
     registry = load_registry(plugins)
-    if not registry.claimants(name) and exists(name):
+    if not registry.matches(name) and exists(name):
         raise UnknownNameError(
             registry.kind, name, registry.names(), hint=f"./{name} for what lies in this folder"
         )
@@ -130,10 +137,12 @@ def _registered(name: str, plugins: Plugins) -> WeightsEntry:
     return entry
 
 
-def _build(record: About, data: bytes, label: str, plugins: Plugins) -> Generator | Classifier:
+def _build(
+    record: WeightsMetadata, data: bytes, label: str, plugins: Plugins
+) -> Generator | Classifier:
     if record.role not in ROLES:
         raise WeightsError(f"{label} holds a {record.role!r}, not a {' or a '.join(ROLES)}")
-    if not plugins.models.claimants(record.model):
+    if not plugins.models.matches(record.model):
         known, need = plugins.models.names(), f"install the plugin that {label} was made with"
         raise UnknownNameError("model", record.model, known, hint=need)
     spec = plugins.models.get(record.model)

@@ -1,4 +1,4 @@
-"""The catalogue of weights: registry files, ours and plugins', looked up by `model.tag`."""
+"""Weights by name: registry files, ours and plugins', looked up by `model.tag`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 
 from zoo_core.errors import ConfigError, PluginError
 from zoo_core.filesystem import cache_folder, replacing
-from zoo_core.plugins.contributions import Catalogue, Owned, Problem
+from zoo_core.plugins.contributions import Contribution, Contributions, Problem
 from zoo_core.plugins.loading import Plugins
 from zoo_core.spec import NAME, WeightsEntry
 from zoo_core.strict_yaml import read_yaml
@@ -84,21 +84,27 @@ def _fingerprint(content: bytes) -> str:
     return f"{SCHEMA}-{zlib.crc32(content):08x}{zlib.adler32(content):08x}-{len(content)}"
 
 
-def load_registry(plugins: Plugins) -> Catalogue[WeightsEntry]:
+def load_registry(plugins: Plugins) -> Contributions[WeightsEntry]:
     """All registered weights. A registry that cannot be read becomes a problem of its plugin."""
-    catalogue: Catalogue[WeightsEntry] = Catalogue(
+    contributions: Contributions[WeightsEntry] = Contributions(
         "weights file, run folder or registered name", "zoo list"
     )
-    catalogue.owned += [Owned("zoo", "zoo-core", e) for e in read_registry(resident_registry())]
-    for owned in plugins.registries:
+    contributions.records += [
+        Contribution("zoo", "zoo-core", e) for e in read_registry(resident_registry())
+    ]
+    for contribution in plugins.registries:
         try:
-            entries = read_registry(owned.spec)
+            entries = read_registry(contribution.spec)
         except ConfigError as error:
-            problem = Problem(owned.plugin, owned.distribution, "zoo_registries", str(error))
+            problem = Problem(
+                contribution.plugin, contribution.distribution, "zoo_registries", str(error)
+            )
             if os.environ.get("ZOO_STRICT") == "1":
                 raise PluginError(str(problem)) from error
             if problem not in plugins.problems:  # the registry may be asked more than once
                 plugins.problems.append(problem)
             continue
-        catalogue.owned += [Owned(owned.plugin, owned.distribution, entry) for entry in entries]
-    return catalogue
+        contributions.records += [
+            Contribution(contribution.plugin, contribution.distribution, entry) for entry in entries
+        ]
+    return contributions

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from zoo_core.errors import OfflineError, WeightsError
 from zoo_core.filesystem import write_file
-from zoo_core.weights.header import About, check_tensors, parse_header
+from zoo_core.weights.header import WeightsMetadata, check_tensors, parse_header
 
 Tensors = dict[str, Tensor]
 _DTYPES = {
@@ -22,7 +22,7 @@ _DTYPES = {
 }  # fmt: skip
 
 
-def save_weights(path: Path, network: nn.Module, about: About) -> None:
+def save_weights(path: Path, network: nn.Module, about: WeightsMetadata) -> None:
     """Write one network with its description, atomically."""
     metadata = {"zoo": msgspec.json.encode(about).decode()}
     write_file(path, safetensors.torch.save(plain(network.state_dict()), metadata))

@@ -12,7 +12,7 @@ from zoo_vae.config import VAEConfig
 from zoo_vae.networks import VAEGenerator
 
 
-class VAETraining:
+class VAELoss:
     """The loss: the negative of the paper's lower bound, in nats a picture."""
 
     def __init__(self, generator: VAEGenerator, config: VAEConfig):
@@ -46,4 +46,4 @@ def build_phases(networks: Networks, config: VAEConfig) -> list[Phase]:
     generator = networks.generator
     assert isinstance(generator, VAEGenerator)
     optimizer = Adam(generator.parameters(), lr=config.learning_rate, fused=True)
-    return [Phase("autoencoder", generator, optimizer, VAETraining(generator, config).loss)]
+    return [Phase("autoencoder", generator, optimizer, VAELoss(generator, config).loss)]
