@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from zoo_core import errors
-from zoo_core.cli import app
+from zoo_core.cli import build
 from zoo_core.data.datasets import open_dataset
 from zoo_core.data.packing import pack
 from zoo_core.plugins import hookspecs
@@ -23,6 +23,7 @@ CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 
 def commands() -> set[str]:
     """`list`, `data check` and so on, as registered."""
+    app = build()
     own = {command.name for command in app.registered_commands}
     for group in app.registered_groups:
         own |= {f"{group.name} {c.name}" for c in group.typer_instance.registered_commands}
@@ -46,7 +47,7 @@ def test_the_readme_names_every_command_and_no_other():
 def test_every_option_in_the_readme_exists():
     import typer
 
-    root = typer.main.get_command(app)
+    root = typer.main.get_command(build())
 
     def options(command) -> set[str]:
         own = {option for parameter in command.params for option in parameter.opts}

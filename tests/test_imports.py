@@ -46,6 +46,18 @@ def test_a_light_command_imports_nothing_heavy(arguments):
     assert heavy_modules(*arguments) == []
 
 
+def test_a_command_imports_no_other_command():
+    program = (
+        "import sys; sys.argv = ['zoo', 'list']\n"
+        "from zoo_core.cli import COMMANDS, main\n"
+        "try: main()\n"
+        "except SystemExit as stop: assert not stop.code\n"
+        "modules = {module for module, _ in COMMANDS.values()}\n"
+        "print(*[m for m in modules if f'zoo_core.cli.{m}' in sys.modules], file=sys.stderr)"
+    )
+    assert python("-c", program).stderr.split() == ["list_"]
+
+
 def test_showing_a_model_imports_nothing_heavy():
     listed = python("-m", "zoo_core.cli", "list", "--json")
     name = json.loads(listed.stdout)["models"][0]["name"]

@@ -12,7 +12,7 @@ BF16 = Runtime(CPU, torch.bfloat16, torch.channels_last)
 
 
 def with_units(monkeypatch, **capabilities):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
 
 
 def test_the_cpu_is_detected():
@@ -64,6 +64,11 @@ def test_a_device_that_fails_without_a_word_is_refused(monkeypatch):
 def test_auto_precision_follows_the_hardware(monkeypatch, capabilities, expected):
     with_units(monkeypatch, **capabilities)
     assert Runtime.detect("cpu", "auto").dtype is expected
+
+
+def test_a_torch_that_knows_no_capabilities_is_not_trusted_with_bfloat16(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert not has_bfloat16_units(CPU)
 
 
 @pytest.mark.parametrize(("capability", "expected"), [((7, 5), False), ((8, 0), True)])

@@ -110,7 +110,7 @@ def has_bfloat16_units(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
-        capabilities = torch.cpu.get_capabilities()
+        capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # since torch 2.11
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return False
 

@@ -61,7 +61,9 @@ def zoo(monkeypatch, tmp_path, capsys):
         return Answer(code, printed.out, printed.err)
 
     yield run
-    logging.getLogger("zoo").handlers.clear()
+    logger = logging.getLogger("zoo")
+    logger.handlers.clear()
+    logger.propagate = True
 
 
 @pytest.fixture

@@ -197,6 +197,7 @@ def switched_on_as_now():
     torch.backends.cuda.matmul.fp32_precision = "tf32"
 
 
+@pytest.mark.filterwarnings("ignore:Please use the new API settings")  # torch 2.9 of the former
 @pytest.mark.parametrize("switch_on", [switched_on_as_before, switched_on_as_now])
 def test_the_precision_is_given_back(switch_on):
     products = torch.backends.cuda.matmul

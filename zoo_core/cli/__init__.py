@@ -6,29 +6,47 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 
 import typer
 
-from zoo_core.cli import data, evaluate, interpolate, list_, mix, plugin, sample, show, train
 from zoo_core.errors import Interrupted, ZooError
 
-app = typer.Typer(
-    name="zoo",
-    help="A zoo of generative image models: list, train, measure, sample.",
-    no_args_is_help=True,
-    rich_markup_mode=None,  # rich would double the time of --help
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command("list")(list_.list_models)
-app.command("show")(show.show)
-app.command("train")(train.train)
-app.command("sample")(sample.sample)
-app.command("interpolate")(interpolate.interpolate)
-app.command("mix")(mix.mix)
-app.command("evaluate")(evaluate.evaluate)
-app.add_typer(data.app, name="data")
-app.add_typer(plugin.app, name="plugin")
+# Command -> the module that holds it and its function there, or a group of commands called `app`.
+COMMANDS = {
+    "list": ("list_", "list_models"),
+    "show": ("show", "show"),
+    "train": ("train", "train"),
+    "sample": ("sample", "sample"),
+    "interpolate": ("interpolate", "interpolate"),
+    "mix": ("mix", "mix"),
+    "evaluate": ("evaluate", "evaluate"),
+    "data": ("data", "app"),
+    "plugin": ("plugin", "app"),
+}
+
+
+def build(only: str | None = None) -> typer.Typer:
+    """The application with every command, or with `only` one: importing and declaring the others
+    would take as long as `zoo list` itself.
+    """
+    app = typer.Typer(
+        name="zoo",
+        help="A zoo of generative image models: list, train, measure, sample.",
+        no_args_is_help=True,
+        rich_markup_mode=None,  # rich would double the time of --help
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(options)
+    for name, (module, attribute) in COMMANDS.items():
+        if only in (None, name):
+            found = getattr(import_module(f"zoo_core.cli.{module}"), attribute)
+            if isinstance(found, typer.Typer):
+                app.add_typer(found, name=name)
+            else:
+                app.command(name)(found)
+    return app
 
 
 def _print_version(wanted: bool) -> None:
@@ -39,7 +57,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def options(
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
     version: bool = typer.Option(
@@ -53,8 +70,9 @@ def main() -> None:
     """Entry point of the command: a user's mistake is one line and the documented exit code."""
     debug = "--debug" in sys.argv or os.environ.get("ZOO_DEBUG") == "1"
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    first = arguments[0] if arguments else ""
     try:
-        app(arguments)
+        build(first if first in COMMANDS else None)(arguments)
     except ZooError as error:
         if debug:
             raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import re
 import shlex
@@ -15,7 +14,6 @@ from unicodedata import normalize
 import typer
 
 from zoo_core.cli.output import complete_weights, finite
-from zoo_core.data.files import SUFFIXES
 
 if TYPE_CHECKING:
     from zoo_core.interfaces import Generator
@@ -110,6 +108,10 @@ def default_target(
 
 def stem(text: str) -> str:
     """A path, a name or a list of seeds as the name of a file, without its suffix."""
+    import hashlib
+
+    from zoo_core.data.files import SUFFIXES
+
     path = Path(text)
     short = path.with_suffix("") if path.suffix.lower() in SUFFIXES else path
     name = re.sub(r"[^\w.-]+", "_", str(short)).strip("_.") or "pictures"

@@ -102,7 +102,10 @@ def _resized(image: Image.Image, resolution: int, mode: Fit) -> Image.Image:
         return ImageOps.fit(image, size, Image.Resampling.LANCZOS)
     if mode == "pad":
         white: Any = 255 if image.mode == "L" else (255, 255, 255)
-        return ImageOps.pad(image, size, Image.Resampling.LANCZOS, color=white)
+        longest = max(image.size)  # Pillow by itself shrinks a line of pixels to nothing
+        inner = [max(1, round(side / longest * resolution)) for side in image.size]
+        image = image.resize((inner[0], inner[1]), Image.Resampling.LANCZOS)
+        return ImageOps.pad(image, size, color=white)
     return image.resize(size, Image.Resampling.LANCZOS)
 
 

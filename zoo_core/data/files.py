@@ -6,6 +6,7 @@ import hashlib
 import os
 import zipfile
 from collections import Counter
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any
 from unicodedata import normalize
@@ -101,8 +102,9 @@ def _as_text(name: str) -> str:
 def _inside(names: list[str]) -> list[str]:
     """These paths, inside the folder that is around all of them, if there is one."""
     folders = [name.split("/")[:-1] for name in names]
-    around = os.path.commonprefix(folders)  # noqa: RUF071 (of lists it is folder by folder)
-    return ["/".join(name.split("/")[len(around) :]) for name in names]
+    levels = zip(*folders, strict=False)  # as deep as the shallowest file
+    around = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, levels))
+    return ["/".join(name.split("/")[around:]) for name in names]
 
 
 def _walk(folder: Path) -> list[tuple[str, int, int]]:

@@ -20,7 +20,7 @@ from typing import Any
 
 import pluggy
 
-from zoo_core.config import RunConfig, fields
+from zoo_core.config import RunConfig
 from zoo_core.errors import PluginError, ZooError, nearest
 from zoo_core.plugins import hookspecs
 from zoo_core.plugins.contributions import Contribution, Contributions, PluginInfo, Problem, name_of
@@ -321,7 +321,7 @@ def _checked_name(spec: Any) -> Any:
 
 def _checked_model(spec: ModelSpec) -> ModelSpec:
     _checked_name(spec)
-    clash = sorted(set(fields(spec.config)) & set(fields(RunConfig)))
+    clash = sorted({*spec.config.__struct_fields__} & {*RunConfig.__struct_fields__})
     if clash:
         raise ValueError(f"configuration of {spec.name!r} uses keys of the run: {', '.join(clash)}")
     if "tiny" not in spec.presets:

@@ -90,11 +90,13 @@ def weights_path(name: str | Path) -> Path:
     if taken and not usable:
         raise InputError(f"{file} is not a regular file")
     if not usable:
-        what = (
-            f"no {' or '.join(WEIGHTS)} in the folder {path}" if file != path else f"no file {path}"
-        )
+        if file == path:
+            raise InputError(f"no file {path}", hint="zoo list")
         runs = sorted({str(found.parent) for name in WEIGHTS for found in path.glob(f"*/{name}")})
-        raise InputError(what, hint=" or ".join(runs[:3]) or "zoo list")
+        raise InputError(
+            f"no {' or '.join(WEIGHTS)} in the folder {path}",
+            hint=" or ".join(runs[:3]) or "zoo list",
+        )
     return file
 
 
