@@ -8,6 +8,7 @@ import types
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 from zoo_core import errors
 from zoo_core.cli import build
@@ -15,10 +16,13 @@ from zoo_core.data.datasets import open_dataset
 from zoo_core.data.packing import pack
 from zoo_core.plugins import hookspecs
 from zoo_core.plugins.loading import Plugins
+from zoo_core.strict_yaml import read_yaml
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+PYPROJECT = (ROOT / "pyproject.toml").read_text()
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 
 
 def commands() -> set[str]:
@@ -64,8 +68,27 @@ def test_ci_runs_the_command_of_the_readme():
     install = "pip install -c constraints.txt -e '.[demo,test]'"
     assert f"    {install} && pytest -n auto" in README
     script = (ROOT / ".ci" / "run").read_text()
-    assert install.removeprefix("pip install ") in script
+    constraints = '"${CONSTRAINTS:-constraints.txt}"'
+    assert install.removeprefix("pip install ").replace("constraints.txt", constraints) in script
     assert script.rstrip().endswith("pytest -n auto")
+
+
+def test_the_workflow_tests_every_python_that_is_promised():
+    jobs = read_yaml(ROOT / ".github" / "workflows" / "ci.yml")["jobs"]
+    matrix = jobs["test"]["strategy"]["matrix"]
+    promised = re.findall(r"Programming Language :: Python :: (3\.\d+)", PYPROJECT)
+    assert matrix["python"] == promised
+    assert f'requires-python = ">={promised[0]}"' in PYPROJECT
+    assert jobs["test"]["steps"][-1]["run"] == "bash .ci/run"
+
+
+def test_the_lowest_versions_that_are_tested_are_those_that_are_stated():
+    tested = dict(
+        line.split("==") for line in (ROOT / ".ci" / "constraints-lowest.txt").read_text().split()
+    )
+    stated = dict(re.findall(r'"([\w-]+)>=([\d.]+)', PYPROJECT.partition("[project]")[2]))
+    for name, version in stated.items():
+        assert Version(tested[name]) == Version(version), name
 
 
 def test_exit_codes_in_the_readme_are_those_of_the_errors():
@@ -101,11 +124,31 @@ def test_the_guide_states_the_api_of_the_code():
     assert f"ZOO_API = {hookspecs.PLUGIN_API} " in CONTRIBUTING
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("*/*/README.md")))
+@pytest.mark.parametrize(
+    "path", sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/*/README.md")})
+)
 def test_links_lead_somewhere(path: Path):
     for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
         if not target.startswith("http"):
             assert (path.parent / target).exists(), f"{path}: {target}"
+
+
+def test_files_that_the_architecture_names_exist():
+    core, example = ROOT / "zoo_core", ROOT / "examples" / "zoo-vae" / "zoo_vae"
+    named = set(re.findall(r"`((?:[\w-]+/)*\w+\.(?:py|svg|yaml))`", ARCHITECTURE))
+    assert "training/engine.py" in named
+    for name in named:
+        assert any((folder / name).exists() for folder in (core, example, ROOT)), name
+
+
+def test_every_environment_variable_is_documented():
+    sources = [*(ROOT / "zoo_core").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")]
+    used = {
+        name
+        for path in sources
+        for name in re.findall(r"environ\S*?[\"'](ZOO_[A-Z]+)", path.read_text())
+    }
+    assert set(re.findall(r"\| `(ZOO_[A-Z]+)` \|", ARCHITECTURE)) == used
 
 
 def test_every_hook_has_one_sentence():
