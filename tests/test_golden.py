@@ -1,7 +1,7 @@
-"""Our networks are the published ones: reference tensors of the public implementations, replayed.
+"""Our networks reproduce reference tensors of the public implementations.
 
-Each file holds a public implementation's weights, inputs and outputs; `about` in its header says
-which. The plugin's `reference.py` loads the weights into our network and computes the outputs.
+Each file holds the weights, inputs and outputs of a public implementation, described by `about` in
+its header. The plugin's `reference.py` loads the weights into our network and computes the outputs.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import torch
 from safetensors import safe_open
 
 FILES = sorted((Path(__file__).parent / "golden").glob("*.safetensors"))
-TOLERANCE = 1e-4  # of the largest value of an output
+TOLERANCE = 1e-4  # relative to the largest value of an output
 
 
 def read(path: Path) -> tuple[dict, dict[str, dict[str, torch.Tensor]]]:
-    """What the file is about, and its tensors by part: param, in, out."""
+    """The description in the file's header, and its tensors by part: param, in, out."""
     parts: dict[str, dict[str, torch.Tensor]] = {"param": {}, "in": {}, "out": {}}
     with safe_open(path, "pt") as file:
-        for key in file.keys():  # noqa: SIM118 - it is no mapping
+        for key in file.keys():  # noqa: SIM118 - it is not a mapping
             part, _, name = key.partition("/")
             parts[part][name] = file.get_tensor(key)
         return json.loads(file.metadata()["about"]), parts

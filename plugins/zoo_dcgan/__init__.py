@@ -1,4 +1,4 @@
-"""DCGAN (Radford et al. 2015) for the zoo."""
+"""Plugin for DCGAN (Radford et al. 2015)."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ ZOO_API = 1
 
 @hookimpl
 def zoo_models() -> list[ModelSpec]:
-    """DCGAN."""
+    """Register DCGAN."""
     return [DCGAN]
 
 
 def build_generator(config: DCGANConfig) -> Generator:
-    """Random weights."""
+    """Build a generator with random weights."""
     from zoo_dcgan.networks import DCGANGenerator
 
     return DCGANGenerator(config)
 
 
 def build_discriminator(config: DCGANConfig) -> Discriminator:
-    """Random weights."""
+    """Build a discriminator with random weights."""
     from zoo_dcgan.networks import DCGANDiscriminator
 
     return DCGANDiscriminator(config)
 
 
 def build_phases(networks: Networks, config: DCGANConfig) -> list[Phase]:
-    """Discriminator, penalty, generator."""
+    """Build the training phases: discriminator, penalty, generator."""
     from zoo_dcgan.training import build_phases
 
     return build_phases(networks, config)
@@ -42,7 +42,7 @@ def build_phases(networks: Networks, config: DCGANConfig) -> list[Phase]:
 
 DCGAN = ModelSpec(
     name="dcgan",
-    summary="strided convolutions and batch normalization: the first GAN that trained reliably",
+    summary="strided convolutions and batch normalization: the first GAN to train reliably",
     task="unconditional",
     paper="Radford, Metz and Chintala 2015, arXiv:1511.06434",
     licence="Apache-2.0",

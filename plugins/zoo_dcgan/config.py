@@ -1,4 +1,4 @@
-"""The configuration of DCGAN and its presets."""
+"""Configuration and presets of DCGAN."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from zoo_core import ModelConfig, check_power_of_two, setting
 
 
 class DCGANConfig(ModelConfig, frozen=True, kw_only=True):
-    """Defaults are the stable recipe; `paper64` is the published one."""
+    """The defaults are a stable recipe; `paper64` is the published one."""
 
-    resolution: Annotated[int, setting("pixels a side, a power of two from 16", ge=16)] = 32
-    channels: Annotated[Literal[1, 3], setting("1 for grey pictures, 3 for RGB")] = 3
+    resolution: Annotated[int, setting("pixels per side, a power of two from 16", ge=16)] = 32
+    channels: Annotated[Literal[1, 3], setting("1 for grayscale images, 3 for RGB")] = 3
     latent_size: Annotated[int, setting("length of the latent vector", ge=1)] = 64
     latents: Annotated[
-        Literal["normal", "uniform"], setting("their distribution; uniform is in -1..1")
+        Literal["normal", "uniform"], setting("distribution of the latents; uniform is over -1..1")
     ] = "normal"
     generator_width: Annotated[
-        int, setting("feature maps at half the resolution; doubled towards 4 x 4", ge=1)
+        int, setting("feature maps at half the resolution; doubled per stage down to 4 x 4", ge=1)
     ] = 32
     discriminator_width: Annotated[
-        int, setting("feature maps at half the resolution; doubled towards 4 x 4", ge=1)
+        int, setting("feature maps at half the resolution; doubled per stage down to 4 x 4", ge=1)
     ] = 32
-    max_width: Annotated[int, setting("feature maps are never more than this", ge=1)] = 512
+    max_width: Annotated[int, setting("maximum number of feature maps", ge=1)] = 512
     generator_norm: Annotated[
         Literal["batch", "none"], setting("normalization in the generator")
     ] = "batch"
@@ -33,15 +33,13 @@ class DCGANConfig(ModelConfig, frozen=True, kw_only=True):
         Literal[
             "minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "relativistic"
         ],
-        setting("see zoo_core/losses.py"),
+        setting("adversarial loss; see zoo_core/training/losses.py"),
     ] = "relativistic"
-    penalty: Annotated[float, setting("weight gamma of R1 and R2; 0 switches both off", ge=0)] = (
-        0.05
-    )
-    penalty_every: Annotated[int, setting("steps between two penalties", ge=1)] = 4
-    learning_rate: Annotated[float, setting("of both networks", gt=0)] = 1e-3
-    beta1: Annotated[float, setting("of Adam", ge=0, lt=1)] = 0.0
-    beta2: Annotated[float, setting("of Adam", ge=0, lt=1)] = 0.99
+    penalty: Annotated[float, setting("weight gamma of R1 and R2; 0 disables both", ge=0)] = 0.05
+    penalty_every: Annotated[int, setting("apply R1 and R2 every N steps", ge=1)] = 4
+    learning_rate: Annotated[float, setting("learning rate of both networks", gt=0)] = 1e-3
+    beta1: Annotated[float, setting("beta1 of Adam", ge=0, lt=1)] = 0.0
+    beta2: Annotated[float, setting("beta2 of Adam", ge=0, lt=1)] = 0.99
 
     def __post_init__(self) -> None:
         check_power_of_two("resolution", self.resolution, 16)
@@ -59,7 +57,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "images": 64,
         "log_every": 8,
     },
-    # Radford et al. 2015, section 4, at the widths of the public reference code.
+    # Radford et al. 2015, section 4, with the widths of the public reference code.
     "paper64": {
         "resolution": 64,
         "latent_size": 100,

@@ -1,15 +1,18 @@
 """DCGAN: Radford, Metz and Chintala, "Unsupervised representation learning with deep convolutional
 generative adversarial networks", 2015, arXiv:1511.06434.
 
-Section 3 in code: no pooling, only strided and transposed convolutions; batch normalization, but
-not on the generator's output nor the discriminator's input; ReLU inside the generator and tanh at
-its end, leaky ReLU of slope 0.2 in the discriminator. Section 4: weights from N(0, 0.02).
+Section 3: strided and transposed convolutions instead of pooling; batch normalization everywhere
+except on the generator's output and the discriminator's input; ReLU in the generator with tanh at
+its end, leaky ReLU with slope 0.2 in the discriminator. Section 4: weights start from N(0, 0.02).
 
-Departures: any resolution from 16 (a stage of 4 x 4 kernels for every doubling; the paper has 64);
-widths are a setting (the paper's figure 1 has 128 at half the resolution, the public reference code
-64); the discriminator returns logits; and normalization can be left out, which adds biases to the
-convolutions, except to the discriminator's last: a relativistic loss sees differences of logits,
-and a bias cancels in them.
+Departures:
+- Any power of two from 16 as resolution, with one stage of 4 x 4 kernels per doubling; the paper
+  has 64.
+- Widths are a setting. At half the resolution, the paper's figure 1 has 128 feature maps, the
+  public reference code 64.
+- The discriminator returns logits.
+- Normalization is optional. Without it the convolutions have biases, except the discriminator's
+  last: a relativistic loss depends on differences of logits, in which a bias cancels.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from zoo_dcgan.config import DCGANConfig
 
 
 class DCGANGenerator(Generator):
-    """Latents [N, latent_size] to pictures [N, C, R, R] in -1..1."""
+    """Latents [N, latent_size] to images [N, C, R, R] in -1..1."""
 
     def __init__(self, config: DCGANConfig):
         super().__init__()
@@ -30,22 +33,22 @@ class DCGANGenerator(Generator):
         widths = stage_widths(config.resolution, config.generator_width, config.max_width)[::-1]
         norm = config.generator_norm
         bias = norm == "none"
-        layers: list[nn.Module] = [  # figure 1: project and reshape, to [N, W, 4, 4]
+        layers: list[nn.Module] = [  # figure 1: project and reshape to [N, W, 4, 4]
             nn.Linear(config.latent_size, widths[0] * 16, bias=bias),
             nn.Unflatten(1, (widths[0], 4, 4)),
         ]
         for width, narrower in zip(widths, [*widths[1:], config.channels], strict=True):
             layers += [*normalization(norm, width), nn.ReLU(inplace=True)]
-            layers += [nn.ConvTranspose2d(width, narrower, 4, 2, 1, bias=bias)]  # twice the size
+            layers += [nn.ConvTranspose2d(width, narrower, 4, 2, 1, bias=bias)]  # doubles the size
         self.main = nn.Sequential(*layers, nn.Tanh())
         self.apply(initialize)
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Pictures of latents [N, latent_size]."""
+        """Images of latents [N, latent_size]."""
         return self.main(latents)
 
     def latents(self, noise: SeededNoise, purpose: str = "latents") -> Tensor:
-        """Latents [N, latent_size], a row of `noise` each, on the generator's device."""
+        """Latents [N, latent_size], one per row of `noise`, on the generator's device."""
         shape = (self.config.latent_size,)
         uniform = self.config.latents == "uniform"
         rows = noise.uniform(purpose, shape) * 2 - 1 if uniform else noise.normal(purpose, shape)
@@ -59,14 +62,12 @@ class DCGANGenerator(Generator):
         source: Tensor | None = None,
         truncation: float = 1.0,
     ) -> Tensor:
-        """Pictures [N, C, R, R]; `truncation` scales the latents towards 0, the middle of their
-        distribution.
-        """
+        """Images [N, C, R, R]; `truncation` scales the latents toward 0, their mean."""
         return self(self.latents(noise) * truncation)
 
 
 class DCGANDiscriminator(Discriminator):
-    """Pictures [N, C, R, R] to logits [N]."""
+    """Images [N, C, R, R] to logits [N]."""
 
     def __init__(self, config: DCGANConfig):
         super().__init__()
@@ -77,7 +78,7 @@ class DCGANDiscriminator(Discriminator):
         for number, (before, width) in enumerate(
             zip([config.channels, *widths], widths, strict=False)
         ):
-            layers += [nn.Conv2d(before, width, 4, 2, 1, bias=bias)]  # half the size
+            layers += [nn.Conv2d(before, width, 4, 2, 1, bias=bias)]  # halves the size
             layers += normalization(norm, width) if number else []
             layers += [nn.LeakyReLU(0.2, inplace=True)]
         self.main = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, bias=False))  # [N, 1, 1, 1]
@@ -86,7 +87,7 @@ class DCGANDiscriminator(Discriminator):
     def forward(
         self, images: Tensor, *, labels: Tensor | None = None, source: Tensor | None = None
     ) -> Tensor:
-        """Logits [N]: the larger, the more real."""
+        """Logits [N]; higher is more real."""
         return self.main(images).float().flatten()
 
 
@@ -97,12 +98,12 @@ def stage_widths(resolution: int, width: int, max_width: int) -> list[int]:
 
 
 def normalization(kind: str, width: int) -> list[nn.Module]:
-    """The layers that normalize `width` feature maps."""
+    """Normalization layers for `width` feature maps; an empty list if `kind` is "none"."""
     return [nn.BatchNorm2d(width)] if kind == "batch" else []
 
 
 def initialize(module: nn.Module) -> None:
-    """Section 4: weights from N(0, 0.02). The public code's: scales from N(1, 0.02), biases 0."""
+    """Weights from N(0, 0.02) (section 4); scales from N(1, 0.02), biases 0 (public code)."""
     if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
     elif isinstance(module, nn.BatchNorm2d):

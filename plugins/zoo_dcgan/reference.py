@@ -1,5 +1,5 @@
-"""The public implementation's networks as ours: its state-dict keys to our parameters, and its
-outputs by the names that reference files give them.
+"""Map the public implementation's state dicts to our networks, and our outputs to the names in the
+reference files.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from zoo_dcgan.networks import DCGANDiscriminator, DCGANGenerator
 
 
 def network_from_reference(about: Mapping[str, Any], state: Mapping[str, Tensor]) -> nn.Module:
-    """Our network of the sizes that the weights of a public `state` dict have, with these weights.
+    """Build our network with the weights of a public `state` dict and the sizes that they imply.
 
-    Raises ValueError for a network that is not ours, and RuntimeError, naming the keys, when any is
-    missing or left over.
+    Raises ValueError for an unknown network, and RuntimeError naming the keys that are missing or
+    left over.
     """
     build = {"generator": _generator, "discriminator": _discriminator}.get(about["network"])
     if build is None:
-        raise ValueError(f"no network of DCGAN: {about['network']!r}")
+        raise ValueError(f"DCGAN has no network {about['network']!r}")
     return build(dict(state))
 
 
 def replay(
     about: Mapping[str, Any], network: nn.Module, inputs: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """The outputs in evaluation and in training mode; the public discriminator ends in a sigmoid.
+    """Outputs in evaluation and in training mode; the public discriminator ends in a sigmoid.
 
-    Batch statistics of the training mode do not change the network's running ones.
+    The network's running statistics are restored afterward.
     """
     is_generator = about["network"] == "generator"
     given = inputs["latents"].flatten(1) if is_generator else inputs["images"]
@@ -46,8 +46,8 @@ def replay(
 
 
 def _generator(state: dict[str, Tensor]) -> nn.Module:
-    # Ours starts with a linear layer, theirs with a transposed convolution of a 1 x 1 picture:
-    # the same numbers, in another order. Ours unflattens after it, so the rest is one further on.
+    # Our first layer is linear; theirs is a transposed convolution of a 1 x 1 image, with the same
+    # weights in another order. Our Unflatten after it shifts all later indices by one.
     first = state.pop("main.0.weight")  # [latents, W, 4, 4]
     last = state[f"main.{max(map(_number, state))}.weight"]
     renamed = {f"main.{_number(key) + 1}.{_rest(key)}": value for key, value in state.items()}
@@ -75,7 +75,10 @@ def _discriminator(state: dict[str, Tensor]) -> nn.Module:
 
 
 def _resolution(state: Mapping[str, Tensor], ends_in_4x4: bool) -> int:
-    """Every convolution but the discriminator's last doubles or halves the size, from or to 4."""
+    """Resolution by the number of convolutions: each doubles or halves the size, from or to 4 x 4.
+
+    Only the discriminator's last one (`ends_in_4x4`) does not.
+    """
     convolutions = sum(tensor.dim() == 4 for tensor in state.values())
     return 4 << (convolutions - ends_in_4x4)
 

@@ -1,6 +1,7 @@
-"""How DCGAN is trained: one discriminator step, a lazy penalty, one generator step, on the same
-fake pictures. The penalty is an addition to the paper; Adam is not corrected for its being lazy, as
-Karras et al. 2020 (section 3.1) do.
+"""Training of DCGAN: discriminator step, lazy penalty and generator step on the same fake images.
+
+The penalty is an addition to the paper; unlike in Karras et al. 2020 (section 3.1), Adam is not
+corrected for the lazy steps.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from zoo_dcgan.config import DCGANConfig
 
 
 class DCGANLoss:
-    """The losses. Fake pictures are made once a step: judged detached by the discriminator's
-    losses, and once more, after it has moved, for the generator's.
+    """Losses of all phases, on one set of fake images per step.
+
+    The discriminator's losses use the fakes detached; the generator's loss scores them again after
+    the discriminator's update.
     """
 
     def __init__(self, networks: Networks, config: DCGANConfig):
@@ -28,20 +31,20 @@ class DCGANLoss:
         self._fake: Tensor | None = None
 
     def discriminator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        """The adversarial loss of real and fake pictures."""
+        """Adversarial loss on real and fake images."""
         self._fake = self.generator.generate(progress.noise)
         real, fake = self.discriminator(batch.images), self.discriminator(self._fake.detach())
         return self.loss.discriminator_terms(real, fake)
 
     def penalty_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        """gamma / 2 times R1 + R2, times the interval at which it is applied."""
+        """gamma / 2 times (R1 + R2), times the interval between penalties."""
         assert self._fake is not None
         r1 = r1_penalty(self.discriminator, batch.images)
         r2 = r1_penalty(self.discriminator, self._fake)
         return {"loss": self.penalty * (r1 + r2), "r1": r1, "r2": r2}
 
     def generator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        """The adversarial loss of the same fake pictures under the discriminator as it is now."""
+        """Adversarial loss on the same fake images, scored by the updated discriminator."""
         assert self._fake is not None
         fake, self._fake = self.discriminator(self._fake), None
         real = fake
@@ -52,7 +55,7 @@ class DCGANLoss:
 
 
 def build_phases(networks: Networks, config: DCGANConfig) -> list[Phase]:
-    """Discriminator, its penalty every few steps, generator."""
+    """Discriminator, its penalty every `penalty_every` steps, generator."""
 
     def adam(module: torch.nn.Module) -> Adam:
         betas = (config.beta1, config.beta2)

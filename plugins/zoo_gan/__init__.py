@@ -1,4 +1,4 @@
-"""The first GAN (Goodfellow et al. 2014) for the zoo."""
+"""Plugin for the original GAN (Goodfellow et al. 2014)."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ ZOO_API = 1
 
 @hookimpl
 def zoo_models() -> list[ModelSpec]:
-    """GAN."""
+    """Register GAN."""
     return [GAN]
 
 
 def build_generator(config: GANConfig) -> Generator:
-    """Random weights."""
+    """Build a generator with random weights."""
     from zoo_gan.networks import GANGenerator
 
     return GANGenerator(config)
 
 
 def build_discriminator(config: GANConfig) -> Discriminator:
-    """Random weights."""
+    """Build a discriminator with random weights."""
     from zoo_gan.networks import GANDiscriminator
 
     return GANDiscriminator(config)
 
 
 def build_phases(networks: Networks, config: GANConfig) -> list[Phase]:
-    """Discriminator, penalty, generator."""
+    """Build the training phases: discriminator, penalty, generator."""
     from zoo_gan.training import build_phases
 
     return build_phases(networks, config)
@@ -42,7 +42,7 @@ def build_phases(networks: Networks, config: GANConfig) -> list[Phase]:
 
 GAN = ModelSpec(
     name="gan",
-    summary="two multilayer perceptrons, one with maxout units: where it began; classes if wanted",
+    summary="the original GAN: two multilayer perceptrons, one with maxout units; optional classes",
     task="unconditional",
     paper="Goodfellow et al. 2014, arXiv:1406.2661",
     licence="Apache-2.0",

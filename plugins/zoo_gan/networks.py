@@ -1,18 +1,19 @@
 """GAN: Goodfellow et al., "Generative adversarial nets", 2014, arXiv:1406.2661.
 
-Section 5 in code: both networks are multilayer perceptrons; rectifiers inside the generator and a
-sigmoid at its end, maxout units (Goodfellow et al. 2013, arXiv:1302.4389) with dropout in the
-discriminator, noise at the bottom of the generator only.
+Section 5: both networks are multilayer perceptrons. The generator has rectifiers, a sigmoid at its
+end, and noise at its lowest layer only; the discriminator has maxout units (Goodfellow et al. 2013,
+arXiv:1302.4389) with dropout.
 
-Departures: the sigmoid at the generator's end is a tanh, that is a sigmoid of twice the argument
-stretched to our -1..1; the discriminator returns logits. Its last layer has no bias: a relativistic
-loss sees differences of logits, and a bias cancels in them. The paper does not say how weights
-start; here they start as PyTorch's linear layers do. The public settings bound the norm of the
-maxout weights; here nothing does.
+Departures:
+- The generator ends in a tanh, which is a sigmoid of twice the argument rescaled to -1..1.
+- The discriminator returns logits, and its last layer has no bias: a relativistic loss depends on
+  differences of logits, in which a bias cancels.
+- The paper does not specify the initialization; here it is PyTorch's default for linear layers.
+- The public settings bound the norm of the maxout weights; here it is not bounded.
 
-An addition: with `num_classes` above 0 a one-hot label is appended to the latents and to the pixels
-(Mirza and Osindero, "Conditional generative adversarial nets", 2014, arXiv:1411.1784, which has
-hidden layers for labels of their own first).
+Addition: with `num_classes` above 0, a one-hot label is appended to the latents and to the pixels
+(Mirza and Osindero, "Conditional generative adversarial nets", 2014, arXiv:1411.1784; there, labels
+first pass through hidden layers of their own).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from zoo_gan.config import GANConfig
 
 
 class Maxout(nn.Module):
-    """[N, in] to [N, out], each the largest of some linear pieces (arXiv:1302.4389, section 3)."""
+    """[N, in] to [N, out]: maximum over several linear pieces (arXiv:1302.4389, section 3)."""
 
     def __init__(self, in_features: int, out_features: int, num_pieces: int):
         super().__init__()
@@ -36,12 +37,12 @@ class Maxout(nn.Module):
         self.shape = (out_features, num_pieces)
 
     def forward(self, features: Tensor) -> Tensor:
-        """The units."""
+        """Maximum over the pieces of each unit."""
         return self.pieces(features).unflatten(1, self.shape).amax(2)
 
 
 class GANGenerator(Generator):
-    """Latents [N, latent_size] to pictures [N, C, R, R] in -1..1."""
+    """Latents [N, latent_size] to images [N, C, R, R] in -1..1."""
 
     def __init__(self, config: GANConfig):
         super().__init__()
@@ -57,7 +58,7 @@ class GANGenerator(Generator):
         self.main = nn.Sequential(*layers, nn.Unflatten(1, self.image_shape))
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Pictures of latents [N, latent_size] and labels [N]."""
+        """Images of latents [N, latent_size] and labels [N]."""
         return self.main(with_labels(latents, labels, self.num_classes))
 
     def generate(
@@ -68,9 +69,9 @@ class GANGenerator(Generator):
         source: Tensor | None = None,
         truncation: float = 1.0,
     ) -> Tensor:
-        """Pictures [N, C, R, R] of latents uniform in -sqrt(3)..sqrt(3), which has variance 1.
+        """Images [N, C, R, R] of latents uniform in -sqrt(3)..sqrt(3), which have variance 1.
 
-        `truncation` scales the latents towards 0, the middle of their distribution.
+        `truncation` scales the latents toward 0, their mean.
         """
         uniform = noise.uniform("latents", (self.config.latent_size,)) * 2 - 1
         latents = uniform.to(self.main[0].weight.device) * math.sqrt(3)
@@ -78,7 +79,7 @@ class GANGenerator(Generator):
 
 
 class GANDiscriminator(Discriminator):
-    """Pictures [N, C, R, R], and labels [N] if there are classes, to logits [N]."""
+    """Images [N, C, R, R], and labels [N] if there are classes, to logits [N]."""
 
     def __init__(self, config: GANConfig):
         super().__init__()
@@ -94,13 +95,13 @@ class GANDiscriminator(Discriminator):
     def forward(
         self, images: Tensor, *, labels: Tensor | None = None, source: Tensor | None = None
     ) -> Tensor:
-        """Logits [N]: the larger, the more real."""
+        """Logits [N]; higher is more real."""
         pixels = self.input_dropout(images.flatten(1))
         return self.main(with_labels(pixels, labels, self.num_classes)).float().flatten()
 
 
 def with_labels(features: Tensor, labels: Tensor | None, num_classes: int) -> Tensor:
-    """[N, F] to [N, F + num_classes]: a one-hot label after the features, if there are classes."""
+    """[N, F] to [N, F + num_classes]: append a one-hot label, if there are classes."""
     if not num_classes:
         return features
     return torch.cat([features, one_hot(labels, num_classes).to(features.dtype)], 1)

@@ -1,9 +1,9 @@
-"""How the first GAN is trained: one discriminator step, a lazy penalty, one generator step, on the
-same fake pictures.
+"""Training of the original GAN: discriminator step, lazy penalty and generator step on the same
+fake images.
 
-This is algorithm 1 of the paper with k = 1, but for two departures: the generator's step reuses the
-latents of the discriminator's, and Adam moves both instead of gradient descent with momentum. The
-lazy penalty is an addition; Adam is not corrected for it, as Karras et al. 2020 do.
+This is algorithm 1 of the paper with k = 1 and two departures: the generator's step reuses the
+latents of the discriminator's step, and Adam replaces gradient descent with momentum. The lazy
+penalty is an addition; unlike in Karras et al. 2020, Adam is not corrected for it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from zoo_gan.config import GANConfig
 
 
 class GANLoss:
-    """The losses. Fake pictures, of the real ones' labels, are made once a step: judged detached by
-    the discriminator's losses, and once more, after it has moved, for the generator's.
+    """Losses of all phases, on one set of fake images per step, with the labels of the real ones.
+
+    The discriminator's losses use the fakes detached; the generator's loss scores them again after
+    the discriminator's update.
     """
 
     def __init__(self, networks: Networks, config: GANConfig):
@@ -32,21 +34,21 @@ class GANLoss:
         self._fake: Tensor | None = None
 
     def discriminator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        """The adversarial loss of real and fake pictures."""
+        """Adversarial loss on real and fake images."""
         self._fake = self.generator.generate(progress.noise, labels=batch.labels)
         real = self.discriminator(batch.images, labels=batch.labels)
         fake = self.discriminator(self._fake.detach(), labels=batch.labels)
         return self.loss.discriminator_terms(real, fake)
 
     def penalty_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        """gamma / 2 times R1 + R2, times the interval at which it is applied."""
+        """gamma / 2 times (R1 + R2), times the interval between penalties."""
         assert self._fake is not None
         discriminate = partial(self.discriminator, labels=batch.labels)
         r1, r2 = r1_penalty(discriminate, batch.images), r1_penalty(discriminate, self._fake)
         return {"loss": self.penalty * (r1 + r2), "r1": r1, "r2": r2}
 
     def generator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        """The adversarial loss of the same fake pictures under the discriminator as it is now."""
+        """Adversarial loss on the same fake images, scored by the updated discriminator."""
         assert self._fake is not None
         fake, self._fake = self.discriminator(self._fake, labels=batch.labels), None
         real = fake
@@ -57,7 +59,7 @@ class GANLoss:
 
 
 def build_phases(networks: Networks, config: GANConfig) -> list[Phase]:
-    """Discriminator, its penalty every few steps, generator."""
+    """Discriminator, its penalty every `penalty_every` steps, generator."""
 
     def adam(module: torch.nn.Module) -> Adam:
         betas = (config.beta1, config.beta2)

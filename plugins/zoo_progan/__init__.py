@@ -1,4 +1,4 @@
-"""ProGAN (Karras et al. 2018) for the zoo."""
+"""Plugin for ProGAN (Karras et al. 2018)."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ ZOO_API = 1
 
 @hookimpl
 def zoo_models() -> list[ModelSpec]:
-    """ProGAN."""
+    """Register ProGAN."""
     return [PROGAN]
 
 
 def build_generator(config: ProGANConfig) -> Generator:
-    """Random weights."""
+    """Build a generator with random weights."""
     from zoo_progan.networks import ProGANGenerator
 
     return ProGANGenerator(config)
 
 
 def build_discriminator(config: ProGANConfig) -> Discriminator:
-    """Random weights."""
+    """Build a discriminator with random weights."""
     from zoo_progan.networks import ProGANDiscriminator
 
     return ProGANDiscriminator(config)
 
 
 def build_phases(networks: Networks, config: ProGANConfig) -> list[Phase]:
-    """Discriminator, penalty, generator."""
+    """Build the training phases: discriminator, penalty, generator."""
     from zoo_progan.training import build_phases
 
     return build_phases(networks, config)
@@ -42,7 +42,7 @@ def build_phases(networks: Networks, config: ProGANConfig) -> list[Phase]:
 
 PROGAN = ModelSpec(
     name="progan",
-    summary="starts at 4 x 4 pixels and doubles its resolution while it trains",
+    summary="progressive growing: starts at 4 x 4 pixels and doubles its resolution in training",
     task="unconditional",
     paper="Karras, Aila, Laine and Lehtinen 2018, arXiv:1710.10196",
     licence="Apache-2.0",

@@ -1,4 +1,4 @@
-"""The configuration of ProGAN and its presets."""
+"""Configuration and presets of ProGAN."""
 
 from __future__ import annotations
 
@@ -8,57 +8,59 @@ from zoo_core import ModelConfig, check_power_of_two, setting
 
 
 class ProGANConfig(ModelConfig, frozen=True, kw_only=True):
-    """Defaults are a small, stable recipe; `paper1024` and `paper256` are the published one."""
+    """The defaults are a small, stable recipe; `paper1024` and `paper256` are the published one."""
 
-    resolution: Annotated[int, setting("pixels a side, a power of two from 8", ge=8)] = 32
-    channels: Annotated[Literal[1, 3], setting("1 for grey pictures, 3 for RGB")] = 3
+    resolution: Annotated[int, setting("pixels per side, a power of two from 8", ge=8)] = 32
+    channels: Annotated[Literal[1, 3], setting("1 for grayscale images, 3 for RGB")] = 3
     latent_size: Annotated[int, setting("length of the latent vector", ge=1)] = 64
     channel_base: Annotated[
-        int, setting("feature maps at a resolution are this divided by it", ge=1)
+        int, setting("feature maps at resolution r: channel_base / r, up to channel_max", ge=1)
     ] = 512
-    channel_max: Annotated[int, setting("feature maps are never more than this", ge=1)] = 64
+    channel_max: Annotated[int, setting("maximum number of feature maps", ge=1)] = 64
     stddev_group: Annotated[
-        int, setting("pictures whose spread the discriminator is told; 0 leaves it out", ge=0)
+        int, setting("group size of the minibatch standard deviation; 0 disables it", ge=0)
     ] = 4
-    stable_images: Annotated[int, setting("seen at each resolution between two fades", ge=1)] = (
+    stable_images: Annotated[
+        int, setting("images to train at each resolution between fades", ge=1)
+    ] = 30_000
+    fade_images: Annotated[int, setting("images over which a new resolution is faded in", ge=0)] = (
         30_000
     )
-    fade_images: Annotated[int, setting("over which a new resolution is faded in", ge=0)] = 30_000
     loss: Annotated[
         Literal["wasserstein", "non-saturating"],
-        setting("the first with the gradient penalty, the second with R1"),
+        setting("wasserstein uses the gradient penalty, non-saturating uses R1"),
     ] = "non-saturating"
     penalty: Annotated[
-        float, setting("weight lambda of the gradient penalty, gamma of R1; 0 for none", ge=0)
+        float, setting("lambda of the gradient penalty or gamma of R1; 0 disables it", ge=0)
     ] = 0.1
     penalty_every: Annotated[
-        int, setting("steps between two penalties; 1 puts it into the discriminator's loss", ge=1)
+        int, setting("apply the penalty every N steps; 1 adds it to the discriminator's loss", ge=1)
     ] = 8
     drift: Annotated[
-        float, setting("weight of the squared logits of real pictures; 0 for none", ge=0)
+        float, setting("weight of the squared logits of real images; 0 disables it", ge=0)
     ] = 0.0
-    learning_rate: Annotated[float, setting("of both networks", gt=0)] = 2e-3
-    beta1: Annotated[float, setting("of Adam", ge=0, lt=1)] = 0.0
-    beta2: Annotated[float, setting("of Adam", ge=0, lt=1)] = 0.99
+    learning_rate: Annotated[float, setting("learning rate of both networks", gt=0)] = 2e-3
+    beta1: Annotated[float, setting("beta1 of Adam", ge=0, lt=1)] = 0.0
+    beta2: Annotated[float, setting("beta2 of Adam", ge=0, lt=1)] = 0.99
 
     def __post_init__(self) -> None:
         check_power_of_two("resolution", self.resolution, 8)
         if self.channel_base < self.resolution:
             raise ValueError(
-                f"channel_base has to be at least the resolution, {self.resolution}, "
+                f"channel_base must be at least the resolution ({self.resolution}), "
                 f"not {self.channel_base}"
             )
 
     def widths(self) -> list[int]:
-        """Feature maps at 4 x 4 pixels, at 8 x 8, and so on up to the resolution."""
+        """Feature maps at 4 x 4 pixels, at 8 x 8, and so on up to `resolution`."""
         sides = [4 << stage for stage in range(self.resolution.bit_length() - 2)]
         return [min(self.channel_base // side, self.channel_max) for side in sides]
 
 
 RUN = {"data": "critters", "images": 300_000, "batch_size": 32}
 
-# Karras et al. 2018, table 2 and appendix A.1. A batch of 16 is theirs up to 128 x 128 on one
-# device. The run ends when the last resolution has been trained for `stable_images`.
+# Karras et al. 2018, table 2 and appendix A.1. The paper's batch on one device is 16 up to
+# 128 x 128. The run ends when the last resolution has been trained for `stable_images`.
 PAPER: dict[str, Any] = {
     "latent_size": 512,
     "channel_base": 16_384,
@@ -71,7 +73,7 @@ PAPER: dict[str, Any] = {
     "drift": 0.001,
     "learning_rate": 1e-3,
     "batch_size": 16,
-    "ema_half_life": 11_085,  # a decay of 0.999 a step
+    "ema_half_life": 11_085,  # a decay of 0.999 per step
     "ema_rampup": 0.0,
 }
 

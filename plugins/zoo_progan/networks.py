@@ -1,21 +1,22 @@
 """ProGAN: Karras, Aila, Laine and Lehtinen, "Progressive growing of GANs for improved quality,
 stability, and variation", ICLR 2018, arXiv:1710.10196.
 
-Section 2 and figure 2 in code: both networks start at 4 x 4 pixels and are given a stage of twice
-the resolution at a time, which is faded in. Section 3: the spread of the minibatch as one more
-feature map at the discriminator's end. Section 4.1: the learning rate is equalized, with He's
-constant, in every layer. Section 4.2: pixel normalization after every 3 x 3 and 4 x 4 convolution
-of the generator. Table 2: two 3 x 3 convolutions a stage, leaky ReLU of slope 0.2, nearest
-neighbors up, averages down, 1 x 1 convolutions from and to RGB, of which the last is linear.
+Section 2 and figure 2: both networks start at 4 x 4 pixels and gain one stage of twice the
+resolution at a time, which is faded in. Section 3: the minibatch standard deviation as an extra
+feature map at the discriminator's end. Section 4.1: equalized learning rate, with He's constant, in
+every layer. Section 4.2: pixel normalization after every 3 x 3 and 4 x 4 convolution of the
+generator. Table 2: two 3 x 3 convolutions per stage, leaky ReLU with slope 0.2, nearest-neighbor
+upsampling, average pooling, and 1 x 1 convolutions from and to RGB; the one to RGB is linear.
 
-`GrowingGenerator` and `GrowingDiscriminator` are functions of (stage, alpha); a stage is the number
+`GrowingGenerator` and `GrowingDiscriminator` are functions of (stage, alpha): stage is the number
 of doublings, alpha the weight of its resolution against the one below. `ProGANGenerator` and
-`ProGANDiscriminator` know from `images_seen`, a buffer, where a run stands.
+`ProGANDiscriminator` derive both from the buffer `images_seen`.
 
-Departures: the two 4 x 4 convolutions, of a 1 x 1 and to a 1 x 1 picture, are written as the matrix
-products that they are, and a 3 x 3 kernel on doubled pixels as the transposed convolution that it
-is; the spread is measured in groups of 4 pictures, not over the minibatch; a
-generator that has not fully grown enlarges its pictures to full size.
+Departures:
+- The two 4 x 4 convolutions, from and to 1 x 1 pixels, are written as the equivalent matrix
+  products, and a 3 x 3 convolution of doubled pixels as the equivalent transposed convolution.
+- The minibatch standard deviation is taken over groups of 4 images, not over the whole minibatch.
+- A generator that has not fully grown enlarges its images to full size.
 """
 
 from __future__ import annotations
@@ -53,13 +54,13 @@ class GeneratorStart(nn.Module):
         self.conv = EqualizedConv2d(width, width, 3, gain=HE)
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Two layers, each activated and normalized."""
+        """Two layers, each with activation and pixel normalization."""
         features = activate_and_normalize(self.project(latents).unflatten(1, (-1, 4, 4)))
         return activate_and_normalize(self.conv(features))
 
 
 class GeneratorStage(nn.Module):
-    """Features [N, B, H, W] to [N, W, 2 H, 2 W], of another number of maps."""
+    """Features [N, before, H, W] to [N, width, 2 H, 2 W]."""
 
     def __init__(self, before: int, width: int):
         super().__init__()
@@ -67,13 +68,13 @@ class GeneratorStage(nn.Module):
         self.conv1 = EqualizedConv2d(width, width, 3, gain=HE)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Twice the size, then two layers, each activated and normalized."""
+        """Double the size, then two layers, each with activation and pixel normalization."""
         features = activate_and_normalize(double_and_convolve(features, self.conv0))
         return activate_and_normalize(self.conv1(features))
 
 
 class GrowingGenerator(nn.Module):
-    """Normalized latents [N, L] to pictures, with `widths` feature maps from 4 x 4 pixels up."""
+    """Normalized latents [N, L] to images, with `widths` feature maps from 4 x 4 pixels up."""
 
     def __init__(self, latent_size: int, widths: Sequence[int], channels: int):
         super().__init__()
@@ -82,7 +83,7 @@ class GrowingGenerator(nn.Module):
         self.to_rgb = nn.ModuleList(EqualizedConv2d(w, channels, 1, gain=HE) for w in widths)
 
     def forward(self, latents: Tensor, stage: int, alpha: float) -> Tensor:
-        """Pictures [N, C, R, R] of R = 4 * 2**stage; no later stage is computed."""
+        """Images [N, C, R, R], R = 4 * 2**stage; later stages are not computed."""
         below = features = latents
         for block in self.stages[: stage + 1]:
             below, features = features, block(features)
@@ -94,7 +95,7 @@ class GrowingGenerator(nn.Module):
 
 
 class DiscriminatorStage(nn.Module):
-    """Features [N, W, H, W] to [N, B, H / 2, W / 2], of another number of maps."""
+    """Features [N, width, H, W] to [N, below, H / 2, W / 2]."""
 
     def __init__(self, width: int, below: int):
         super().__init__()
@@ -102,7 +103,7 @@ class DiscriminatorStage(nn.Module):
         self.conv1 = EqualizedConv2d(width, below, 3, gain=HE)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Two layers, then half the size."""
+        """Two layers, then average pooling to half the size."""
         return average2d(activate(self.conv1(activate(self.conv0(features)))))
 
 
@@ -117,19 +118,19 @@ class DiscriminatorEnd(nn.Module):
         self.judge = EqualizedLinear(width, 1, gain=HE)
 
     def forward(self, features: Tensor) -> Tensor:
-        """The spread of the minibatch, then three layers, the last of them linear."""
+        """Minibatch standard deviation, then three layers; the last is linear."""
         if self.stddev_group:
             features = self.with_spread(features)
         features = activate(self.conv(features)).flatten(1)
         return self.judge(activate(self.dense(features)))
 
     def with_spread(self, features: Tensor) -> Tensor:
-        """[N, W + 1, 4, 4]."""
+        """Append the minibatch standard deviation: [N, W + 1, 4, 4]."""
         return minibatch_stddev(features, self.stddev_group)
 
 
 class GrowingDiscriminator(nn.Module):
-    """Pictures to logits, with `widths` feature maps from 4 x 4 pixels up."""
+    """Images to logits, with `widths` feature maps from 4 x 4 pixels up."""
 
     def __init__(self, widths: Sequence[int], channels: int, stddev_group: int):
         super().__init__()
@@ -138,7 +139,7 @@ class GrowingDiscriminator(nn.Module):
         self.from_rgb = nn.ModuleList(EqualizedConv2d(channels, w, 1, gain=HE) for w in widths)
 
     def forward(self, images: Tensor, stage: int, alpha: float) -> Tensor:
-        """Logits [N, 1] of pictures [N, C, R, R], R = 4 * 2**stage."""
+        """Logits [N, 1] of images [N, C, R, R], R = 4 * 2**stage."""
         features = activate(self.from_rgb[stage](images))
         if alpha < 1:
             smaller = activate(self.from_rgb[stage - 1](average2d(images)))
@@ -150,7 +151,7 @@ class GrowingDiscriminator(nn.Module):
 
 
 class ProGANGenerator(Generator):
-    """Normalized latents [N, latent_size] to pictures [N, C, R, R] around -1..1."""
+    """Normalized latents [N, latent_size] to images [N, C, R, R] around -1..1."""
 
     images_seen: Tensor  # int64 []
 
@@ -162,11 +163,11 @@ class ProGANGenerator(Generator):
         self.register_buffer("images_seen", torch.zeros((), dtype=torch.int64))
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Pictures [N, C, r, r] of the resolution r that training has reached."""
+        """Images [N, C, r, r] at the resolution r that training has reached."""
         return self.network(latents, *reached(self.config, self.images_seen))
 
     def latents(self, noise: SeededNoise) -> Tensor:
-        """Latents [N, latent_size], a row of `noise` each, of mean square 1 (appendix A.1)."""
+        """Latents [N, latent_size], one per row of `noise`, with mean square 1 (appendix A.1)."""
         latents = pixel_norm(noise.normal("latents", (self.config.latent_size,)))
         return latents.to(self.images_seen.device)
 
@@ -178,10 +179,10 @@ class ProGANGenerator(Generator):
         source: Tensor | None = None,
         truncation: float = 1.0,
     ) -> Tensor:
-        """Pictures [N, C, R, R]; those of an earlier stage are enlarged.
+        """Images [N, C, R, R]; those of earlier stages are enlarged.
 
-        `truncation` scales the latents towards 0. The features are normalized again behind them, so
-        that it changes little unless it is near 0.
+        `truncation` scales the latents toward 0. Pixel normalization follows, so it has little
+        effect unless it is near 0.
         """
         images = self(self.latents(noise) * truncation)
         factor = self.config.resolution // images.shape[2]
@@ -189,7 +190,7 @@ class ProGANGenerator(Generator):
 
 
 class ProGANDiscriminator(Discriminator):
-    """Pictures [N, C, R, R], or of the resolution that training has reached, to logits [N]."""
+    """Images [N, C, R, R], or at the resolution that training has reached, to logits [N]."""
 
     images_seen: Tensor  # int64 []
 
@@ -202,13 +203,13 @@ class ProGANDiscriminator(Discriminator):
     def forward(
         self, images: Tensor, *, labels: Tensor | None = None, source: Tensor | None = None
     ) -> Tensor:
-        """Logits [N]: the larger, the more real."""
+        """Logits [N]; higher is more real."""
         stage, alpha = reached(self.config, self.images_seen)
         return self.network(average_to(images, 4 << stage), stage, alpha).float().flatten()
 
 
 def reached(config: ProGANConfig, images_seen: Tensor) -> tuple[int, float]:
-    """Stage and alpha after so many images; without memory to tell it in, the end of growth."""
+    """Stage and alpha after `images_seen` images; on the meta device, fully grown."""
     num_stages = len(config.widths())
     if images_seen.is_meta:
         return num_stages - 1, 1.0

@@ -1,12 +1,15 @@
-"""The public PyTorch implementation (facebookresearch/pytorch_GAN_zoo) in our terms, for the tests
-against its tensors, which are all that is known of it:
+"""Map the public PyTorch implementation (facebookresearch/pytorch_GAN_zoo) to our networks, for the
+tests against its tensors.
 
-- it scales a layer's bias like its weight, so that ours is theirs times the scale;
-- its generator ends with a tanh, which the paper's does not;
-- its alpha is the weight of the lower resolution, which is 1 less ours;
-- labels, one-hot, are more latents of its generator; its discriminator has a logit more for each;
-- its discriminator may have no minibatch standard deviation; where the shape of a weight says that
-  it has, groups are of neighbors, and deviations of G pictures are divided by G - 1.
+All that is known of it comes from these tensors:
+
+- It scales a layer's bias like its weight, so our bias is theirs times the scale.
+- Its generator ends with a tanh, which the paper's does not.
+- Its alpha is the weight of the lower resolution: 1 minus ours.
+- One-hot labels are additional latents of its generator; its discriminator has an additional logit
+  for each class.
+- Its discriminator may lack the minibatch standard deviation. Where the shape of a weight shows
+  that it has one, groups are of neighboring images, and the variance of G images is over G - 1.
 """
 
 from __future__ import annotations
@@ -26,19 +29,22 @@ DISCRIMINATOR = {
     "stages.0.dense": "groupScaleZero.1",
     "stages.0.judge": "decisionLayer",
 }
-ALPHAS = tuple(part / 20 for part in range(21))  # for a file that does not list its own
+ALPHAS = tuple(part / 20 for part in range(21))  # for files that do not list their own
 
 
 def network_from_reference(about: Mapping[str, Any], state: Mapping[str, Tensor]) -> nn.Module:
-    """Our network of their sizes, with their weights. Raises ValueError that names the keys of
-    theirs that are missing or superfluous.
+    """Build our network with their sizes and weights.
+
+    Raises ValueError naming the keys that are missing or superfluous.
     """
     names = layer_names(about)
     expected = {
         f"{theirs}.module.{kind}" for theirs in names.values() for kind in ("weight", "bias")
     }
     if expected != state.keys():
-        raise ValueError(f"missing or superfluous: {', '.join(sorted(expected ^ state.keys()))}")
+        raise ValueError(
+            f"missing or superfluous keys: {', '.join(sorted(expected ^ state.keys()))}"
+        )
     network = build(about, {name: state[f"{names[name]}.module.weight"].shape for name in names})
     ours = {}
     for name, theirs in names.items():
@@ -51,7 +57,7 @@ def network_from_reference(about: Mapping[str, Any], state: Mapping[str, Tensor]
 def replay(
     about: Mapping[str, Any], network: nn.Module, inputs: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Pictures of latents `z` and `labels`, or logits of `images`, for every alpha of theirs."""
+    """Images of latents `z` and `labels`, or logits of `images`, for each of their alphas."""
     last = len(about["scales"])
     latents = [inputs[name] for name in ("z", "labels") if name in inputs]
     outputs = {}
@@ -66,7 +72,7 @@ def replay(
 
 
 def layer_names(about: Mapping[str, Any]) -> dict[str, str]:
-    """The name of each of our layers to that of theirs."""
+    """Map the name of each of our layers to theirs."""
     is_generator = about["network"] == "generator"
     names = dict(GENERATOR if is_generator else DISCRIMINATOR)
     ours, theirs = ("to_rgb", "toRGBLayers") if is_generator else ("from_rgb", "fromRGBLayers")
@@ -79,7 +85,7 @@ def layer_names(about: Mapping[str, Any]) -> dict[str, str]:
 
 
 def build(about: Mapping[str, Any], shapes: Mapping[str, torch.Size]) -> nn.Module:
-    """Our network of their sizes, with random weights; `shapes` has those of all weights."""
+    """Build our network with their sizes and random weights; `shapes` holds all weight shapes."""
     widths = [about["depth_scale0"], *about["scales"]]
     if about["network"] == "generator":
         latent_size, channels = shapes["stages.0.project"][1], shapes["to_rgb.0"][0]
@@ -98,7 +104,7 @@ class End(DiscriminatorEnd):
         self.judge = EqualizedLinear(width, num_logits, gain=HE)
 
     def with_spread(self, features: Tensor) -> Tensor:
-        """[N, W + 1, 4, 4]; a group is all pictures where they cannot be grouped."""
+        """[N, W + 1, 4, 4]; a batch that does not divide into groups is one group."""
         count = len(features)
         group = count if count % self.stddev_group else self.stddev_group
         if group == 1:

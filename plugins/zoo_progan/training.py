@@ -1,6 +1,8 @@
-"""How ProGAN is trained: at the resolution that the images seen have led to, one discriminator
-step, a penalty, one generator step, on the same fake pictures. A penalty every few steps is an
-addition to the paper; Adam is not corrected for it, as Karras et al. 2020 (section 3.1) do.
+"""Training of ProGAN: discriminator step, penalty and generator step on the same fake images, at
+the resolution that training has reached.
+
+Lazy penalties (every few steps) are an addition to the paper; unlike in Karras et al. 2020
+(section 3.1), Adam is not corrected for them.
 """
 
 from __future__ import annotations
@@ -18,9 +20,10 @@ from zoo_progan.networks import reached
 
 
 class ProGANLoss:
-    """The losses. Real pictures are reduced and fake ones made once a step: judged, the fake ones
-    detached, by the discriminator's losses, and the fake ones once more, after the discriminator
-    has moved, for the generator's.
+    """Losses of all phases, on one set of fake images per step.
+
+    Real images are downsampled and fakes generated once per step. The discriminator's losses use
+    the fakes detached; the generator's loss scores them again after the discriminator's update.
     """
 
     def __init__(self, networks: Networks, config: ProGANConfig):
@@ -32,8 +35,8 @@ class ProGANLoss:
         self._fake: Tensor | None = None
 
     def discriminator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        """The adversarial loss of real and fake pictures, and what keeps the logits near 0
-        (appendix A.1); a penalty for every step is added to it.
+        """Adversarial loss on real and fake images, plus the drift term that keeps logits near 0
+        (appendix A.1) and, if it applies in every step, the penalty.
         """
         for network in (self.generator, self.discriminator):
             network.images_seen.fill_(progress.images_seen)
@@ -49,9 +52,7 @@ class ProGANLoss:
         return terms
 
     def penalty_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        """lambda times the gradient penalty, or gamma / 2 times R1, times the interval at which it
-        is applied.
-        """
+        """lambda times the gradient penalty, or gamma / 2 times R1, times the penalty interval."""
         assert self._real is not None and self._fake is not None
         weight = self.config.penalty * self.config.penalty_every
         if self.config.loss == "wasserstein":
@@ -62,15 +63,15 @@ class ProGANLoss:
         return {"loss": weight * penalty, "penalty": penalty}
 
     def generator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        """The adversarial loss of the same fake pictures under the discriminator as it is now."""
+        """Adversarial loss on the same fake images, scored by the updated discriminator."""
         assert self._fake is not None
         fake = self.discriminator(self._fake)
         self._real = self._fake = None
-        return {"loss": self.loss.generator(fake, fake)}  # neither loss asks for real logits
+        return {"loss": self.loss.generator(fake, fake)}  # neither loss uses real logits
 
 
 def build_phases(networks: Networks, config: ProGANConfig) -> list[Phase]:
-    """Discriminator, its penalty every few steps, generator."""
+    """Discriminator, its penalty if it is lazy, generator."""
 
     def adam(module: torch.nn.Module) -> Adam:
         betas = (config.beta1, config.beta2)

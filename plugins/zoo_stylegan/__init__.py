@@ -1,4 +1,4 @@
-"""StyleGAN (Karras et al. 2019) for the zoo."""
+"""Plugin for StyleGAN (Karras et al. 2019)."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ ZOO_API = 1
 
 @hookimpl
 def zoo_models() -> list[ModelSpec]:
-    """StyleGAN."""
+    """Register StyleGAN."""
     return [STYLEGAN]
 
 
 def build_generator(config: StyleGANConfig) -> Generator:
-    """Random weights."""
+    """Build a generator with random weights."""
     from zoo_stylegan.networks import StyleGANGenerator
 
     return StyleGANGenerator(config)
 
 
 def build_discriminator(config: StyleGANConfig) -> Discriminator:
-    """Random weights."""
+    """Build a discriminator with random weights."""
     from zoo_stylegan.networks import StyleGANDiscriminator
 
     return StyleGANDiscriminator(config)
 
 
 def build_phases(networks: Networks, config: StyleGANConfig) -> list[Phase]:
-    """Discriminator, penalty, generator."""
+    """Build the training phases: discriminator, penalty, generator."""
     from zoo_stylegan.training import build_phases
 
     return build_phases(networks, config)
@@ -42,7 +42,7 @@ def build_phases(networks: Networks, config: StyleGANConfig) -> list[Phase]:
 
 STYLEGAN = ModelSpec(
     name="stylegan",
-    summary="styles that steer every layer, noise for the details, grown from 8 x 8 pixels",
+    summary="a style for every layer (AdaIN), noise inputs, progressive growing from 8 x 8 pixels",
     task="unconditional",
     paper="Karras, Laine and Aila 2019, arXiv:1812.04948",
     licence="Apache-2.0",

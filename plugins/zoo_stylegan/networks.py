@@ -1,30 +1,31 @@
 """StyleGAN: Karras, Laine and Aila, "A style-based generator architecture for generative
 adversarial networks", 2019, arXiv:1812.04948.
 
-Section 2 and figure 1b in code: a mapping network turns latents z into w; a learned constant of
-4 x 4 pixels grows through two layers a resolution, each of which adds noise and then gives every
-feature map the mean and the deviation that its style, an affine function of w, says (AdaIN,
-equation 1). Section 3.1: style mixing. Appendix B: truncation. Appendix C: weights start from
-N(0, 1) and have an equalized learning rate, in the mapping network a hundredth of it; biases and
-noise scales start at 0, the constant and the biases of the deviations at 1; leaky ReLU, slope 0.2.
+Section 2 and figure 1b: a mapping network turns latents z into w. A learned 4 x 4 constant grows
+through two layers per resolution; each adds noise, then gives every feature map the mean and the
+standard deviation set by its style, an affine function of w (AdaIN, equation 1). Section 3.1: style
+mixing. Appendix B: truncation. Appendix C: weights start from N(0, 1) with an equalized learning
+rate, a hundred times lower in the mapping network; biases and noise scales start at 0, the constant
+and the style biases for standard deviations at 1; leaky ReLU has slope 0.2.
 
-The discriminator and the growth are those of Karras et al. 2018 (ProGAN, arXiv:1710.10196): every
-next resolution is faded in (section 2, figure 2), and the minibatch standard deviation (section 3)
-is at its end. New here: the growth begins with 8 x 8 pixels, and a binomial filter [1, 2, 1]
-follows each upsampling and precedes each downsampling.
+The discriminator and the growth are those of Karras et al. 2018 (ProGAN, arXiv:1710.10196): each
+new resolution is faded in (section 2, figure 2), and the discriminator ends with the minibatch
+standard deviation (section 3). New in StyleGAN: growth starts at 8 x 8 pixels, and a binomial
+filter [1, 2, 1] follows each upsampling and precedes each downsampling.
 
-Both networks keep the number of images seen in a buffer; how far they are grown is a pure function
-of it. Where it has no value, on the meta device, they are fully grown.
+Both networks keep the number of images seen in a buffer; stage and alpha are pure functions of it.
+On the meta device, where it has no value, the networks are fully grown.
 
 Departures:
-- The minibatch standard deviation compares groups of 4 pictures, as the public code does; the paper
-  compares the whole minibatch.
-- A picture that is mixed of two styles has a layer of its own at which they change.
-- Noise inputs are fixed in evaluation mode, so that a picture is a function of its seed.
-- Every resampling is one operation with its convolution, as in the paper from 128 pixels on: a
-  3 x 3 kernel on doubled pixels is a transposed convolution with four times the mean of its four
-  shifts, one before averaging 2 x 2 pixels a strided convolution with that mean. Both are exact.
-- Layers from and to RGB below the first resolution, which would never learn, are left out. The
+- The minibatch standard deviation is taken over groups of 4 images, as in the public code; the
+  paper takes it over the whole minibatch.
+- The crossover layer of style mixing is drawn for each image.
+- Noise inputs are fixed in evaluation mode, so that an image is a function of its seed.
+- Each resampling is fused with its convolution; the paper does so from 128 pixels on. A 3 x 3
+  convolution of doubled pixels is a transposed convolution with four times the mean of the kernel's
+  four shifts; one followed by averaging 2 x 2 pixels is a strided convolution with that mean. Both
+  are exact.
+- Layers from and to RGB below the first resolution are left out, since they would never learn. The
   published totals at 1024 pixels, 26,219,627 and 23,087,249, include those at 4 x 4, which have
   1,539 and 2,048 parameters.
 """
@@ -55,14 +56,14 @@ from zoo_core.training import growth
 from zoo_stylegan.config import StyleGANConfig
 
 SLOPE = 0.2  # of leaky ReLU
-GAIN = 2**0.5  # keeps the variance through it, He et al. 2015
+GAIN = 2**0.5  # preserves the variance through leaky ReLU, He et al. 2015
 TAPS = (1.0, 2.0, 1.0)
-AVERAGE_DECAY = 0.995  # of the average w, a step
+AVERAGE_DECAY = 0.995  # of the average w, per step
 STDDEV_GROUP = 4
 
 
 class MappingNetwork(nn.Module):
-    """Latents z [N, latent_size] to w [N, style_size]: f of figure 1b."""
+    """Latents z [N, latent_size] to w [N, style_size]; f in figure 1b."""
 
     def __init__(self, config: StyleGANConfig):
         super().__init__()
@@ -73,7 +74,7 @@ class MappingNetwork(nn.Module):
         )
 
     def forward(self, latents: Tensor) -> Tensor:
-        """w, float32."""
+        """w [N, style_size], float32."""
         with full_precision(latents.device):
             features = pixel_norm(latents)
             for layer in self.layers:
@@ -82,7 +83,7 @@ class MappingNetwork(nn.Module):
 
 
 class UpsamplingConv2d(nn.Module):
-    """[N, in, H, W] to [N, out, 2 H, 2 W]: pixels doubled, a 3 x 3 convolution, a blur."""
+    """[N, in, H, W] to [N, out, 2 H, 2 W]: doubled pixels, 3 x 3 convolution, blur."""
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
@@ -90,12 +91,12 @@ class UpsamplingConv2d(nn.Module):
         self.register_buffer("taps", fir(TAPS), persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Without bias and activation."""
+        """Upsample and convolve, without bias or activation."""
         return filter2d(double_and_convolve(features, self.convolution), self.taps)
 
 
 class StyledLayer(nn.Module):
-    """What follows the constant and every convolution of figure 1b, noise to AdaIN."""
+    """Noise, bias, leaky ReLU and AdaIN: follows the constant and each convolution (figure 1b)."""
 
     def __init__(self, channels: int, resolution: int, style_size: int):
         super().__init__()
@@ -106,7 +107,7 @@ class StyledLayer(nn.Module):
         nn.init.ones_(self.style.bias[:channels])
 
     def forward(self, features: Tensor, w: Tensor) -> Tensor:
-        """Features of the same shape; the noise is new every time while training."""
+        """Features of the same shape; in training, each call draws new noise."""
         noise = self.noise_const
         if self.training:
             noise = torch.randn_like(features[:, :1])
@@ -117,7 +118,7 @@ class StyledLayer(nn.Module):
 
 
 class SynthesisBlock(nn.Module):
-    """The two layers of one resolution; `enter` brings features of the one below to it."""
+    """The two layers of one resolution; `enter` brings features up from the one below."""
 
     def __init__(self, enter: nn.Module, channels: int, resolution: int, style_size: int):
         super().__init__()
@@ -133,7 +134,7 @@ class SynthesisBlock(nn.Module):
 
 
 class StyleGANGenerator(StyleGenerator):
-    """Latents to pictures [N, C, R, R] around -1..1, by way of w."""
+    """Latents to images [N, C, R, R] around -1..1, by way of w."""
 
     def __init__(self, config: StyleGANConfig):
         super().__init__()
@@ -166,8 +167,8 @@ class StyleGANGenerator(StyleGenerator):
     ) -> Tensor:
         """A w for every layer: float32 [N, num_ws, style_size].
 
-        While training, some pictures are mixed of two, and the average w follows. The first
-        `truncation_layers` layers are moved towards it: w' = average + truncation (w - average).
+        In training, some images mix two styles, and the average w is updated. Truncation moves the
+        first `truncation_layers` layers toward it: w' = average + truncation (w - average).
         """
         w = self.mapping(self.latents(noise, "latents"))
         ws = w[:, None].expand(-1, self.num_ws, -1)
@@ -179,11 +180,11 @@ class StyleGANGenerator(StyleGenerator):
         return torch.lerp(self.average_w, ws, shares)
 
     def latents(self, noise: SeededNoise, purpose: str) -> Tensor:
-        """z [N, latent_size], a row of `noise` each, on the generator's device."""
+        """z [N, latent_size], one per row of `noise`, on the generator's device."""
         return noise.normal(purpose, (self.config.latent_size,)).to(self.average_w.device)
 
     def mixed(self, ws: Tensor, noise: SeededNoise) -> Tensor:
-        """Styles of a second latent from a random layer on, for a share of the pictures."""
+        """Use a second latent's style from a random layer on, in a share of the images."""
         stage, _ = reached(self.config, self.images_seen)
         num_layers = 2 * (first_block(self.config) + stage + 1)
         crossover = noise.integers("mixing.layer", num_layers - 1) + 1
@@ -195,13 +196,13 @@ class StyleGANGenerator(StyleGenerator):
     def synthesize(self, ws: Tensor) -> Tensor:
         """Images [N, C, R, R] of ws [N, num_ws, style_size].
 
-        Until they are grown, pixels are repeated. Noise inputs are random while training, and the
-        same for all pictures in evaluation mode.
+        Before full growth, pixels are repeated. Noise inputs are random in training and the same
+        for all images in evaluation mode.
         """
         return interpolate(self.synthesize_grown(ws), size=self.image_shape[1:])
 
     def synthesize_grown(self, ws: Tensor) -> Tensor:
-        """Images float32 [N, C, r, r] at the resolution r that has been grown to."""
+        """Images float32 [N, C, r, r] at the resolution r that training has reached."""
         stage, alpha = reached(self.config, self.images_seen)
         features = below = self.constant.expand(len(ws), -1, -1, -1)
         for number, block in enumerate(self.blocks[: first_block(self.config) + stage + 1]):
@@ -214,7 +215,7 @@ class StyleGANGenerator(StyleGenerator):
 
 
 class DiscriminatorBlock(nn.Module):
-    """[N, in, H, W] to [N, out, H / 2, W / 2]: convolution, blur, convolution, averaged pixels."""
+    """[N, in, H, W] to [N, out, H / 2, W / 2]: convolution, blur, convolution, average pooling."""
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
@@ -223,14 +224,14 @@ class DiscriminatorBlock(nn.Module):
         self.register_buffer("taps", fir(TAPS), persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Half the size."""
+        """Features at half the size."""
         features = leaky_relu(self.convolution(features), SLOPE, inplace=True)
         features = convolve_and_halve(filter2d(features, self.taps), self.down)
         return leaky_relu(features, SLOPE, inplace=True)
 
 
 class StyleGANDiscriminator(Discriminator):
-    """Pictures to logits [N]."""
+    """Images to logits [N]."""
 
     def __init__(self, config: StyleGANConfig):
         super().__init__()
@@ -252,8 +253,8 @@ class StyleGANDiscriminator(Discriminator):
     def forward(
         self, images: Tensor, *, labels: Tensor | None = None, source: Tensor | None = None
     ) -> Tensor:
-        """Logits [N] of pictures at the resolution that has been grown to; larger ones are averaged
-        down to it.
+        """Logits [N] of images at the resolution that training has reached; larger images are
+        averaged down to it.
         """
         stage, alpha = reached(self.config, self.images_seen)
         images = average_to(images, self.config.first_resolution << stage)
@@ -270,17 +271,17 @@ class StyleGANDiscriminator(Discriminator):
         return self.logit(features).float().flatten()
 
     def enter(self, images: Tensor, stage: int) -> Tensor:
-        """Features of pictures at the resolution of a stage."""
+        """Features of images at the resolution of `stage`."""
         return leaky_relu(self.from_rgb[stage](images), SLOPE, inplace=True)
 
 
 def first_block(config: StyleGANConfig) -> int:
-    """The number of the block that makes the first resolution; number 0 makes 4 x 4."""
+    """Index of the block that makes the first resolution; block 0 makes 4 x 4."""
     return config.first_resolution.bit_length() - 3
 
 
 def reached(config: StyleGANConfig, images_seen: Tensor) -> tuple[int, float]:
-    """Stage, 0 at the first resolution, and alpha, the weight of the stage's resolution."""
+    """Stage (0 is the first resolution) and alpha, the weight of that stage's resolution."""
     num_stages = (config.resolution // config.first_resolution).bit_length()
     if images_seen.is_meta:
         return num_stages - 1, 1.0
@@ -288,10 +289,10 @@ def reached(config: StyleGANConfig, images_seen: Tensor) -> tuple[int, float]:
 
 
 def adain(features: Tensor, style: Tensor) -> Tensor:
-    """Every feature map of [N, C, H, W] to the deviation and the mean that style [N, 2 C] says.
+    """Give every feature map of [N, C, H, W] the standard deviation and mean in style [N, 2 C].
 
-    Equation 1, with statistics in float32. It is the batch normalization of one picture of N C
-    feature maps: one kernel, where its formula would pass over the memory many times.
+    Equation 1, with statistics in float32. Computed as batch normalization of one image with N * C
+    feature maps: one kernel, where the written-out formula passes over the memory many times.
     """
     scale, shift = style.chunk(2, 1)
     maps = features.reshape(1, -1, *features.shape[2:])

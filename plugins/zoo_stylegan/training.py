@@ -1,11 +1,15 @@
-"""How StyleGAN is trained: one discriminator step with R1, one generator step, on the same fake
-pictures, at the resolution that both networks have been grown to. The loss is the non-saturating
-one with R1, which the paper has for FFHQ (section 2 and appendix C).
+"""Training of StyleGAN: discriminator step with R1 and generator step on the same fake images, at
+the resolution that both networks have reached.
 
-Departures: the discriminator's step and the generator's share their latents; R1 can be a step of
-its own, every few steps (Karras et al. 2020, section 3.1), for which Adam is not corrected; the
-learning rate stays the same at every resolution, where the paper raises it, and so does the batch
-size, which the paper reduces.
+The loss is the non-saturating one with R1, which the paper uses for FFHQ (section 2 and
+appendix C).
+
+Departures:
+- The discriminator's step and the generator's step share their latents.
+- R1 can be a step of its own, every few steps (Karras et al. 2020, section 3.1); Adam is not
+  corrected for it.
+- Learning rate and batch size are the same at every resolution; at higher resolutions the paper
+  raises the former and reduces the latter.
 """
 
 from __future__ import annotations
@@ -25,8 +29,10 @@ LOSS = LOSSES["non-saturating"]
 
 
 class StyleGANLoss:
-    """The losses. Fake pictures are made and real ones reduced once a step: judged by the
-    discriminator's losses, the fake ones again, after it has moved, for the generator's.
+    """Losses of all phases, on one set of fake images per step.
+
+    Real images are downsampled and fakes generated once per step. The discriminator's losses use
+    the fakes detached; the generator's loss scores them again after the discriminator's update.
     """
 
     def __init__(self, networks: Networks, config: StyleGANConfig):
@@ -38,7 +44,7 @@ class StyleGANLoss:
         self._fake: Tensor | None = None
 
     def discriminator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        """The adversarial loss of real and fake pictures, and R1 if it is due in every step."""
+        """Adversarial loss on real and fake images, plus R1 if it applies in every step."""
         for network in (self.generator, self.discriminator):
             network.images_seen.fill_(progress.images_seen)
         stage, alpha = reached(self.config, self.discriminator.images_seen)
@@ -52,13 +58,13 @@ class StyleGANLoss:
         return terms
 
     def penalty_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        """gamma / 2 times R1, times the interval at which it is applied."""
+        """gamma / 2 times R1, times the interval between penalties."""
         assert self._real is not None
         r1 = r1_penalty(self.discriminator, self._real)
         return {"loss": self.penalty * r1, "r1": r1}
 
     def generator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        """The adversarial loss of the same fake pictures under the discriminator as it is now."""
+        """Adversarial loss on the same fake images, scored by the updated discriminator."""
         assert self._fake is not None
         fake = self.discriminator(self._fake)
         self._real = self._fake = None
@@ -66,7 +72,7 @@ class StyleGANLoss:
 
 
 def build_phases(networks: Networks, config: StyleGANConfig) -> list[Phase]:
-    """Discriminator, its penalty every few steps, generator."""
+    """Discriminator, its penalty if it is lazy, generator."""
 
     def adam(module: torch.nn.Module) -> Adam:
         betas = (config.beta1, config.beta2)

@@ -1,4 +1,4 @@
-"""StyleGAN2 (Karras et al. 2020) for the zoo."""
+"""Plugin for StyleGAN2 (Karras et al. 2020)."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ ZOO_API = 1
 
 @hookimpl
 def zoo_models() -> list[ModelSpec]:
-    """StyleGAN2."""
+    """Register StyleGAN2."""
     return [STYLEGAN2]
 
 
 def build_generator(config: StyleGAN2Config) -> Generator:
-    """Random weights."""
+    """Build a generator with random weights."""
     from zoo_stylegan2.networks import StyleGAN2Generator
 
     return StyleGAN2Generator(config)
 
 
 def build_discriminator(config: StyleGAN2Config) -> Discriminator:
-    """Random weights."""
+    """Build a discriminator with random weights."""
     from zoo_stylegan2.networks import StyleGAN2Discriminator
 
     return StyleGAN2Discriminator(config)
 
 
 def build_phases(networks: Networks, config: StyleGAN2Config) -> list[Phase]:
-    """Generator, path length, discriminator, R1."""
+    """Build the training phases: generator, path length, discriminator, R1."""
     from zoo_stylegan2.training import build_phases
 
     return build_phases(networks, config)
@@ -42,7 +42,7 @@ def build_phases(networks: Networks, config: StyleGAN2Config) -> list[Phase]:
 
 STYLEGAN2 = ModelSpec(
     name="stylegan2",
-    summary="styles, weight demodulation and lazy penalties: the reference for image quality",
+    summary="styles by weight demodulation, lazy regularization: the reference for image quality",
     task="unconditional",
     paper="Karras et al. 2020, arXiv:1912.04958",
     licence="Apache-2.0",

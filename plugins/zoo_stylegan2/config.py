@@ -1,4 +1,4 @@
-"""The configuration of StyleGAN2 and its presets."""
+"""Configuration and presets of StyleGAN2."""
 
 from __future__ import annotations
 
@@ -8,50 +8,50 @@ from zoo_core import ModelConfig, check_power_of_two, setting
 
 
 class StyleGAN2Config(ModelConfig, frozen=True, kw_only=True):
-    """Defaults are a small relative for two CPU cores; the published ones are presets."""
+    """The defaults are a small version for two CPU cores; the published ones are presets."""
 
-    resolution: Annotated[int, setting("pixels a side, a power of two from 8", ge=8, le=4096)] = 32
-    channels: Annotated[Literal[1, 3], setting("1 for grey pictures, 3 for RGB")] = 3
-    num_classes: Annotated[
-        int, setting("classes of the pictures; 0: labels are not used", ge=0)
-    ] = 0
-    latent_size: Annotated[int, setting("length of the latent z", ge=1)] = 128
-    style_size: Annotated[int, setting("length of the intermediate latent w", ge=1)] = 128
-    num_mapping_layers: Annotated[int, setting("layers between z and w", ge=1)] = 2
+    resolution: Annotated[int, setting("pixels per side, a power of two from 8", ge=8, le=4096)] = (
+        32
+    )
+    channels: Annotated[Literal[1, 3], setting("1 for grayscale images, 3 for RGB")] = 3
+    num_classes: Annotated[int, setting("number of classes; 0 ignores labels", ge=0)] = 0
+    latent_size: Annotated[int, setting("length of the latent vector z", ge=1)] = 128
+    style_size: Annotated[int, setting("length of the intermediate latent vector w", ge=1)] = 128
+    num_mapping_layers: Annotated[int, setting("layers of the mapping network, z to w", ge=1)] = 2
     channel_base: Annotated[
-        int, setting("feature maps at resolution r are channel_base / r", ge=1)
+        int, setting("feature maps at resolution r: channel_base / r, up to channel_max", ge=1)
     ] = 512
-    channel_max: Annotated[int, setting("feature maps are never more than this", ge=1)] = 512
+    channel_max: Annotated[int, setting("maximum number of feature maps", ge=1)] = 512
     discriminator: Annotated[
         Literal["resnet", "orig", "skip"],
-        setting("residual; plain; or plain and told the picture at every resolution"),
+        setting(
+            "resnet: residual; orig: plain; skip: plain, with the image fed in at every resolution"
+        ),
     ] = "resnet"
-    group_size: Annotated[
-        int, setting("pictures compared by the minibatch standard deviation", ge=1)
-    ] = 4
+    group_size: Annotated[int, setting("group size of the minibatch standard deviation", ge=1)] = 4
     mixing_prob: Annotated[
-        float, setting("share of pictures drawn in two styles while training", ge=0, le=1)
+        float, setting("share of training images that mix two styles", ge=0, le=1)
     ] = 0.9
-    penalty: Annotated[float, setting("weight gamma of R1; 0 switches it off", ge=0)] = 2.0
-    penalty_every: Annotated[int, setting("steps between two R1 penalties", ge=1)] = 8
+    penalty: Annotated[float, setting("weight gamma of R1; 0 disables it", ge=0)] = 2.0
+    penalty_every: Annotated[int, setting("apply R1 every N steps", ge=1)] = 8
     path_weight: Annotated[
-        float, setting("weight of the path length penalty; 0 switches it off", ge=0)
+        float, setting("weight of the path length penalty; 0 disables it", ge=0)
     ] = 0.0
-    path_every: Annotated[int, setting("steps between two path length penalties", ge=1)] = 4
-    learning_rate: Annotated[float, setting("of both networks", gt=0)] = 0.002
-    beta1: Annotated[float, setting("of Adam", ge=0, lt=1)] = 0.0
-    beta2: Annotated[float, setting("of Adam", ge=0, lt=1)] = 0.99
+    path_every: Annotated[int, setting("apply the path length penalty every N steps", ge=1)] = 4
+    learning_rate: Annotated[float, setting("learning rate of both networks", gt=0)] = 0.002
+    beta1: Annotated[float, setting("beta1 of Adam", ge=0, lt=1)] = 0.0
+    beta2: Annotated[float, setting("beta2 of Adam", ge=0, lt=1)] = 0.99
 
     def __post_init__(self) -> None:
         check_power_of_two("resolution", self.resolution, 8)
         if self.width(self.resolution) < 1:
             raise ValueError(
-                f"channel_base has to be at least the resolution, {self.resolution}, "
+                f"channel_base must be at least the resolution ({self.resolution}), "
                 f"not {self.channel_base}"
             )
 
     def width(self, size: int) -> int:
-        """Feature maps at a resolution of `size` pixels a side."""
+        """Feature maps at `size` x `size` pixels."""
         return min(self.channel_base // size, self.channel_max)
 
 
@@ -67,7 +67,7 @@ RUN = {
 def published(
     resolution: int, batch_size: int, group_size: int, penalty: float, ema_half_life: int
 ) -> dict[str, Any]:
-    """Settings that the published configurations of StyleGAN2 share."""
+    """Settings that the published StyleGAN2 configurations share."""
     large = resolution >= 512
     return {
         "resolution": resolution,
@@ -88,8 +88,8 @@ def published(
 
 
 def auto(resolution: int) -> dict[str, Any]:
-    """The rules of StyleGAN2-ADA's public code for any resolution on one GPU; that of the penalty
-    is the paper's, too (appendix C).
+    """Settings by the rules of StyleGAN2-ADA's public code for any resolution on one GPU; the rule
+    for the R1 weight is also in the paper (appendix C).
     """
     batch_size = min(4096 // resolution, 32)
     penalty = 0.0002 * resolution**2 / batch_size

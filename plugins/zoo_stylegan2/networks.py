@@ -2,24 +2,26 @@
 arXiv:1912.04958, with the class conditioning and the settings of Karras et al., "Training
 generative adversarial networks with limited data", 2020, arXiv:2006.06676 (StyleGAN2-ADA).
 
-From the latent z [N, Z] to w [N, W] by the mapping network; from a w for every layer to the picture
-by the synthesis network: modulated convolutions (section 2.2) at 4 x 4, 8 x 8 and so on, whose RGB
-outputs are upsampled and summed (figure 7, "skip" generator). The discriminator is residual
-(figure 7), or one of the two plainer ones, with the minibatch standard deviation at its end.
+The mapping network turns the latent z [N, Z] into w [N, W]. The synthesis network turns a w per
+layer into the image: modulated convolutions (section 2.2) at 4 x 4, 8 x 8 and so on, with RGB
+outputs that are upsampled and summed (figure 7, "skip" generator). The discriminator is residual
+(figure 7) or one of two plainer variants, with the minibatch standard deviation at its end.
 
-The modulated convolution shares its weight between all pictures of a batch. Equations 1 and 3,
+The modulated convolution shares its weight among all images of a batch. Equations 1 and 3,
 
     w'[o, i, k] = s[i] w[o, i, k] / sqrt(sum over i, k of (s[i] w[o, i, k])^2 + 1e-8),
 
-are linear in s on the input side and in the root on the output side, so scaling the input by s, one
-ordinary convolution, and scaling the output by the root is the same function. A grouped convolution
-with a weight for every picture, as the paper's appendix B has it, is several times slower on a CPU.
+are the same function as scaling the input channels by s, applying one ordinary convolution, and
+dividing the output channels by the square root. A grouped convolution with a weight per image (the
+paper's appendix B) is several times slower on a CPU.
 
-Departures: the crossover of style mixing is drawn for each picture; noise inputs of a trained
-generator are fixed (the paper draws new ones); there is no 16-bit clamping, since bfloat16 has
-float32's range, and in bfloat16 runs every layer but the mapping network computes in it, where the
-public code has 16 bits at the four largest resolutions only. Gains of activations are folded into
-weights and biases, which leaky ReLU allows.
+Departures:
+- The crossover layer of style mixing is drawn for each image.
+- Noise inputs of a trained generator are fixed; the paper draws new ones.
+- There is no 16-bit clamping, since bfloat16 has the range of float32. In bfloat16 runs every layer
+  except the mapping network computes in bfloat16; the public code uses 16 bits at the four largest
+  resolutions only.
+- Gains of activations are folded into weights and biases, which leaky ReLU allows.
 """
 
 from __future__ import annotations
@@ -48,13 +50,13 @@ from zoo_core.nn import (
 from zoo_stylegan2.config import StyleGAN2Config
 
 SLOPE = 0.2  # of leaky ReLU
-GAIN = math.sqrt(2)  # keeps the variance through it
-AVERAGE_DECAY = 0.995  # of the average w, a step
+GAIN = math.sqrt(2)  # preserves the variance through leaky ReLU
+AVERAGE_DECAY = 0.995  # of the average w, per step
 MAPPING_LR_MULTIPLIER = 0.01
 
 
 class MappingNetwork(nn.Module):
-    """Latents [N, Z] and classes [N, K], either may have no columns, to w [N, W], in float32."""
+    """Latents [N, Z] and classes [N, K] to w [N, W] in float32; Z or K may be 0."""
 
     def __init__(self, latent_size: int, num_classes: int, style_size: int, num_layers: int):
         super().__init__()
@@ -86,18 +88,18 @@ class ModulatedLayer(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, size: int, style_size: int, up: bool):
         super().__init__()
-        # as torch's own transposed convolution has it, so that nothing has to be turned at a step
+        # `up` uses the layout of torch's transposed convolution, to avoid a transpose at every step
         shape = (in_channels, out_channels) if up else (out_channels, in_channels)
         self.weight = nn.Parameter(torch.randn(*shape, 3, 3))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.affine = EqualizedLinear(style_size, in_channels, bias=1.0)
         self.noise_strength = nn.Parameter(torch.zeros([]))
-        self.register_buffer("noise", torch.randn(size, size))  # in evaluation mode
+        self.register_buffer("noise", torch.randn(size, size))  # used in evaluation mode
         self.register_buffer("taps", fir(), persistent=False)
         self.up = up
 
     def forward(self, features: Tensor, w: Tensor) -> Tensor:
-        """Features of the layer's size in the style w [N, W]."""
+        """Features at the layer's size, styled by w [N, W]."""
         styles = self.affine(w)  # [N, in]
         features = features * columns(styles, features.dtype)
         if self.up:
@@ -118,9 +120,7 @@ class ModulatedLayer(nn.Module):
 
 
 class ToRGB(nn.Module):
-    """[N, in, H, W] to color [N, C, H, W] in float32: a modulated 1 x 1 convolution, not
-    demodulated.
-    """
+    """[N, in, H, W] to RGB [N, C, H, W], float32: modulated 1 x 1 convolution, no demodulation."""
 
     def __init__(self, in_channels: int, channels: int, style_size: int):
         super().__init__()
@@ -130,14 +130,14 @@ class ToRGB(nn.Module):
         self.scale = 1 / math.sqrt(in_channels)
 
     def forward(self, features: Tensor, w: Tensor) -> Tensor:
-        """Colors in the style w [N, W]."""
+        """Colors, styled by w [N, W]."""
         styles = self.affine(w) * self.scale
         features = features * columns(styles, features.dtype)
         return conv2d(features, self.weight, self.bias).to(self.weight.dtype)
 
 
 class SynthesisBlock(nn.Module):
-    """All that happens at one resolution; the first block starts from a learned constant."""
+    """All layers of one resolution; the first block starts from a learned constant."""
 
     def __init__(self, in_channels: int, out_channels: int, size: int, config: StyleGAN2Config):
         super().__init__()
@@ -153,8 +153,8 @@ class SynthesisBlock(nn.Module):
     def forward(
         self, features: Tensor | None, images: Tensor | None, ws: list[Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Features and the sum of colors so far, at this block's size; `ws` has one w [N, W]
-        for each of its layers.
+        """Features and accumulated colors at this block's size; `ws` has a w [N, W] per layer of
+        the block.
         """
         if self.constant is not None:
             features = self.constant.expand(len(ws[0]), -1, -1, -1)
@@ -169,7 +169,7 @@ class SynthesisBlock(nn.Module):
 
 
 class StyleGAN2Generator(StyleGenerator):
-    """Latents [N, latent_size] to pictures [N, C, R, R] around -1..1."""
+    """Latents [N, latent_size] to images [N, C, R, R] around -1..1."""
 
     def __init__(self, config: StyleGAN2Config):
         super().__init__()
@@ -192,7 +192,7 @@ class StyleGAN2Generator(StyleGenerator):
     def sample_ws(
         self, noise: SeededNoise, *, labels: Tensor | None = None, truncation: float = 1.0
     ) -> Tensor:
-        """w for every layer [N, num_ws, W]; while training, some are mixed of two (StyleGAN,
+        """A w for every layer [N, num_ws, W]; in training, some images mix two styles (StyleGAN,
         section 3.1).
         """
         classes = None if labels is None else one_hot(labels, self.num_classes).float()
@@ -203,17 +203,17 @@ class StyleGAN2Generator(StyleGenerator):
         return ws if truncation == 1 else self.average_w.lerp(ws, truncation)
 
     def synthesize(self, ws: Tensor) -> Tensor:
-        """Pictures [N, C, R, R] of ws [N, num_ws, W]."""
+        """Images [N, C, R, R] of ws [N, num_ws, W]."""
         features = images = None
         for number, block in enumerate(self.blocks):
-            # conv0, conv1 and toRGB take three, but toRGB's is also the next block's first
+            # A block takes three ws (conv0, conv1, toRGB); toRGB's is also the next block's first.
             first = max(0, 2 * number - 1)
             features, images = block(features, images, ws[:, first : 2 * number + 2].unbind(1))
         return images
 
     @torch.no_grad()
     def track_average(self, w: Tensor) -> None:
-        """Move the average w, which truncation goes towards, by the w [N, W] of one step."""
+        """Update the average w, the target of truncation, with the w [N, W] of one step."""
         self.average_w.lerp_(w.float().mean(0), 1 - AVERAGE_DECAY)
 
     def _map(self, noise: SeededNoise, purpose: str, classes: Tensor | None) -> Tensor:
@@ -221,7 +221,7 @@ class StyleGAN2Generator(StyleGenerator):
         return self.mapping(latents, classes)
 
     def _mixed(self, ws: Tensor, noise: SeededNoise, classes: Tensor | None) -> Tensor:
-        """Each picture with probability `mixing_prob` in another style from a random layer on."""
+        """With probability `mixing_prob`, give an image another style from a random layer on."""
         device = ws.device
         layers = torch.arange(self.num_ws, device=device)
         first = 1 + noise.integers("mixing.layer", self.num_ws - 1).to(device)
@@ -253,7 +253,7 @@ class ConvLayer(nn.Module):
         self.down, self.gain, self.padding = down, gain, kernel_size // 2
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features of the layer's size."""
+        """Features at the layer's size."""
         bias = self.bias * self.gain
         features, weight = scaled(features, self.weight, self.scale)
         if self.down:
@@ -264,7 +264,7 @@ class ConvLayer(nn.Module):
 
 
 class Shortcut(nn.Module):
-    """[N, in, H, W] to [N, out, H / 2, W / 2]: filtered, then a 1 x 1 convolution."""
+    """[N, in, H, W] to [N, out, H / 2, W / 2]: filtered downsampling, 1 x 1 convolution."""
 
     def __init__(self, in_channels: int, out_channels: int, gain: float):
         super().__init__()
@@ -273,7 +273,7 @@ class Shortcut(nn.Module):
         self.scale = gain / math.sqrt(in_channels)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features of half the size."""
+        """Features at half the size."""
         return conv2d(*scaled(downsample2d(features, self.taps), self.weight, self.scale))
 
 
@@ -283,7 +283,7 @@ class DiscriminatorBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, config: StyleGAN2Config, first: bool):
         super().__init__()
         kind = config.discriminator
-        half = math.sqrt(0.5)  # of either branch, so that their sum keeps the variance
+        half = math.sqrt(0.5)  # gain of either branch, so that their sum preserves the variance
         colors = first or kind == "skip"
         self.from_rgb = ConvLayer(config.channels, in_channels, 1) if colors else None
         self.conv0 = ConvLayer(in_channels, in_channels)
@@ -292,24 +292,24 @@ class DiscriminatorBlock(nn.Module):
         self.shortcut = Shortcut(in_channels, out_channels, half) if kind == "resnet" else None
 
     def forward(self, features: Tensor | None, images: Tensor) -> Tensor:
-        """Features of half the size; `images` [N, C, H, W] are read where the block takes color."""
+        """Features at half the size; `images` [N, C, H, W] are used if the block has `from_rgb`."""
         features = with_colors(self.from_rgb, features, images)
         main = self.conv1(self.conv0(features))
         return main if self.shortcut is None else main + self.shortcut(features)
 
 
 class StyleGAN2Discriminator(Discriminator):
-    """Pictures [N, C, R, R] to logits [N].
+    """Images [N, C, R, R] to logits [N].
 
-    What no published configuration changes has a keyword here, and no setting.
+    Values that no published configuration changes are keywords here, not settings.
     """
 
     def __init__(
         self,
         config: StyleGAN2Config,
         *,
-        num_mapping_layers: int = 8,  # of the classes', whatever the generator has
-        direction_size: int | None = None,  # of a class's direction; None: as many as feature maps
+        num_mapping_layers: int = 8,  # for the classes; the generator's setting does not apply
+        direction_size: int | None = None,  # length of a class's direction; None: last width
         stddev_channels: int = 1,  # of the minibatch standard deviation
     ):
         super().__init__()
@@ -338,12 +338,12 @@ class StyleGAN2Discriminator(Discriminator):
     def forward(
         self, images: Tensor, *, labels: Tensor | None = None, source: Tensor | None = None
     ) -> Tensor:
-        """Logits [N]: the larger, the more real."""
+        """Logits [N]; higher is more real."""
         classes = None if labels is None else one_hot(labels, self.config.num_classes).float()
         return self.logits(images, classes)
 
     def logits(self, images: Tensor, classes: Tensor | None = None) -> Tensor:
-        """Logits [N] of pictures of classes [N, K], one-hot."""
+        """Logits [N] of images; `classes` is one-hot [N, K]."""
         features = None
         for block in self.blocks:
             features = block(features, images)
@@ -363,7 +363,7 @@ class StyleGAN2Discriminator(Discriminator):
 
 
 def with_colors(from_rgb: ConvLayer | None, features: Tensor | None, images: Tensor) -> Tensor:
-    """What a block starts from: the features so far, and the picture's where it reads color."""
+    """Input features of a block: those so far, plus those of the images if it has `from_rgb`."""
     if from_rgb is None:
         assert features is not None
         return features
@@ -372,8 +372,8 @@ def with_colors(from_rgb: ConvLayer | None, features: Tensor | None, images: Ten
 
 
 def upsampling_conv(features: Tensor, weight: Tensor, taps: Tensor) -> Tensor:
-    """[N, in, H, W] to [N, out, 2 H, 2 W] by weight [in, out, 3, 3]: zeros between the pixels, a
-    true convolution (the kernel is turned, unlike a correlation), then the filter with gain 4.
+    """[N, in, H, W] to [N, out, 2 H, 2 W] by weight [in, out, 3, 3]: insert zeros between pixels,
+    apply a true convolution (with the kernel flipped), then the filter with gain 4.
     """
     features = conv_transpose2d(features, weight, stride=2)  # 2 H + 1
     return filter2d(features, taps * 2, padding=len(taps) - 2)
@@ -382,17 +382,18 @@ def upsampling_conv(features: Tensor, weight: Tensor, taps: Tensor) -> Tensor:
 def downsampling_conv(
     features: Tensor, weight: Tensor, taps: Tensor, bias: Tensor | None = None
 ) -> Tensor:
-    """[N, in, H, W] to [N, out, H / 2, W / 2] by weight [out, in, 3, 3]: the filter, then every
-    second pixel of the convolution.
+    """[N, in, H, W] to [N, out, H / 2, W / 2] by weight [out, in, 3, 3]: apply the filter, then the
+    convolution with stride 2.
     """
     features = filter2d(features, taps, padding=len(taps))  # H + 1
     return conv2d(features, weight, bias, stride=2)
 
 
 def demodulation(weight: Tensor, styles: Tensor, transposed: bool = False) -> Tensor:
-    """1 / the standard deviation of what the modulated weight makes of independent inputs of unit
-    variance: [N, out] of weight [out, in, k, k], or `transposed` [in, out, k, k], and styles
-    [N, in] (eq. 3), in float32.
+    """Reciprocal standard deviations [N, out] of the modulated convolution's outputs, for
+    independent inputs of unit variance (eq. 3), in float32.
+
+    `weight` is [out, in, k, k], or [in, out, k, k] if `transposed`; `styles` is [N, in].
     """
     with full_precision(styles.device):
         energy = weight.square().sum((2, 3))
@@ -406,5 +407,5 @@ def columns(values: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def block_sizes(resolution: int) -> list[int]:
-    """4, 8, and so on to the resolution."""
+    """4, 8, and so on up to `resolution`."""
     return [1 << power for power in range(2, resolution.bit_length())]

@@ -1,5 +1,5 @@
-"""The public implementation's networks as ours: its state-dict keys to our parameters, and its
-outputs by the names that reference files give them.
+"""Map the public implementation's state dicts to our networks, and our outputs to the names in the
+reference files.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from zoo_stylegan2.networks import (
     upsampling_conv,
 )
 
-WHOLE_BATCH = 1 << 30  # a group that no batch can be divided by
+WHOLE_BATCH = 1 << 30  # a group size that divides no batch
 TRUNCATIONS = tuple(tenth / 10 for tenth in range(11))
 QUANTILES = tuple(percent / 100 for percent in range(5, 100, 5))
-NORMAL = {"scale", "aniso", "xfrac", "brightness", "contrast", "saturation"}  # how they are drawn
-RENAMED = (  # what of a key's path is called otherwise here
+NORMAL = {"scale", "aniso", "xfrac", "brightness", "contrast", "saturation"}  # normally distributed
+RENAMED = (  # patterns in the public keys, and our names for them
     (r"mapping\.w_avg", "average_w"),
     (r"mapping\.fc(\d+)\.", r"mapping.layers.\1."),
     (r"noise_const", "noise"),
@@ -41,10 +41,10 @@ RENAMED = (  # what of a key's path is called otherwise here
 
 
 def network_from_reference(about: Mapping[str, Any], state: Mapping[str, Tensor]) -> nn.Module:
-    """Our network of the sizes that `about` names, with the weights of a public `state` dict.
+    """Build our network with the sizes in `about` and the weights of a public `state` dict.
 
-    Raises ValueError for a network that is not ours, or whose resampling filter is another, and
-    RuntimeError, naming the keys, when any is missing or left over.
+    Raises ValueError for an unknown network or another resampling filter, and RuntimeError naming
+    the keys that are missing or left over.
     """
     kind = about["network"]
     if kind == "resample":
@@ -52,7 +52,7 @@ def network_from_reference(about: Mapping[str, Any], state: Mapping[str, Tensor]
     if kind == "augment":
         return ADA(1.0, target=None, cutout=1.0)
     if kind not in ("generator", "discriminator"):
-        raise ValueError(f"no network of StyleGAN2: {kind!r}")
+        raise ValueError(f"StyleGAN2 has no network {kind!r}")
     config = StyleGAN2Config(
         resolution=about["resolution"],
         channels=_channels(state, kind, about["resolution"]),
@@ -71,7 +71,7 @@ def network_from_reference(about: Mapping[str, Any], state: Mapping[str, Tensor]
 
 
 def _discriminator(config: StyleGAN2Config, state: Mapping[str, Tensor]) -> StyleGAN2Discriminator:
-    """Of the depth and the widths that its weights have, where the configuration does not say."""
+    """Build the discriminator; sizes that `config` does not cover come from the weights."""
     outputs, inputs = state["b4.conv.weight"].shape[:2]
     return StyleGAN2Discriminator(
         config,
@@ -84,7 +84,7 @@ def _discriminator(config: StyleGAN2Config, state: Mapping[str, Tensor]) -> Styl
 def replay(
     about: Mapping[str, Any], network: nn.Module, inputs: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """The outputs that a reference file of this kind of network holds."""
+    """Compute the outputs that a reference file of this kind of network holds."""
     replays = {
         "generator": _replay_generator,
         "discriminator": _replay_discriminator,
@@ -97,7 +97,7 @@ def replay(
 def _renamed(state: Mapping[str, Tensor], resolution: int, kind: str) -> dict[str, Tensor]:
     sizes = [1 << power for power in range(2, resolution.bit_length())]
     if kind == "discriminator":
-        sizes = sizes[:0:-1]  # from large to small; what is at 4 x 4 is no block
+        sizes = sizes[:0:-1]  # largest first; 4 x 4 is not a block
     renamed = {}
     for key, tensor in state.items():
         if key.endswith("resample_filter"):
@@ -110,7 +110,7 @@ def _renamed(state: Mapping[str, Tensor], resolution: int, kind: str) -> dict[st
         for number, size in enumerate(sizes):
             key = re.sub(rf"^(synthesis\.)?b{size}\.", f"blocks.{number}.", key)
         if kind == "generator" and key.endswith("conv0.weight"):
-            tensor = tensor.transpose(0, 1)  # an upsampling layer's is that of its transpose here
+            tensor = tensor.transpose(0, 1)  # our upsampling layers store the transposed weight
         renamed[key] = tensor
     return renamed
 
@@ -170,8 +170,8 @@ def _replay_resample(network: nn.Module, inputs: Mapping[str, Tensor]) -> dict[s
 
 
 def _replay_augment(network: ADA, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Each operation, each group and all of them, at p = 1, every draw replaced by a quantile."""
-    # The public code turns by nothing after stretching when draws are replaced.
+    """Each operation, each group and all of them, at p = 1, with a quantile for every draw."""
+    # The public code does not rotate after stretching when draws are replaced.
     operations = [each for each in (*GEOMETRY, *COLORING) if each.name != "rotate_after"]
     names = {each.name: [each.name] for each in operations}
     for group in ("blit", "geom", "color"):
@@ -188,13 +188,15 @@ def _replay_augment(network: ADA, inputs: Mapping[str, Tensor]) -> dict[str, Ten
 
 
 def _draws(happening: list[str], quantile: float, count: int) -> Tensor:
-    """Draws by which these operations happen and no others. The public code takes for the quantile
-    of a normal number erfinv(2 q - 1), without a root of 2.
+    """Draws with which exactly the operations in `happening` are applied.
+
+    As the quantile of a normal number, the public code uses erfinv(2 q - 1), without the factor
+    sqrt(2).
     """
     draws = torch.ones(count, ADA.num_draws, dtype=torch.float64)
     shrunk = (1 + math.erf(torch.tensor(2 * quantile - 1).double().erfinv().item() / 2**0.5)) / 2
     for name in happening:
         columns = COLUMNS[name]
         draws[:, columns] = shrunk if name in NORMAL else quantile
-        draws[:, columns.start] = 0.0  # whether it happens
+        draws[:, columns.start] = 0.0  # below any probability, so it is applied
     return draws

@@ -1,10 +1,10 @@
-"""How StyleGAN2 is trained: generator, lazy path length penalty, discriminator, lazy R1.
+"""Training of StyleGAN2: generator, lazy path length penalty, discriminator, lazy R1.
 
 Sections 3.1 and 3.2 of the paper. A lazy penalty's weight is multiplied by its interval k, and its
-network's Adam is slowed down by k / (k + 1), since k + 1 of its steps pass for k.
+network's Adam is slowed down by k / (k + 1), since it takes k + 1 optimizer steps in k steps.
 
-Departures: one set of fake pictures a step serves both networks (the public code draws two), and
-the path length penalty looks at the first half of the step's latents.
+Departures: one set of fake images per step serves both networks (the public code draws two), and
+the path length penalty uses the first half of the step's latents.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from zoo_core.training import LOSSES, Adam, r1_penalty
 from zoo_stylegan2.config import StyleGAN2Config
 
 LOSS = LOSSES["non-saturating"]
-PATH_DECAY = 0.01  # how fast the mean path length follows
-PATH_SHARE = 2  # the penalty looks at one in so many pictures of a batch
+PATH_DECAY = 0.01  # update rate of the mean path length
+PATH_SHARE = 2  # the path length penalty uses 1 / PATH_SHARE of the batch
 
 
 class MeanPathLength(nn.Module):
-    """The running mean of the path length, which the penalty pulls every path to."""
+    """Running mean of the path length, the target of the path length penalty."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,8 +33,10 @@ class MeanPathLength(nn.Module):
 
 
 class StyleGAN2Loss:
-    """The losses. Fake pictures are made once a step, judged for the generator's loss, and once
-    more, detached, for the discriminator's: by then the graph that made them is gone from memory.
+    """Losses of all phases, on one set of fake images per step.
+
+    The generator's loss scores the fakes first. The discriminator's loss scores them again,
+    detached, when the generator's graph has been freed.
     """
 
     def __init__(self, networks: Networks, config: StyleGAN2Config):
@@ -45,7 +47,7 @@ class StyleGAN2Loss:
         self._fake: Tensor | None = None
 
     def generator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        """The adversarial loss of fake pictures of the classes of the batch."""
+        """Adversarial loss on fake images with the classes of the batch."""
         ws = self.generator.sample_ws(progress.noise, labels=batch.labels)
         self.generator.track_average(ws[:, 0])
         images = self.generator.synthesize(ws)
@@ -54,14 +56,14 @@ class StyleGAN2Loss:
         return {"loss": LOSS.generator(fake, fake)}
 
     def discriminator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        """The adversarial loss of real pictures and of the generator's, as they were judged."""
+        """Adversarial loss on real images and on the fakes of the generator's phase."""
         assert self._fake is not None
         real = self.discriminator(batch.images, labels=batch.labels)
         fake, self._fake = self.discriminator(self._fake, labels=batch.labels), None
         return LOSS.discriminator_terms(real, fake)
 
     def r1_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        """gamma / 2 times R1, times the interval at which it is applied."""
+        """gamma / 2 times R1, times the interval between penalties."""
 
         def discriminate(images: Tensor) -> Tensor:
             return self.discriminator(images, labels=batch.labels)
@@ -70,8 +72,8 @@ class StyleGAN2Loss:
         return {"loss": self.config.penalty / 2 * self.config.penalty_every * r1, "r1": r1}
 
     def path_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        """How far |J^T y|, of the synthesis network's Jacobian J by w and random pictures y, is
-        from its running mean (eq. 4), times the interval at which it is applied.
+        """Path length penalty (eq. 4), times its weight and its interval: squared distance of
+        |J^T y| from its running mean, with random images y and J the Jacobian of synthesis by w.
         """
         noise = progress.noise[: max(1, len(batch) // PATH_SHARE)]
         labels = None if batch.labels is None else batch.labels[: len(noise)]
@@ -88,7 +90,7 @@ class StyleGAN2Loss:
 
 
 def build_phases(networks: Networks, config: StyleGAN2Config) -> list[Phase]:
-    """The generator's phases, then the discriminator's, as in the public code."""
+    """Phases of the generator, then of the discriminator, as in the public code."""
     losses = StyleGAN2Loss(networks, config)
     generator, discriminator = losses.generator, losses.discriminator
     d_optimizer = lazy_adam(discriminator, config, config.penalty_every if config.penalty else 0)
@@ -113,7 +115,7 @@ def build_phases(networks: Networks, config: StyleGAN2Config) -> list[Phase]:
 
 
 def lazy_adam(network: nn.Module, config: StyleGAN2Config, every: int) -> Adam:
-    """Adam for a network that takes one more step each `every` steps; 0: it takes none."""
+    """Adam for a network that takes one extra step every `every` steps; 0: no extra steps."""
     slower = every / (every + 1) if every else 1.0
     return Adam(
         network.parameters(),

@@ -1,4 +1,4 @@
-"""DCGAN: the contract, the paper's sizes, and what is special."""
+"""DCGAN: plugin contract, published sizes, model-specific behavior."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOISE = SeededNoise(0, range(4))
 
 
 def start(**settings: object) -> tuple[Networks, Batch, list[Phase]]:
-    """New tiny networks, with weights that spread the logits, a batch of noise, and the phases."""
+    """New tiny networks with weights that spread the logits, a random batch, and the phases."""
     layers = ("tiny", PRESETS["tiny"]), ("--set", settings)
     config = resolve("dcgan", DCGANConfig, *layers).config
     networks = Networks(DCGANGenerator(config), DCGANDiscriminator(config))
@@ -34,7 +34,7 @@ def start(**settings: object) -> tuple[Networks, Batch, list[Phase]]:
 
 
 def terms_of(phases: list[Phase], batch: Batch) -> dict[str, dict[str, Tensor]]:
-    """The terms of every phase; no phase has moved anything."""
+    """The loss terms of every phase; no optimizer step is taken."""
     return {phase.name: dict(phase.loss(batch, Progress(0, NOISE))) for phase in phases}
 
 
@@ -48,7 +48,7 @@ def test_contract(check, tmp_path):
 
 
 def test_the_published_sizes_to_the_unit():
-    """The public reference code at 64 pixels: latents of 100, widths of 64, no biases."""
+    """The public reference code at 64 pixels: latent size 100, widths 64, no biases."""
     assert count(DCGANGenerator(PAPER)) == 3_576_704
     assert count(DCGANDiscriminator(PAPER)) == 2_765_568
 

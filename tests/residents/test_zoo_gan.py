@@ -1,4 +1,4 @@
-"""The first GAN: the contract, the published sizes, and what is special."""
+"""The original GAN: plugin contract, published sizes, model-specific behavior."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def count(network: nn.Module) -> int:
 
 
 def start(config: GANConfig) -> tuple[Networks, Batch, list[Phase]]:
-    """New networks, a batch of noise, and the phases."""
+    """New networks, a random batch, and the phases."""
     networks = Networks(GANGenerator(config), GANDiscriminator(config))
     images = torch.rand(4, *networks.generator.image_shape) * 2 - 1
     labels = torch.arange(4) % config.num_classes if config.num_classes else None
@@ -43,7 +43,7 @@ def start(config: GANConfig) -> tuple[Networks, Batch, list[Phase]]:
 
 
 def terms_of(phases: list[Phase], batch: Batch) -> dict[str, dict[str, Tensor]]:
-    """The terms of every phase; no phase has moved anything."""
+    """The loss terms of every phase; no optimizer step is taken."""
     return {phase.name: dict(phase.loss(batch, Progress(0, NOISE))) for phase in phases}
 
 
@@ -58,7 +58,7 @@ def test_contract(check, tmp_path):
 
 
 def test_the_published_sizes_to_the_unit():
-    """MNIST's public settings; their discriminator has one number more, the bias of its logit."""
+    """The public MNIST settings; their discriminator has one more parameter, the logit's bias."""
     with torch.device("meta"):
         assert count(GANGenerator(preset("paper28"))) == 2_503_984
         assert count(GANDiscriminator(preset("paper28"))) == 1_231_441 - 1
@@ -161,7 +161,7 @@ def test_generated_pictures_are_of_the_classes_of_the_real_ones(monkeypatch):
 
     monkeypatch.setattr(zoo_gan.networks, "with_labels", spy)
     losses(preset("tiny", num_classes=3))
-    assert len(told) == 1 + 2 + 2 + 2  # drawn once; judged by two losses, once more for the third
+    assert len(told) == 1 + 2 + 2 + 2  # generated once; scored by three losses
     assert all(labels.tolist() == [0, 1, 2, 0] for labels in told)
 
 

@@ -1,4 +1,4 @@
-"""ProGAN: the contract, the published sizes, and how it grows."""
+"""ProGAN: plugin contract, published sizes, growth."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def small(**settings) -> ProGANConfig:
 
 
 def pair(config: ProGANConfig, images: int = GROWN) -> Networks:
-    """Both networks after so many images, with biases that are not 0."""
+    """Both networks after `images` images, with nonzero biases."""
     networks = Networks(ProGANGenerator(config), ProGANDiscriminator(config))
     for _, network in networks.named():
         network.images_seen.fill_(images)
@@ -64,7 +64,7 @@ def step_batch(resolution: int = 16) -> tuple[Batch, SeededNoise]:
 
 
 def slopes(judge: nn.Module, images: Tensor) -> Tensor:
-    """[N]: the norm of the gradient at each picture."""
+    """[N]: the gradient norm at each image."""
     images = images.detach().clone().requires_grad_()
     (slope,) = torch.autograd.grad(judge(images).sum(), images)
     return slope.square().sum((1, 2, 3)).sqrt()
@@ -80,7 +80,7 @@ def test_contract(check, tmp_path):
     [("paper1024", 23_086_795, 23_087_249), ("paper256", 23_051_989, 23_052_353)],
 )
 def test_the_published_sizes_to_the_unit(name: str, generator: int, discriminator: int):
-    """Table 2: 23.1 million each at 1024 pixels; the RGB layers of all resolutions are in it."""
+    """Table 2: 23.1 million each at 1024 pixels; includes the RGB layers of all resolutions."""
     with torch.device("meta"):
         networks = ProGANGenerator(preset(name)), ProGANDiscriminator(preset(name))
     assert tuple(map(count, networks)) == (generator, discriminator)
@@ -112,7 +112,7 @@ def test_sizes_that_cannot_be_are_refused(settings):
 
 
 def test_every_layer_has_the_constant_of_he():
-    """Section 4.1: sqrt(2 / fan in), the last layers of both networks not excepted."""
+    """Section 4.1: sqrt(2 / fan in), including the last layers of both networks."""
     networks = pair(small())
     for network, num_layers in ((networks.generator, 9), (networks.discriminator, 10)):
         layers = [m for m in network.modules() if isinstance(m, EqualizedConv2d | EqualizedLinear)]
@@ -133,7 +133,7 @@ def test_later_stages_are_not_computed(stage: int):
 
 
 def test_a_new_resolution_is_faded_into_the_generator():
-    """Figure 2: the pictures of the resolution below, enlarged, and the new ones, mixed."""
+    """Figure 2: a mix of the enlarged images of the resolution below and the new ones."""
     generator, latents = pair(small()).generator, torch.randn(3, 8)
     below = interpolate(at(generator, STABLE - 1, latents), scale_factor=2)
     new = at(generator, STABLE + FADE, latents)
@@ -167,7 +167,7 @@ def test_the_discriminator_takes_full_size_and_the_size_reached():
 
 
 def test_without_memory_networks_have_fully_grown():
-    """So that `--dry-run` counts the operations of the last stage."""
+    """On the meta device, so that `--dry-run` counts the operations of the last stage."""
     with torch.device("meta"):
         generator, discriminator = ProGANGenerator(small()), ProGANDiscriminator(small())
         images = generator(torch.empty(4, 8))
@@ -177,7 +177,7 @@ def test_without_memory_networks_have_fully_grown():
 
 @pytest.mark.parametrize("images", [0, STABLE + 30, GROWN])
 def test_the_losses_see_real_and_fake_pictures_of_the_size_reached(images: int):
-    """Also what augments them sees no other; real ones are faded like fake ones."""
+    """Augmentation sees the same images; real ones are faded like fake ones."""
     networks, seen = pair(small(), images=7), []
     networks.discriminator.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     batch, noise = step_batch()
@@ -241,7 +241,7 @@ def test_the_losses_are_those_of_the_logits(loss: str):
 
 @pytest.mark.parametrize("every", [1, 6])
 def test_the_gradient_penalty_is_lambda_times_that_of_mixtures_of_real_and_fake(every: int):
-    """At every step it is in the discriminator's loss, else in a phase, times its interval."""
+    """In the discriminator's loss if it applies every step, else in a phase, times its interval."""
     config = small(loss="wasserstein", penalty=3.0, penalty_every=every)
     networks, (batch, noise) = pair(config), step_batch()
     fake = networks.generator.generate(noise)
@@ -322,7 +322,7 @@ def test_both_networks_judge_the_same_fakes_once_made(loss: str):
 
 
 def test_the_discriminator_is_told_how_much_pictures_differ():
-    """Section 3; without it a picture's logit depends on that picture alone."""
+    """Section 3; without it an image's logit depends on that image alone."""
     images = torch.randn(4, 3, 16, 16)
     others = torch.cat([images[:1], images[:1].expand(3, -1, -1, -1)])
     told, untold = (pair(small(stddev_group=group)).discriminator for group in (4, 0))

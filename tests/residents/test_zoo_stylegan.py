@@ -1,4 +1,4 @@
-"""StyleGAN: the contract, the paper's sizes, growth, styles and noise."""
+"""StyleGAN: plugin contract, published sizes, growth, styles and noise."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from zoo_stylegan.networks import (
 )
 from zoo_stylegan.training import build_phases
 
-LAST = 1 << 40  # images after which everything is grown
+LAST = 1 << 40  # images, enough for full growth
 
 
 def preset(name: str, **settings: object) -> StyleGANConfig:
@@ -44,7 +44,7 @@ def count(network: nn.Module) -> int:
 
 
 def generator(images_seen: int = LAST, **settings: object) -> StyleGANGenerator:
-    """Of the tiny size, with noise that shows."""
+    """A tiny generator with nonzero noise scales."""
     torch.manual_seed(0)
     network = StyleGANGenerator(preset("tiny", **settings))
     network.images_seen.fill_(images_seen)
@@ -76,7 +76,7 @@ def test_contract(check, tmp_path):
 
 
 def test_the_published_sizes_to_the_unit():
-    """The totals that the public implementation prints count layers to and from RGB at 4 x 4."""
+    """The totals printed by the public implementation include layers to and from RGB at 4 x 4."""
     with torch.device("meta"):
         whole = preset("paper1024", first_resolution=4)
         assert count(StyleGANGenerator(whole)) == 26_219_627
@@ -121,11 +121,11 @@ def test_weights_start_as_in_appendix_c():
     assert float(network.blocks[0].convolution.weight.detach().std()) == pytest.approx(1, rel=0.03)
 
 
-# The whole networks, written out
+# The whole networks, step by step as in the paper
 
 
 def equalized(layer: nn.Module, gain: float) -> torch.Tensor:
-    """A weight, scaled as He et al. 2015 would have started it."""
+    """A weight at the scale of the initialization of He et al. 2015."""
     return layer.weight * gain / layer.weight[0].numel() ** 0.5
 
 
@@ -292,7 +292,7 @@ def test_a_step_tells_both_networks_how_many_images_were_seen():
 
 
 def test_the_contract_resumes_inside_a_fade(tmp_path):
-    """`check_exact_resume` stops after two steps of 8 images; its weights carry the growth."""
+    """`check_exact_resume` stops after two steps of 8 images; its weights hold `images_seen`."""
     stage, alpha = growth(16, 2, TINY.fade_images, TINY.stable_images)
     assert stage == 1
     assert 0 < alpha < 1
@@ -389,7 +389,7 @@ def test_noise_is_new_for_every_picture_and_step_while_training():
     images = network.synthesize(ws)
     assert not torch.equal(images[0], images[1])
     assert not torch.equal(images, network.synthesize(ws))
-    for block in network.blocks:  # the noise of the constant, which all pictures share, too
+    for block in network.blocks:  # keep noise only on the constant, shared by all images
         for layer in (block.first, block.second):
             nn.init.zeros_(layer.noise_scale)
     nn.init.ones_(network.blocks[0].first.noise_scale)
@@ -412,7 +412,7 @@ def test_noise_is_fixed_in_evaluation_mode_and_part_of_the_weights():
 
 
 def losses(config: StyleGANConfig) -> tuple[Networks, dict[str, dict[str, torch.Tensor]]]:
-    """The networks, unmoved, and the terms of every phase at 16 images."""
+    """The networks, without an optimizer step, and the terms of every phase at 16 images."""
     torch.manual_seed(0)
     networks, steps = phases(config)
     batch = Batch(pictures(), None, None, torch.arange(4))

@@ -1,4 +1,4 @@
-"""StyleGAN2: the contract, the published sizes, and what is special."""
+"""StyleGAN2: plugin contract, published sizes, model-specific behavior."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def phases(settings: StyleGAN2Config):
 
 
 def step(settings: StyleGAN2Config, size: int = 4) -> tuple[Batch, Progress]:
-    """What the phases of a first step are given."""
+    """Batch and progress of a first step."""
     images = torch.rand(size, settings.channels, settings.resolution, settings.resolution) * 2 - 1
     labels = torch.arange(size) % settings.num_classes if settings.num_classes else None
     return Batch(images, labels, None, torch.arange(size)), Progress(0, SeededNoise(0, range(size)))
@@ -110,7 +110,7 @@ def test_other_resolutions_are_refused(resolution: int):
 
 
 def test_a_resolution_without_feature_maps_is_refused():
-    with pytest.raises(ConfigError, match="channel_base has to be at least the resolution, 128"):
+    with pytest.raises(ConfigError, match=r"channel_base must be at least the resolution \(128\)"):
         config(resolution=128)
 
 
@@ -126,7 +126,7 @@ def test_every_architecture_builds_and_runs(kind: str, resolution: int, channels
 @torch.no_grad()
 @pytest.mark.parametrize("network", [StyleGAN2Generator, StyleGAN2Discriminator])
 def test_weights_start_as_in_the_paper(network: type[nn.Module]):
-    """From N(0, 1), layers that map from N(0, 100^2); biases 0, those of styles 1."""
+    """N(0, 1), in the mapping layers N(0, 100^2); biases 0, in the style affines 1."""
     settings = config(resolution=16, channel_base=512, channel_max=512, num_classes=9)
     for name, parameter in network(settings).named_parameters():
         if name.endswith(("bias", "noise_strength")):
@@ -138,7 +138,7 @@ def test_weights_start_as_in_the_paper(network: type[nn.Module]):
 
 
 def test_shared_weights_with_scales_are_a_weight_for_every_picture():
-    """Equations 1 and 3, taken literally."""
+    """Compare with equations 1 and 3 written out."""
     layer = ModulatedLayer(5, 7, 6, 4, up=False).double().eval()
     features, w = torch.randn(3, 5, 6, 6).double(), torch.randn(3, 4).double()
     styles = layer.affine(w)
@@ -210,7 +210,7 @@ def test_styles_are_mixed_while_training_from_a_random_layer_on():
     own = (ws == whole).all(dim=2)
     assert own[:, 0].all()
     assert not own[:, -1].any()
-    assert (own.int().diff(dim=1) <= 0).all()  # once another's, for the rest
+    assert (own.int().diff(dim=1) <= 0).all()  # after the crossover, the second style to the end
     assert len(own.sum(1).unique()) == generator.num_ws - 1
 
 
@@ -277,7 +277,7 @@ def test_penalties_are_phases_of_their_own_and_can_be_left_out():
 
 
 def test_a_lazy_penalty_slows_its_optimizer_down():
-    """Section 3.1: k of k + 1 steps."""
+    """Section 3.1: by k / (k + 1)."""
     settings = config(learning_rate=0.17, beta2=0.99)
     adam = lazy_adam(nn.Linear(1, 1), settings, every=16)
     assert adam.defaults["lr"] == pytest.approx(0.16)
@@ -304,7 +304,7 @@ def test_both_optimizers_are_slowed_down_by_their_own_penalty(
 
 @pytest.mark.parametrize("num_classes", [0, 3])
 def test_the_losses_are_those_of_the_paper(num_classes: int):
-    """The non-saturating ones and R1, of the same pictures in both phases, with their classes."""
+    """Non-saturating and R1; both phases use the same images, with their classes."""
     settings = config(num_classes=num_classes, penalty=3.0, penalty_every=5)
     networks, found = phases(settings)
     batch, progress = step(settings)
@@ -332,9 +332,9 @@ def test_the_average_style_follows_the_first_styles_of_the_generators_phase():
 
 @pytest.mark.parametrize("num_classes", [0, 3])
 def test_path_length_is_pulled_to_its_running_mean(num_classes: int):
-    """Equation 4, of half of the batch: a picture's length is the root of its layers' mean square.
+    """Equation 4 on half of the batch: a path length is the root of the mean square over layers.
 
-    It has the weight 3, times its interval 5.
+    The weight is 3, the interval 5.
     """
     settings = config(path_weight=3.0, path_every=5, num_classes=num_classes)
     networks, found = phases(settings)
@@ -344,9 +344,9 @@ def test_path_length_is_pulled_to_its_running_mean(num_classes: int):
     torch.manual_seed(1)
     ws = networks.generator.sample_ws(progress.noise[:4], labels=labels)
     images = networks.generator.synthesize(ws)
-    y = torch.randn_like(images) / 8  # the root of 8 x 8 pixels
+    y = torch.randn_like(images) / 8  # sqrt(8 * 8), the pixels
     (gradient,) = torch.autograd.grad((images * y).sum(), ws)
-    lengths = gradient.flatten(1).norm(dim=1) / 2  # the root of 4 layers
+    lengths = gradient.flatten(1).norm(dim=1) / 2  # sqrt(4), the layers
     mean = 0.25 + 0.01 * (lengths.mean() - 0.25)
     torch.manual_seed(1)
     terms = phase.loss(batch, progress)
