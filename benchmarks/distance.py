@@ -1,12 +1,12 @@
-"""Does the Frechet distance grow as pictures get worse, and fall as a generator learns?
+"""Check that the Frechet distance grows as images get worse and falls as a generator learns.
 
     python benchmarks/distance.py degrade critters openmoji [--count 1000] [--plot FILE]
     python benchmarks/distance.py run RUN [RUN ...] [--plot FILE]
 
-`degrade` compares one half of a data set at 64 px with the other half: as it is, blurred, with
-noise, and with more and more of its modes left out (clusters of its features). `run` reads the
-evaluations of runs that were trained with `--evaluate-every`. It is said whether each curve only
-rises, or only falls; the plot needs matplotlib.
+`degrade` compares one half of a data set at 64 px with the other half: unchanged, blurred, with
+noise, and with more and more modes (clusters of its features) left out. `run` reads the evaluations
+of runs trained with `--evaluate-every`. The output says whether each curve only rises or only
+falls. The plot needs matplotlib.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from zoo_core.training.run_folder import RunFolder
 EXTRACTOR = "timm/tf_efficientnet_lite0.in1k"
 SIDE = 64
 BLUR = (0.0, 0.5, 1.0, 2.0, 4.0)  # standard deviation in pixels
-NOISE = (0.0, 4.0, 8.0, 16.0, 32.0)  # standard deviation of 0..255
+NOISE = (0.0, 4.0, 8.0, 16.0, 32.0)  # standard deviation in levels of 0..255
 CLUSTERS = 8
-DROPPED = (0, 1, 2, 4, 6)  # of the clusters
+DROPPED = (0, 1, 2, 4, 6)  # clusters left out
 
-Curves = dict[str, list[tuple[float, float]]]  # by name: strength (or images seen) and distance
+Curves = dict[str, list[tuple[float, float]]]  # name to (strength or images seen, distance)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("what", choices=("degrade", "run"))
     parser.add_argument("names", nargs="+", help="data sets, or run folders")
-    parser.add_argument("--count", type=int, default=1000, help="pictures on either side [1000]")
-    parser.add_argument("--plot", type=Path, help="draw the curves into this file")
+    parser.add_argument("--count", type=int, default=1000, help="images per side [1000]")
+    parser.add_argument("--plot", type=Path, help="plot the curves to this file")
     arguments = parser.parse_args()
     curves: Curves = {}
     for name in arguments.names:
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def degraded(name: str, count: int) -> Iterator[tuple[str, list[tuple[float, float]]]]:
-    """Distances of worse and worse pictures from the other half of the data."""
+    """Yield curves of the distance between ever worse images and the other half of the data."""
     Runtime.detect("cpu", "fp32").keep_freed_memory()
     extractor = load_features(EXTRACTOR)
     data = pack(open_dataset(name, SIDE, "train", load_plugins()).dataset, SIDE, 3)
@@ -95,7 +95,7 @@ def blurred(images: Tensor, sigma: float) -> Tensor:
 
 
 def clusters(features: Tensor) -> Tensor:
-    """A cluster for each row, the largest first."""
+    """Return the cluster of each row; cluster 0 is the largest."""
     from sklearn.cluster import KMeans
 
     found = torch.from_numpy(KMeans(CLUSTERS, random_state=0).fit_predict(features.numpy())).long()
@@ -104,7 +104,7 @@ def clusters(features: Tensor) -> Tensor:
 
 
 def learned(name: str) -> Iterator[tuple[str, list[tuple[float, float]]]]:
-    """The distances that a run has logged."""
+    """Yield the distances that a run logged."""
     lines = RunFolder(Path(name)).read_log()
     yield (
         "FD",

@@ -1,22 +1,21 @@
-"""How fast distances between sets of pictures are, beside the libraries that people measure with.
+"""Measure the speed of distances between sets of images, relative to other libraries.
 
     python benchmarks/metrics.py [--quick] [--pictures 5000] [--rounds 5]
 
-Linear algebra alone: the trace of the root of the product of two covariances, by
-`scipy.linalg.sqrtm` and as the zoo computes it, of 1280 features of 5000 pictures a side and of
-500. Cached is the usual case: the factor of the real side is known. Apart is relative; where there
-are fewer pictures than features, it is sqrtm that is inexact.
+Linear algebra alone: the trace of the square root of the product of two covariances of 1280
+features, for 5000 images per side and for 500, by `scipy.linalg.sqrtm` and as the zoo computes it.
+`cached` is the usual case: the factor of the real side is known. `apart` is the relative difference
+from the zoo's value; with fewer images than features, sqrtm is the inexact one.
 
-The whole evaluation: from a folder of PNG files of 64 pixels to the Frechet distance on
-`timm/tf_efficientnet_lite0.in1k`, with the statistics of the real side known. All sides run the
-same weights, the others in the network as timm builds it; each reads, resizes and compares in its
-own way: torch-fidelity through an extractor registered with torch's antialiased resize, clean-fid
-(if it is installed) with Pillow's. The first two measure the same distance; clean-fid's resize
-clips.
+The whole evaluation: from a folder of 64-pixel PNG files to the Frechet distance on
+`timm/tf_efficientnet_lite0.in1k`, with the statistics of the real side known. All sides use the
+same weights, the others in timm's own network. Each reads, resizes and compares in its own way:
+torch-fidelity through a registered extractor with torch's antialiased resize, clean-fid (if
+installed) with Pillow's. The first two measure the same distance; clean-fid's resize clips.
 
-Sides take turns, so that a busy machine slows all alike. Read the ratios: the median over the
-rounds of their seconds by the zoo's in the same round, with the smallest and the largest. Seconds
-are this machine's.
+Sides take turns, so that a busy machine slows all of them alike. Read the ratios: the seconds of a
+side divided by the zoo's in the same round, as median, minimum and maximum over rounds. Seconds are
+not comparable across machines.
 """
 
 from __future__ import annotations
@@ -49,29 +48,29 @@ from zoo_timm.packaged import read
 
 EXTRACTOR = "timm/tf_efficientnet_lite0.in1k"
 WIDTH, RESOLUTION, BATCH = 1280, 64, 64
-ALGEBRA, EVALUATION = 5.0, 2.0  # at least so many times as fast as the others
+ALGEBRA, EVALUATION = 5.0, 2.0  # required speedup over the others
 
 Side = Callable[[], float]
 
 
 def main() -> None:
     arguments = parse()
-    logging.getLogger("zoo").setLevel(logging.ERROR)  # that 500 pictures are few is the point here
-    warnings.simplefilter("ignore")  # theirs: of loaders, of singular matrices
+    logging.getLogger("zoo").setLevel(logging.ERROR)  # 500 images are few on purpose
+    warnings.simplefilter("ignore")  # of the other libraries: loaders, singular matrices
     width = 128 if arguments.quick else WIDTH
     verdicts = []
     for count in (4 * width, 2 * width // 5) if arguments.quick else (5000, 500):
-        print(f"linear algebra, {width} features of {count} pictures a side")
+        print(f"linear algebra, {width} features of {count} images per side")
         speed = compare(algebra(count, width), "cached", arguments.rounds)["sqrtm"]
-        verdicts.append((f"sqrtm, {count} pictures", speed, ALGEBRA))
+        verdicts.append((f"sqrtm, {count} images", speed, ALGEBRA))
     with tempfile.TemporaryDirectory() as folder:
         try:
             sides = evaluation(Path(folder), arguments.pictures)
         except ZooError as error:
-            print(f"the whole evaluation is left out: {error}")
+            print(f"the whole evaluation is skipped: {error}")
             sides = {}
         if sides:
-            print(f"the whole evaluation, {arguments.pictures} pictures of {RESOLUTION} pixels")
+            print(f"the whole evaluation, {arguments.pictures} images of {RESOLUTION} pixels")
             found = compare(sides, "zoo", arguments.evaluations)
             verdicts += [(other, speed, EVALUATION) for other, speed in found.items()]
     for other, speed, least in () if arguments.quick else verdicts:
@@ -80,11 +79,11 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Distances beside those of other libraries.")
-    parser.add_argument("--rounds", type=int, default=5, help="of the linear algebra [5]")
-    parser.add_argument("--evaluations", type=int, default=1, help="rounds of the whole [1]")
-    parser.add_argument("--pictures", type=int, default=5000, help="in each folder [5000]")
-    parser.add_argument("--quick", action="store_true", help="to see that it runs")
+    parser = argparse.ArgumentParser(description="Speed of distances, relative to other libraries.")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of the linear algebra [5]")
+    parser.add_argument("--evaluations", type=int, default=1, help="rounds of the evaluation [1]")
+    parser.add_argument("--pictures", type=int, default=5000, help="images per folder [5000]")
+    parser.add_argument("--quick", action="store_true", help="small sizes, to check that it runs")
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.rounds, arguments.pictures = 2, 32
@@ -92,7 +91,7 @@ def parse() -> argparse.Namespace:
 
 
 def compare(sides: Mapping[str, Side], own: str, rounds: int) -> dict[str, float]:
-    """How many times as fast as each of the others the zoo's side is; prints the table."""
+    """Print the table, and return the zoo's speedup over each of the others."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     values = {}
     for _ in range(rounds):
@@ -117,7 +116,7 @@ def compare(sides: Mapping[str, Side], own: str, rounds: int) -> dict[str, float
 
 
 def algebra(count: int, width: int) -> dict[str, Side]:
-    """Sides that measure features whose spectrum falls, like that of a network."""
+    """Sides that compare random features with a falling spectrum, like a network's."""
     generator = torch.Generator().manual_seed(0)
     scales = torch.logspace(0, -2, width, dtype=torch.float64)
     rows = [
@@ -126,7 +125,7 @@ def algebra(count: int, width: int) -> dict[str, Side]:
     ]
     real, fake = map(Statistics.of, rows)
     covariances = [side.covariance.numpy() for side in (real, fake)]
-    frechet_distance(real, fake)  # from now on the factor of the real side is known
+    frechet_distance(real, fake)  # caches the factor of the real side
     within = float(real.covariance.trace() + fake.covariance.trace())
     shift = float((real.mean - fake.mean).square().sum())
 
@@ -136,7 +135,9 @@ def algebra(count: int, width: int) -> dict[str, Side]:
 
     def anew() -> float:
         sides = (
-            side if side.few else Statistics(side.num_pictures, side.mean, side.covariance)
+            side
+            if side.is_rank_deficient
+            else Statistics(side.num_pictures, side.mean, side.covariance)
             for side in (real, fake)
         )
         return frechet_distance(*sides)
@@ -148,7 +149,7 @@ def algebra(count: int, width: int) -> dict[str, Side]:
 
 
 def evaluation(folder: Path, count: int) -> dict[str, Side]:
-    """Sides that measure the pictures in one folder against what they know of another."""
+    """Sides that compare the images in one folder with the known statistics of another."""
     extractor = zoo.load_features(EXTRACTOR)
     real, fake = (draw_pictures(folder / name, count, seed) for seed, name in enumerate("rf"))
     plain = Plain(extractor)
@@ -157,12 +158,12 @@ def evaluation(folder: Path, count: int) -> dict[str, Side]:
     try:
         sides["clean-fid"] = clean_fid(plain, real, fake)
     except ImportError as error:
-        print(f"clean-fid is left out: {error}")
+        print(f"clean-fid is skipped: {error}")
     return sides
 
 
 def draw_pictures(folder: Path, count: int, seed: int) -> Path:
-    """A folder of soft blots, a little darker for every seed."""
+    """Fill a folder with images of soft blots, a little darker for every seed."""
     folder.mkdir()
     random = np.random.default_rng(seed)
     for number in range(count):
@@ -173,7 +174,7 @@ def draw_pictures(folder: Path, count: int, seed: int) -> Path:
 
 
 def ours(extractor: Any, real: Path, fake: Path) -> Side:
-    """The zoo: nothing of the second folder is kept from one round to the next."""
+    """The zoo's side; nothing about the second folder is cached between rounds."""
 
     def measured(folder: Path) -> Statistics:
         with tempfile.TemporaryDirectory() as cache:
@@ -185,7 +186,7 @@ def ours(extractor: Any, real: Path, fake: Path) -> Side:
 
 
 class Plain(nn.Module):
-    """The same network and weights as timm builds it, of pixels that somebody else has resized."""
+    """The same weights in timm's own network, for pixels that are already resized."""
 
     def __init__(self, extractor: Any):
         import timm
@@ -199,13 +200,13 @@ class Plain(nn.Module):
 
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> Tensor:
-        """float32 [N, 3, S, S] in 0..1 to [N, D]."""
+        """Pixels, float32 [N, 3, S, S] in 0..1, to features [N, D]."""
         maps = self.network.forward_features((pixels - self.mean) / self.std)
         return self.network.forward_head(maps, pre_logits=True)
 
 
 def torch_fidelity(plain: Plain, real: Path, fake: Path, cache: Path) -> Side:
-    """Its public function, which keeps the features of the real pictures in its own cache."""
+    """torch-fidelity's public function, with its own cache for the real features."""
     from torch_fidelity import (
         FeatureExtractorBase,
         calculate_metrics,
@@ -243,7 +244,7 @@ def torch_fidelity(plain: Plain, real: Path, fake: Path, cache: Path) -> Side:
 
 
 def clean_fid(plain: Plain, real: Path, fake: Path) -> Side:
-    """Its functions for a network of one's own, at the network's size."""
+    """clean-fid's functions for custom networks, at the network's input size."""
     from cleanfid import fid, resize
 
     resizer = resize.make_resizer("PIL", False, "bicubic", plain.size)

@@ -1,13 +1,13 @@
-"""How long the light commands take, beside the time of importing torch.
+"""Measure the startup time of light commands, relative to importing torch.
 
     python benchmarks/startup.py [-n 15]
 
-Wall times of whole processes, so the start of the interpreter is in each of them. The commands take
-turns, so that a busy machine slows all of them alike; the first round is a warm-up that also writes
-bytecode, into a temporary folder, as an installer would have done. Read the column `of torch`: the
-time of a command as a share of importing torch in the same round, the median over the rounds.
-Milliseconds are this machine's and mean nothing on another. The last lines compare with the limits
-the project set itself, 80 and 120 ms where importing torch takes 1.4 s.
+Times are wall times of whole processes and include interpreter startup. Commands take turns, so
+that a busy machine slows all of them alike. The first round is a warm-up that also writes bytecode
+to a temporary folder, as an installer would have done. Read the column `of torch`: the time of a
+command as a share of importing torch in the same round, as the median over rounds. Milliseconds are
+not comparable across machines. The last lines compare with the project's limits: 80 and 120 ms
+where importing torch takes 1.4 s.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LIMITS = {"zoo --help": 0.06, "zoo list": 0.09}  # share of importing torch
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Startup times beside that of importing torch.")
+    parser = argparse.ArgumentParser(description="Startup times relative to importing torch.")
     parser.add_argument("-n", type=int, default=15, help="measured rounds [default: 15]")
     rounds = parser.parse_args().n
     with tempfile.TemporaryDirectory() as bytecode:
@@ -46,14 +46,14 @@ def main() -> None:
 
 
 def environment(bytecode: str) -> dict[str, str]:
-    """This one, with bytecode kept in a folder of its own, and every installed plugin."""
+    """Return this environment with every installed plugin and a separate bytecode folder."""
     unwanted = ("PYTHONDONTWRITEBYTECODE", "ZOO_PLUGINS", "ZOO_STRICT")
     kept = {key: value for key, value in os.environ.items() if key not in unwanted}
     return {**kept, "PYTHONPYCACHEPREFIX": bytecode}
 
 
 def measure(rounds: int, env: Mapping[str, str]) -> dict[str, list[float]]:
-    """Seconds of every command, one of each a round, after a round that is not counted."""
+    """Return the seconds of every command, once per round, after one warm-up round."""
     times: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for number in range(rounds + 1):
         for name, command in COMMANDS.items():
@@ -64,14 +64,14 @@ def measure(rounds: int, env: Mapping[str, str]) -> dict[str, list[float]]:
 
 
 def run(command: Sequence[str], env: Mapping[str, str]) -> float:
-    """Wall time of one process; one that fails stops the benchmark."""
+    """Return the wall time of one process; a failure stops the benchmark."""
     started = time.perf_counter()
     subprocess.run(command, env=env, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - started
 
 
 def report(times: Mapping[str, Sequence[float]]) -> None:
-    """The table, then what it says about the limits."""
+    """Print the table, then the comparison with the limits."""
     title = f"milliseconds, {len(times[TORCH])} rounds"
     print(f"{title:30}{'median':>8}{'min':>8}{'max':>8}{'of torch':>10}")
     for name, seconds in times.items():
@@ -85,7 +85,7 @@ def report(times: Mapping[str, Sequence[float]]) -> None:
 
 
 def share(times: Mapping[str, Sequence[float]], name: str) -> float:
-    """Of the time of importing torch in the same round; the median over the rounds."""
+    """Return a command's share of importing torch in the same round, median over rounds."""
     pairs = zip(times[name], times[TORCH], strict=True)
     return statistics.median(seconds / whole for seconds, whole in pairs)
 

@@ -1,19 +1,19 @@
-"""How fast the engine trains, beside a plain loop over the same networks, and what it costs.
+"""Measure the engine's speed, overhead and memory, relative to a plain loop on the same networks.
 
     python benchmarks/train.py dcgan [--quick] [--set batch_size=32]
 
-Plain is the loop in `plain/MODEL.py`: float32, contiguous. Engine is the zoo's own `train`, whole
-and with its own data, noise, checks and log, in the precision that `auto` chooses here; where that
-is bf16, once more in fp32. Each side is a process of its own on all cores of the CPU. They take
-turns, a few steps each, so that a busy machine slows all of them alike; the first turn is a
-warm-up. Read the ratios: the median over the rounds of plain's seconds by those of the engine in
-the same round, with the smallest and the largest. Images per second are this machine's.
+`plain` is the loop in `plain/MODEL.py`: float32, contiguous. `engine` is the zoo's complete
+`train`, with data, noise, checks and log, in the precision that `auto` chooses on this machine; if
+that is bf16, also in fp32. Each side is a separate process on all CPU cores. They take turns of a
+few steps, so that a busy machine slows all of them alike; the first turn is a warm-up. Read the
+ratios: plain's seconds divided by the engine's in the same round, as median, minimum and maximum
+over rounds. Images per second are not comparable across machines.
 
 Overhead is the share of a step that is not spent on the networks (forward, loss, backward and
-optimizer), by parts: `data` reads the batch, `noise` draws latents, `check` looks for losses and
-gradients that are not finite, `average` moves the EMA, `log` writes the log, `rest` is everything
-else. A sample grid and a checkpoint come only now and then, and are timed by themselves. Memory is
-the peak of the process, libraries included, up to the last step; a checkpoint comes after that.
+optimizer), by parts: `data` reads the batch, `noise` draws latents, `check` looks for non-finite
+losses and gradients, `average` updates the EMA, `log` writes the log, `rest` is everything else.
+Sample grids and checkpoints are rare and timed separately. Memory is the peak of the process,
+including libraries, up to the last step; the final checkpoint comes later.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # the process that compares imports no torch: its memory would be inherited
+if TYPE_CHECKING:  # the parent must not import torch: workers would inherit its memory
     from zoo_core.config import Resolved
     from zoo_core.data.packing import PackedData
     from zoo_core.spec import ModelSpec
 
 MODELS = sorted(p.stem for p in Path(__file__).with_name("plain").glob("[!_]*.py"))
-SPEED = 1.2  # the engine in fp32 is to be at least so many times as fast as plain; bf16: see plain
-OVERHEAD, MEMORY = 0.03, 1.3  # at most this share of a step; at most so many times as much
+SPEED = 1.2  # required speedup over plain in fp32; for bf16 see BF16_SPEED in plain/
+OVERHEAD, MEMORY = 0.03, 1.3  # limits: share of a step; peak memory relative to plain
 
 
 def main() -> None:
@@ -67,10 +67,10 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="The engine beside a plain training loop.")
+    parser = argparse.ArgumentParser(description="Compare the engine with a plain training loop.")
     parser.add_argument("model", choices=MODELS)
-    parser.add_argument("--rounds", type=int, default=4, help="measured turns a side [4]")
-    parser.add_argument("--steps", type=int, default=2, help="training steps a turn [2]")
+    parser.add_argument("--rounds", type=int, default=4, help="measured turns per side [4]")
+    parser.add_argument("--steps", type=int, default=2, help="training steps per turn [2]")
     parser.add_argument("--set", action="append", default=[], help="KEY=VALUE, for both sides")
     parser.add_argument("--quick", action="store_true", help="two turns of one step")
     parser.add_argument("--side", nargs=2, help=argparse.SUPPRESS)
@@ -81,7 +81,7 @@ def parse() -> argparse.Namespace:
 
 
 class Worker:
-    """One side in a process of its own, which trains only while it is told to."""
+    """One side in a separate process, which trains only on request."""
 
     def __init__(self, side: str, precision: str):
         self.process = subprocess.Popen(
@@ -93,12 +93,12 @@ class Worker:
         self.hello = self._answer()
 
     def turn(self, steps: int) -> float:
-        """Seconds of the next so many steps."""
+        """Return the seconds that the next steps take."""
         self._say(steps)
         return float(self._answer())
 
     def report(self) -> dict[str, Any]:
-        """What it has to say in the end."""
+        """Stop training and return the final report."""
         self._say(0)
         report = self._answer()
         self.process.wait()
@@ -118,16 +118,16 @@ class Worker:
 
 
 def take_turns(workers: Sequence[Worker], rounds: int, steps: int) -> list[list[float]]:
-    """Seconds of every turn of each worker, after a round that is not counted."""
+    """Return the seconds of every turn of each worker, after one warm-up round."""
     table = [[worker.turn(steps) for worker in workers] for _ in range(rounds + 1)]
     return [list(column) for column in zip(*table[1:], strict=True)]
 
 
-# What a worker does
+# Worker
 
 
 def work(arguments: argparse.Namespace) -> None:
-    """Train one side, one turn after the other, and report."""
+    """Train one side turn by turn, and report."""
     import torch
 
     from zoo_core.config import parse_assignments, resolve
@@ -178,7 +178,7 @@ def run_plain(
 
 
 def run_engine(spec: ModelSpec, resolved: Resolved, data: PackedData, folder: Path) -> None:
-    """The whole engine; it is held at the end of a step, where observers are told of progress."""
+    """Run the complete engine; it pauses after a step, in the progress hook."""
     import torch
 
     from zoo_core.runtime import Runtime
@@ -202,7 +202,7 @@ def run_engine(spec: ModelSpec, resolved: Resolved, data: PackedData, folder: Pa
 
 
 class Turns:
-    """Called after every step: says how long a turn took, and waits until it is told the next."""
+    """Called after every step; reports the time of a turn, then waits for the next request."""
 
     def __init__(self, data: PackedData, size: int, side: str, precision: str, watch: Stopwatch):
         self.shape, self.size, self.watch = data.images.shape[1:3], size, watch
@@ -242,7 +242,7 @@ class Turns:
 
 
 class Stopwatch:
-    """Seconds spent in each part of the engine, without those in another part inside it."""
+    """Seconds spent in each part of the engine, excluding nested parts."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -250,7 +250,7 @@ class Stopwatch:
         self._inside = 0.0
 
     def attach(self) -> None:
-        """Time the parts of a step, where they are; it takes some microseconds a step."""
+        """Patch the parts of a step with timers, which take a few microseconds per step."""
         from zoo_core.noise import SeededNoise
         from zoo_core.runtime import Runtime
         from zoo_core.training import engine
@@ -295,7 +295,7 @@ class Stopwatch:
 
 
 def peak_memory() -> float:
-    """Megabytes of this process at most so far (Linux counts in kilobytes, macOS in bytes)."""
+    """Return the peak memory of this process in MB (Linux reports kilobytes, macOS bytes)."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
         1e6 if sys.platform == "darwin" else 1e3
     )
@@ -305,13 +305,13 @@ def answer(value: Any) -> None:
     print(json.dumps(value), flush=True)
 
 
-# What is printed
+# Report
 
 
 def title(arguments: argparse.Namespace, hello: dict[str, Any]) -> None:
     print(
         f"{arguments.model}, {hello['pixels']}, batch {hello['batch_size']}, "
-        f"{hello['threads']} threads; {arguments.rounds} turns of {arguments.steps} steps a side"
+        f"{hello['threads']} threads; {arguments.rounds} turns of {arguments.steps} steps per side"
     )
     print(f"{'':14}{'img/s':>10}{'times plain':>24}{'peak MB':>11}{'times plain':>13}")
 
@@ -325,7 +325,7 @@ def row(report: dict[str, Any], plain: dict[str, Any]) -> None:
 
 
 def details(report: dict[str, Any]) -> None:
-    """Where a step's time goes beside the networks, and what comes now and then."""
+    """Print the parts of the overhead, and the cost of sample grids and checkpoints."""
     parts, whole = report["parts"], report["seconds"]
     names = ("data", "noise", "check", "average", "log")
     shares = {name: parts.get(name, 0.0) / whole for name in names}
@@ -333,7 +333,7 @@ def details(report: dict[str, Any]) -> None:
     text = ", ".join(f"{name} {share:.2%}" for name, share in shares.items())
     print(f"\nengine {report['precision']}: overhead {overhead(report):.2%} of a step: {text}")
     upkeep = ", ".join(f"a {name} {seconds:.2f} s" for name, seconds in report["upkeep"].items())
-    print(f"now and then: {upkeep}; peak with them {report['memory_with_upkeep']:.0f} MB")
+    print(f"occasionally: {upkeep}; peak with them {report['memory_with_upkeep']:.0f} MB")
 
 
 def overhead(report: dict[str, Any]) -> float:

@@ -1,4 +1,4 @@
-"""The public lists: what plugins and programs may rely on."""
+"""The public API that plugins and programs may rely on."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from zoo_core.testing import DOORS, is_public
+from zoo_core.testing import PUBLIC_MODULES, is_public
 
-by_door = pytest.mark.parametrize("door", DOORS)
+by_door = pytest.mark.parametrize("door", PUBLIC_MODULES)
 
 
 @by_door
@@ -26,7 +26,7 @@ def test_every_public_name_exists(door):
 
 @by_door
 def test_editors_see_the_same_names(door):
-    """The imports under TYPE_CHECKING, which nothing runs, are those of the list."""
+    """The imports under TYPE_CHECKING, which never run, match the public list."""
     package = importlib.import_module(door)
     (guarded,) = (
         node

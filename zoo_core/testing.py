@@ -1,4 +1,4 @@
-"""The contract that every model keeps, ours and strangers', checked on its preset `tiny`.
+"""The contract that every model must meet, built-in or third-party, checked on its preset `tiny`.
 
     import pytest
     from zoo_core.testing import CHECKS, Case
@@ -7,8 +7,9 @@
     def test_contract(check, tmp_path):
         check(Case.of("mymodel", tmp_path))
 
-`zoo plugin check mymodel` runs the same for a person. Each check takes a Case and raises
-AssertionError, its message saying what was broken. They run on the CPU, each in a second or two.
+`zoo plugin check mymodel` runs the same checks from the command line. Each check takes a Case and
+raises AssertionError with a message that says what is broken. Checks run on the CPU, each in a
+second or two.
 """
 
 from __future__ import annotations
@@ -49,8 +50,14 @@ from zoo_core.weights.header import WeightsMetadata
 from zoo_core.weights.tensors import load_weights, save_weights
 
 HEAVY = ("torch", "numpy", "torchvision", "timm", "PIL")
-# What a plugin may import of the core: these, and the names that each lists as public.
-DOORS = ("zoo_core", "zoo_core.nn", "zoo_core.data", "zoo_core.training", "zoo_core.metrics")
+# What a plugin may import from the core: these modules and the names in their `__all__`.
+PUBLIC_MODULES = (
+    "zoo_core",
+    "zoo_core.nn",
+    "zoo_core.data",
+    "zoo_core.training",
+    "zoo_core.metrics",
+)
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,7 @@ class Case:
 
     @classmethod
     def of(cls, model: str, folder: Path) -> Case:
-        """The installed model of that name."""
+        """Build the case of an installed model."""
         plugins = load_plugins()
         spec = plugins.models.get(model)
         layers = (("defaults", spec.run), ("tiny", spec.presets["tiny"]))
@@ -74,19 +81,20 @@ class Case:
         return cls(plugins.models.find(model).plugin, spec, resolved, folder)
 
     def training(self) -> TrainState:
-        """Freshly initialized networks and phases."""
+        """Build freshly initialized networks and phases."""
         return build(self.spec, self.resolved, RUNTIME)
 
     def step(self, training: TrainState) -> None:
-        """One training step on random pictures."""
+        """Run one training step on random images."""
         torch.manual_seed(training.images_seen)
         batch = random_batch(training, self.resolved.run.batch_size, RUNTIME)
         step(training, batch, self.resolved.run, RUNTIME)
 
     @torch.no_grad()
     def answer(self, network: Generator | Classifier, seeds: list[int]) -> Tensor:
-        """Pictures of seeds, with labels and sources that follow from the seed, where needed; or a
-        classifier's logits of pictures that do.
+        """Return the images of seeds, or a classifier's logits of images made from the seeds.
+
+        Labels and sources, where needed, also follow from the seed.
         """
         classes = network.num_classes
         if self.spec.role == "classifier":
@@ -100,7 +108,7 @@ class Case:
         )
 
     def run(self, folder: str, images: int) -> RunFolder:
-        """Train on drawn pictures in a sub-folder until so many images were seen."""
+        """Train on synthetic images in a subfolder until `images` images were seen."""
         settings = msgspec.structs.replace(self.resolved.run, images=images)
         resolved = msgspec.structs.replace(self.resolved, run=settings)
         run = RunFolder(self.folder / folder)
@@ -108,14 +116,14 @@ class Case:
         return run
 
     def data(self) -> PackedData:
-        """A few drawn pictures of the shape that the model wants."""
+        """Return a few synthetic images of the shape that the model expects."""
         run, network = self.resolved.run, blueprint(self.spec, self.resolved.config)
         return prepare(
             _Drawn(2 * run.batch_size, network), network, run, cache=self.folder / "cache"
         )
 
     def main(self) -> nn.Module:
-        """The generator, or the classifier, freshly initialized."""
+        """Build the generator or classifier, freshly initialized."""
         return self.spec.build_main(self.resolved.config)
 
 
@@ -123,12 +131,12 @@ RUNTIME = Runtime(torch.device("cpu"), torch.float32, torch.channels_last)
 
 
 def check_names(case: Case) -> None:
-    """The model's name is usable, and so are those of its presets."""
+    """The names of the model and its presets are valid; summary, licence and paper are given."""
     for name in (case.spec.name, *case.spec.presets):
-        assert NAME.fullmatch(name), f"{name!r} is not a usable name"
-    assert "\n" not in case.spec.summary, "the summary has to be one line"
+        assert NAME.fullmatch(name), f"{name!r} is not a valid name"
+    assert "\n" not in case.spec.summary, "the summary must be a single line"
     assert case.spec.summary and case.spec.licence and case.spec.paper, (
-        "summary, licence and paper have to be given"
+        "summary, licence and paper are required"
     )
 
 
@@ -139,13 +147,13 @@ def check_presets(case: Case) -> None:
 
 
 def check_config_round_trip(case: Case) -> None:
-    """The configuration goes to JSON and back unchanged."""
+    """The configuration survives a round trip through JSON unchanged."""
     text = json.dumps(msgspec.to_builtins(case.resolved.config))
     assert read_config(case.spec.config, json.loads(text), "config") == case.resolved.config
 
 
 def check_light_listing(case: Case) -> None:
-    """Importing the plugin and asking for its models imports nothing heavy."""
+    """Importing the plugin and listing its models imports no heavy library."""
     program = (
         "import sys; from zoo_core import load_plugins; plugins = load_plugins()\n"
         f"assert any(o.plugin == {case.plugin!r} for o in plugins.models), plugins.problems\n"
@@ -161,32 +169,33 @@ def check_light_listing(case: Case) -> None:
     )
 
 
-def check_public_doors(case: Case) -> None:
-    """The plugin's sources import public names of the core only, and no other plugin."""
+def check_public_imports(case: Case) -> None:
+    """The plugin imports only public names of the core, and no other plugin."""
     (entry,) = [e for e in metadata.entry_points(group=GROUP) if e.name == case.plugin]
     others = {e.module.split(".")[0] for e in metadata.entry_points(group=GROUP)} - {
         entry.module.split(".")[0]
     }
     for path in _sources(entry.module):
         for module, name in _imports(path):
-            assert is_public(module, name), f"{path.name} imports {module} {name}, which is private"
+            imported = f"{module}.{name}" if name else module
+            assert is_public(module, name), f"{path.name} imports {imported}, which is not public"
             assert module.split(".")[0] not in others, (
                 f"{path.name} imports another plugin: {module}"
             )
 
 
 def is_public(module: str, name: str) -> bool:
-    """Whether a plugin may import that name of a module (empty: the module itself)."""
+    """Whether a plugin may import `name` from `module` (empty: the module itself)."""
     if module.split(".")[0] != "zoo_core" or module == "zoo_core.testing":
         return True
-    if module not in DOORS:
+    if module not in PUBLIC_MODULES:
         return False
     inside = f"{module}.{name}"
-    return not name or inside in DOORS or name in importlib.import_module(module).__all__
+    return not name or inside in PUBLIC_MODULES or name in importlib.import_module(module).__all__
 
 
 def check_parameter_count(case: Case) -> None:
-    """The default configuration has as many parameters as the model states."""
+    """The default configuration has the parameter counts that the model states."""
     default = resolve(case.spec.name, case.spec.config, ("defaults", case.spec.run))
     with torch.device("meta"):
         networks = {role: make(default.config) for role, make in case.spec.builders().items()}
@@ -197,32 +206,33 @@ def check_parameter_count(case: Case) -> None:
 
 
 def check_sample(case: Case) -> None:
-    """`sample` (or a classifier) keeps its promise: shape, dtype, range, finite, no gradients."""
+    """Samples (or logits) have the right shape, dtype and range, are finite, without gradients."""
     network = case.training().networks.main
     answer = case.answer(network, [0, 1, 2])
     is_generator = case.spec.role == "generator"
     expected = (3, *(network.image_shape if is_generator else (network.num_classes,)))
     assert answer.shape == expected, f"shape {tuple(answer.shape)}"
     assert answer.dtype == torch.float32, f"dtype {answer.dtype}"
-    assert bool(answer.isfinite().all()), "values that are not finite"
+    assert bool(answer.isfinite().all()), "some values are not finite"
     if is_generator:
-        assert answer.min() >= -1 and answer.max() <= 1, "values outside -1..1"
-    assert not answer.requires_grad, "gradients are recorded"
+        assert answer.min() >= -1 and answer.max() <= 1, "some values are outside -1..1"
+    assert not answer.requires_grad, "the output requires gradients"
 
 
-def check_picture_is_its_seed(case: Case) -> None:
-    """The picture of seed 3 is the same alone and in a batch, and another than that of seed 4; the
-    same for a classifier's logits of a picture.
+def check_seed_determines_image(case: Case) -> None:
+    """Seed 3 gives the same image alone and in a batch, and a different one than seed 4.
+
+    The same holds for a classifier's logits.
     """
     network = case.training().networks.main
     batch, alone = case.answer(network, [4, 3, 5]), case.answer(network, [3])
     torch.testing.assert_close(batch[1:2], alone, rtol=1e-4, atol=1e-5)
     if network.source_shape is None:
-        assert not torch.equal(batch[0], batch[1]), "3 and 4 give the same"
+        assert not torch.equal(batch[0], batch[1]), "seeds 3 and 4 give the same output"
 
 
 def check_weights_round_trip(case: Case) -> None:
-    """Saved and loaded it makes the same pixels; another architecture's file is refused."""
+    """Saved and loaded weights give the same output; those of another architecture are rejected."""
     training = case.training()
     case.step(training)
     path, network = case.folder / "weights.safetensors", training.networks.main
@@ -238,33 +248,33 @@ def check_weights_round_trip(case: Case) -> None:
     save_weights(path, network, about)
     loaded = RUNTIME.place(load_weights(path.read_bytes(), path.name, case.main))
     assert torch.equal(case.answer(loaded, [0, 1]), case.answer(network, [0, 1])), (
-        "another answer after loading"
+        "the output differs after loading"
     )
     save_weights(path, nn.Linear(2, 2), about)
     try:
         load_weights(path.read_bytes(), path.name, case.main)
     except WeightsError:
         return
-    raise AssertionError("a file with another architecture was loaded")
+    raise AssertionError("weights of another architecture were loaded")
 
 
-def check_phases_move_their_own(case: Case) -> None:
-    """A phase changes parameters of its own module only; every loss term is finite."""
+def check_phases_update_their_own(case: Case) -> None:
+    """A phase changes only parameters of its own module; every loss term is finite."""
     for name in (phase.name for phase in case.training().phases):
         training, phase = _isolated(case, name)
         own = {id(parameter) for parameter in phase.module.parameters()}
         before = {id(p): (p, p.detach().clone()) for p in _parameters(training).values()}
         case.step(training)
         moved = {key for key, (now, old) in before.items() if not torch.equal(now, old)}
-        assert moved, f"phase {name!r} moves nothing"
-        assert moved <= own, f"phase {name!r} moves parameters of another network"
+        assert moved, f"phase {name!r} changes no parameters"
+        assert moved <= own, f"phase {name!r} changes parameters of another network"
         assert all(np.isfinite(float(total)) for total, _ in training.terms.values()), (
-            f"{training.terms}"
+            f"a loss term is not finite: {training.terms}"
         )
 
 
-def check_every_weight_learns(case: Case) -> None:
-    """Every trainable parameter gets a gradient other than zero within a few steps."""
+def check_every_weight_gets_a_gradient(case: Case) -> None:
+    """Every trainable parameter gets a nonzero gradient within a few steps."""
     training = case.training()
     idle = {key for key, parameter in _parameters(training).items() if parameter.requires_grad}
 
@@ -277,24 +287,22 @@ def check_every_weight_learns(case: Case) -> None:
             parameter.register_post_accumulate_grad_hook(partial(note, key))
     for _ in range(3 * max(phase.every for phase in training.phases)):
         case.step(training)
-    assert not idle, f"these parameters never learn: {', '.join(sorted(idle))}"
+    assert not idle, f"these parameters never get a gradient: {', '.join(sorted(idle))}"
 
 
 def check_exact_resume(case: Case) -> None:
-    """Four steps and two + resume + two leave the same bytes: networks, average, optimizers."""
+    """Four steps, and two + resume + two, leave the same bytes: networks, EMA, optimizers."""
     size = case.resolved.run.batch_size
     whole, parts = case.run("whole", 4 * size), case.run("parts", 2 * size)
     case.run("parts", 4 * size)
     for name in ("weights.safetensors", "optim.safetensors"):
         last = f"{4 * size:012d}/{name}"
         same = (whole.checkpoints / last).read_bytes() == (parts.checkpoints / last).read_bytes()
-        assert same, f"{name} differs after a resume"
+        assert same, f"{name} differs after resuming"
 
 
 class _Drawn(PictureDataset):
-    """Colored disks on a plain ground, one class a color, with their outline as the source of a
-    pair.
-    """
+    """Colored disks on a plain background, one class per color; the source is their outline."""
 
     def __init__(self, count: int, network: Generator | Classifier):
         channels, _, self._side = network.image_shape
@@ -320,14 +328,15 @@ class _Drawn(PictureDataset):
 
 
 def _drawn_from(seeds: list[int], shape: tuple[int, int, int]) -> Tensor:
-    """A picture [C, H, W] for each seed: a ramp that begins somewhere else."""
+    """Return an image [C, H, W] for each seed: a ramp shifted by the seed."""
     ramp = torch.linspace(-1, 1, math.prod(shape))
     return torch.stack([ramp.roll(seed).view(shape) for seed in seeds])
 
 
 def _isolated(case: Case, name: str) -> tuple[TrainState, Phase]:
-    """Fresh networks on which only one phase moves anything; those before it still compute what it
-    may use.
+    """Build fresh networks of which only phase `name` changes parameters.
+
+    Earlier phases still run, with a learning rate of 0, because it may use what they compute.
     """
     training = case.training()
     phases = [replace(phase, every=1) for phase in training.phases]
@@ -348,7 +357,7 @@ def _parameters(training: TrainState) -> dict[str, nn.Parameter]:
 
 
 def _sources(module: str) -> list[Path]:
-    """The Python files of a plugin, its tests left out."""
+    """Return the Python files of a plugin's package, without its tests."""
     spec = importlib.util.find_spec(module)
     assert spec is not None and spec.origin is not None
     origin = Path(spec.origin)
@@ -356,7 +365,7 @@ def _sources(module: str) -> list[Path]:
 
 
 def _imports(path: Path) -> set[tuple[str, str]]:
-    """(module, name) of all that a source file imports, anywhere in it."""
+    """Return (module, name) for every import anywhere in a source file."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -372,7 +381,7 @@ CHECKS: tuple[Callable[[Case], None], ...] = tuple(
 
 
 def run_contract(model: str) -> list[tuple[str, str | None]]:
-    """Run every check on an installed model: (what it checks, None or what was broken)."""
+    """Run every check on an installed model; returns (check, None or what is broken) for each."""
     results: list[tuple[str, str | None]] = []
     for check in CHECKS:
         with tempfile.TemporaryDirectory() as folder:

@@ -1,8 +1,7 @@
-"""Plain training loops, one file a model, that `train.py` sets beside the engine.
+"""Plain training loops, one file per model, which `train.py` compares with the engine.
 
-A file is called like the model it trains and has PRESET, SETTINGS (laid over the preset on both
-sides), BF16_SPEED (how many times as fast the engine is to be in bf16) and `steps`, a generator
-that trains one step for every `next`; pairs come to it as one tensor, the channels of the source
-first. What is in it is what one would write after a tutorial: float32, contiguous tensors, an
-optimizer with its default settings.
+A file is named after its model and has PRESET, SETTINGS (applied on top of the preset on both
+sides), BF16_SPEED (the engine's required speedup in bf16) and `steps`, a Python generator that
+trains one step per `next`. Image pairs come as one tensor, source channels first. The code is what
+one would write after a tutorial: float32, contiguous tensors, an optimizer with default settings.
 """

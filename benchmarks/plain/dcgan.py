@@ -1,4 +1,4 @@
-"""DCGAN as tutorials train it: the discriminator on real, on fake, then the generator."""
+"""DCGAN as in tutorials: the discriminator on real and on fake images, then the generator."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SETTINGS = {"batch_size": 64}
 
 
 def steps(g: nn.Module, d: nn.Module, pictures: Tensor, size: int, config: Any) -> Iterator[None]:
-    """Train on `pictures`, uint8 [N, C, H, W], in random batches of `size`."""
+    """Train on images, uint8 [N, C, H, W], in random batches of `size`."""
     loss = nn.BCEWithLogitsLoss()
     betas = (config.beta1, config.beta2)
     opt_d = Adam(d.parameters(), lr=config.learning_rate, betas=betas)

@@ -1,4 +1,4 @@
-"""pix2pix as tutorials train it: the discriminator on both kinds of pairs, then the generator."""
+"""pix2pix as in tutorials: the discriminator on real and fake pairs, then the generator."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SETTINGS = {"batch_size": 1, "jitter": 0, "mirror": False}
 
 
 def steps(g: nn.Module, d: nn.Module, pictures: Tensor, size: int, config: Any) -> Iterator[None]:
-    """Train on `pictures`, uint8 [N, source C + C, H, W], in random batches of `size`."""
+    """Train on image pairs, uint8 [N, source C + C, H, W], in random batches of `size`."""
     bce, l1 = nn.BCEWithLogitsLoss(), nn.L1Loss()
     betas = (config.beta1, config.beta2)
     opt_d = Adam(d.parameters(), lr=config.learning_rate, betas=betas)

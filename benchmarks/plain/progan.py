@@ -1,5 +1,5 @@
-"""ProGAN at its last stage as tutorials train it: Wasserstein with gradient penalty, both networks
-once a step, on torch's own convolutions. The widths are a quarter of the paper's.
+"""ProGAN at its last stage as in tutorials: WGAN-GP, both networks once per step, and torch's own
+convolutions. Widths are a quarter of the paper's.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ SETTINGS = {
     "channel_base": 4096,
     "channel_max": 128,
     "batch_size": 16,
-    "stable_images": 1,  # the engine has grown up after its first step, which is not measured
+    "stable_images": 1,  # growth ends with the first step, which is not measured
     "fade_images": 0,
 }
 
 
 def steps(g: nn.Module, d: nn.Module, pictures: Tensor, size: int, config: Any) -> Iterator[None]:
-    """Train on `pictures`, uint8 [N, C, H, W], in random batches of `size`."""
+    """Train on images, uint8 [N, C, H, W], in random batches of `size`."""
     layers.conv2d = torch.nn.functional.conv2d
     for network in (g, d):
         network.images_seen.fill_(1 << 40)

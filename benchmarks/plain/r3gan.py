@@ -1,7 +1,7 @@
-"""R3GAN as one ports it from the paper: torch's own convolutions, biases and activations as
-operations of their own, zeros inserted before filters, each penalty with a pass of its own, and new
-pictures for either network. The parameters are those of the zoo's networks, an eighth as wide as in
-the paper.
+"""R3GAN as ported directly from the paper: torch's own convolutions, separate operations for biases
+and activations, zeros inserted before filters, a separate forward pass for each penalty, and new
+images for each network. The parameters are those of the zoo's networks, an eighth of the paper's
+width.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FILTER = torch.outer(torch.tensor([1.0, 3, 3, 1]), torch.tensor([1.0, 3, 3, 1]))
 
 
 def steps(g: nn.Module, d: nn.Module, pictures: Tensor, size: int, config: Any) -> Iterator[None]:
-    """Train on `pictures`, uint8 [N, C, H, W], in random batches of `size`."""
+    """Train on images, uint8 [N, C, H, W], in random batches of `size`."""
     betas = (config.beta1, config.beta2)
     opt_d = Adam(d.parameters(), lr=config.learning_rate, betas=betas)
     opt_g = Adam(g.parameters(), lr=config.learning_rate, betas=betas)

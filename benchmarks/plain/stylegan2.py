@@ -1,6 +1,6 @@
-"""StyleGAN2 as it is usually ported: a convolution weight for every picture (the paper's appendix
-B), zeros inserted before filters, activation, gain and noise each an operation of its own, and new
-fake pictures for either network. The parameters are those of the zoo's networks.
+"""StyleGAN2 as it is usually ported: a convolution weight per image (the paper's appendix B), zeros
+inserted before filters, separate operations for activation, gain and noise, and new fake images for
+each network. The parameters are those of the zoo's networks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FILTER = torch.outer(torch.tensor([1.0, 3, 3, 1]), torch.tensor([1.0, 3, 3, 1]))
 
 
 def steps(g: nn.Module, d: nn.Module, pictures: Tensor, size: int, config: Any) -> Iterator[None]:
-    """Train on `pictures`, uint8 [N, C, H, W], in random batches of `size`."""
+    """Train on images, uint8 [N, C, H, W], in random batches of `size`."""
     slower = config.penalty_every / (config.penalty_every + 1)
     betas = (0.0, config.beta2)
     opt_g = Adam(g.parameters(), lr=config.learning_rate, betas=betas)

@@ -1,4 +1,4 @@
-"""Metrics of features and paths against torch-fidelity and against float64 oracles."""
+"""Feature and path metrics against torch-fidelity and against float64 oracles."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from zoo_core.metrics.frechet import Moments, Statistics, frechet_distance
 from zoo_core.metrics.path_length import perceptual_path_length
 from zoo_core.noise import SeededNoise
 
-# What every metric refuses
+# Input that every metric rejects
 
 
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (features(1), "too few pictures to compare; given: 1"),
-        (features(0), "too few pictures to compare; given: 0"),
-        (features(1).expand(7, -1), "all 7 pictures are the same"),
-        (features(1).expand(7, -1) + 1e-8 * features(7), "all 7 pictures are the same"),
-        (torch.zeros(7, WIDTH), "all 7 pictures are the same"),
-        (torch.zeros(7, WIDTH, 1), "a row of numbers a picture"),
-        (torch.zeros(7, WIDTH, dtype=torch.int64), "a row of numbers a picture"),
+        (features(1), "too few images to compare; given: 1"),
+        (features(0), "too few images to compare; given: 0"),
+        (features(1).expand(7, -1), "all 7 images are the same"),
+        (features(1).expand(7, -1) + 1e-8 * features(7), "all 7 images are the same"),
+        (torch.zeros(7, WIDTH), "all 7 images are the same"),
+        (torch.zeros(7, WIDTH, 1), "one row of numbers per image"),
+        (torch.zeros(7, WIDTH, dtype=torch.int64), "one row of numbers per image"),
     ],
 )
 def test_what_is_no_set_of_pictures_is_refused_by_every_metric(rows, message):
@@ -76,7 +76,7 @@ def test_features_of_another_width_are_refused():
 
 
 def oracle_mmd(one, other) -> float:
-    """Unbiased squared discrepancy (Gretton et al. 2012, eq. 3) of all pictures."""
+    """Unbiased squared discrepancy over all images (Gretton et al. 2012, eq. 3)."""
 
     def kernel(a, b):
         return (a @ b.T / a.shape[1] + 1) ** 3
@@ -121,7 +121,7 @@ def test_the_seed_draws_the_subsets():
 def test_subsets_that_cannot_be_drawn_are_refused():
     real, fake = features(60), features(50, seed=1)
     for options in ({"subset_size": 51}, {"subset_size": 1}, {"num_subsets": 0}, {}):
-        with pytest.raises(InputError, match=r"cannot be drawn.*2 to 50 pictures"):
+        with pytest.raises(InputError, match=r"cannot be drawn; .*subsets of 2 to 50 images"):
             kernel_distance(real, fake, **{"num_subsets": 3, **options})
     with pytest.raises(InputError, match="seed"):
         kernel_distance(real, fake, subset_size=9, seed=-1)
@@ -131,7 +131,7 @@ def test_subsets_that_cannot_be_drawn_are_refused():
 
 
 def oracle_manifolds(real, fake, k: int) -> tuple[float, float, float, float]:
-    """Precision, recall, density and coverage, picture by picture."""
+    """Precision, recall, density and coverage, image by image."""
     real, fake = real.numpy(), fake.numpy()
 
     def between(one, other):
@@ -157,7 +157,7 @@ def test_manifolds_are_those_of_the_papers(k, chunk, monkeypatch):
     expected = oracle_manifolds(real, fake, k)
     result = (*precision_recall(real, fake, k=k), *density_coverage(real, fake, k=k))
     assert result == pytest.approx(expected, rel=1e-6)
-    assert len({round(value, 3) for value in expected}) == 4  # the case tells them apart
+    assert len({round(value, 3) for value in expected}) == 4  # no two are equal by chance
 
 
 def test_precision_and_recall_are_those_of_torch_fidelity():
@@ -169,9 +169,9 @@ def test_precision_and_recall_are_those_of_torch_fidelity():
 def test_precision_is_of_the_generated_pictures_and_recall_of_the_real_ones():
     cat, dog = features(30, scale=0.1), features(30, seed=1, scale=0.1, mean=100.0)
     both = torch.cat([cat, dog])
-    precision, recall = precision_recall(both, cat + 1e-3)  # all good, half of it missing
+    precision, recall = precision_recall(both, cat + 1e-3)  # all good, half missing
     assert (precision, recall) == (1.0, pytest.approx(0.5, abs=0.05))
-    precision, recall = precision_recall(cat, both)  # half of it wrong, nothing missing
+    precision, recall = precision_recall(cat, both)  # half wrong, nothing missing
     assert (precision, recall) == (pytest.approx(0.5, abs=0.05), 1.0)
 
 
@@ -191,11 +191,11 @@ def test_a_set_covers_itself_with_density_one():
 def test_a_neighbor_that_does_not_exist_is_refused():
     for measure in (precision_recall, density_coverage):
         for k in (0, 10):
-            with pytest.raises(InputError, match=f"10 pictures .*given: k = {k}; allowed: 1 to 9"):
+            with pytest.raises(InputError, match=f"10 images; given: k = {k}; allowed: 1 to 9"):
                 measure(features(10), features(20), k=k)
 
 
-# The score of a classifier
+# The Inception score
 
 
 def test_the_score_is_that_of_torch_fidelity_and_of_the_formula():
@@ -210,7 +210,7 @@ def test_the_score_is_that_of_torch_fidelity_and_of_the_formula():
 
 
 def test_the_score_of_sure_and_even_answers_is_the_number_of_classes():
-    logits = torch.eye(5).repeat(20, 1) * 1e4  # where torch-fidelity's own is NaN
+    logits = torch.eye(5).repeat(20, 1) * 1e4  # torch-fidelity's own score is NaN here
     assert inception_score(logits[:50], num_splits=1)[0] == pytest.approx(5, rel=1e-12)
     only_two = torch.eye(5)[:2].repeat(20, 1) * 1e4
     assert inception_score(only_two, num_splits=1)[0] == pytest.approx(2, rel=1e-12)
@@ -229,7 +229,7 @@ def test_logits_that_do_not_fit_are_refused():
 
 
 class Pixels(FeatureExtractor):
-    """The features are the pixels; from call number `good_calls` on they are NaN."""
+    """Features are the pixels; after `good_calls` calls they are NaN."""
 
     width, fingerprint = 4, "pixels"
 
@@ -243,7 +243,7 @@ class Pixels(FeatureExtractor):
 
 
 class Plain(Generator):
-    """A picture's pixels are its latents, and its label."""
+    """Pixels are the latents, scaled by the label."""
 
     image_shape = (1, 2, 2)
 
@@ -285,7 +285,7 @@ def ends(seed: int, pairs: int, draw) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def speeds_on_circles(seed: int, pairs: int) -> torch.Tensor:
-    """Squared speeds of the pixels of Plain, without labels."""
+    """Squared speeds of Plain's pixels, without labels."""
     first, last = ends(seed, pairs, lambda noise: noise.normal("latents", (4,)))
     angles = SeededNoise(seed, range(pairs)).uniform("path").double()[:, None] * math.pi / 2
     speeds = 0.02 * math.pi / 2 * (angles.cos() * last - angles.sin() * first)

@@ -1,4 +1,4 @@
-"""Both sides of a comparison, the numbers between them, their protocols, and what is refused."""
+"""Both sides of a comparison, the metrics between them, their protocols, and rejected input."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zoo_core.data.packing import pack
 from zoo_core.errors import InputError, PictureError
 from zoo_core.metrics import feature_sets
 from zoo_core.metrics.evaluation import (
-    OF_SETS,
+    SET_METRICS,
     check_metrics,
     classify,
     during_training,
@@ -113,11 +113,11 @@ def test_a_picture_without_finite_features_is_named(data, extractor):
     network = generator()
     with torch.no_grad():
         extractor.backbone.mix[0, 0, 0, 0] = float("nan")
-    with pytest.raises(PictureError, match="the picture of seed 7: its features are not finite"):
+    with pytest.raises(PictureError, match="the image of seed 7: its features are not finite"):
         extract(generated_pictures(network, 2, data, seed=7), extractor, keep=False)
 
 
-# What is remembered of the real pictures
+# Cached features of the real images
 
 
 def test_statistics_are_measured_once(reference, monkeypatch):
@@ -281,20 +281,20 @@ def test_numbers_of_other_extractors_cannot_be_compared(tmp_path, data, referenc
 
 
 def test_every_metric_between_sets_of_features_has_a_function():
-    assert list(OF_SETS) == [
+    assert list(SET_METRICS) == [
         name for name, kind in METRICS.items() if kind.needs in ("statistics", "features")
     ]
 
 
-# Refusals
+# Rejected input
 
 
 @pytest.mark.parametrize(
     ("wanted", "settings", "message"),
     [
         ("fdd", {}, "allowed: fd"),
-        ("l1", {}, "compares a translated picture"),
-        ("ppl", {"paired": True}, "walks between the latents"),
+        ("l1", {}, "compares a translated image"),
+        ("ppl", {"paired": True}, "needs a generator with latents"),
     ],
 )
 def test_a_metric_that_does_not_fit_is_refused(wanted, settings, message):
@@ -319,7 +319,7 @@ def test_pictures_without_a_generator_have_no_such_metric(wanted):
 def test_a_generator_that_draws_one_picture_only_gets_no_number(reference):
     collapsed = generator()
     collapsed.sample = lambda seeds, **rest: torch.zeros(len(seeds), 3, 16, 16)
-    with pytest.raises(InputError, match="all 24 pictures are the same"):
+    with pytest.raises(InputError, match="all 24 images are the same"):
         evaluate_generator(collapsed, reference.data, HOW, reference)
 
 
@@ -327,7 +327,7 @@ def test_fewer_pictures_than_features_are_warned_of(tmp_path, reference, caplog)
     few = pack(toys.ToyPictures(4), 16, 3, cache=tmp_path / "cache")
     with caplog.at_level(logging.WARNING, "zoo"):
         evaluate_pictures(packed_pictures(few), reference, HOW)
-    assert "4 generated pictures for 6 features" in caplog.text
+    assert "4 generated images for 6 features" in caplog.text
 
 
 # During training
@@ -351,7 +351,7 @@ def test_a_classifier_is_measured_by_its_answers(tmp_path):
     network = toys.Sorter(toys.SorterConfig())
     labels = torch.from_numpy(data.labels)
     answers = labels.clone()
-    answers[:4] = (answers[:4] + 1) % 4  # a quarter is wrong
+    answers[:4] = (answers[:4] + 1) % 4  # a quarter are wrong
     left = [100.0 * torch.nn.functional.one_hot(answers, 4).float()]
     network.forward = lambda images: left.pop()
     found = classify(network, data)

@@ -33,7 +33,7 @@ def distance(real, fake) -> float:
 
 
 def oracle_distance(real, fake) -> float:
-    """The formula as it is printed."""
+    """The formula as printed in the paper."""
     means = [rows.numpy().mean(0) for rows in (real, fake)]
     covariances = [np.cov(rows.numpy(), rowvar=False) for rows in (real, fake)]
     root = scipy.linalg.sqrtm(covariances[0] @ covariances[1])
@@ -90,7 +90,7 @@ def test_the_frechet_distance_to_a_turned_gaussian_is_the_formula():
     turn = torch.tensor([[cos, -sin], [sin, cos]], dtype=torch.float64)
     covariance = torch.tensor([[4.0, 0.0], [0.0, 1.0]]).double()
     turned = turn @ covariance @ turn.T
-    # of 2 x 2: tr M^1/2 = (tr M + 2 det(M)^1/2)^1/2
+    # for 2 x 2 matrices: tr M^1/2 = (tr M + 2 det(M)^1/2)^1/2
     trace = float((covariance @ turned).trace())
     expected = 2 * 5 - 2 * math.sqrt(trace + 2 * math.sqrt(16))
     zero = torch.zeros(2).double()
@@ -147,13 +147,13 @@ def test_a_small_deviation_from_a_large_mean_is_not_lost():
     raw = (rows.T @ rows - len(rows) * torch.outer(rows.mean(0), rows.mean(0))) / (len(rows) - 1)
     covariance = np.cov(wide, rowvar=False)
     lost = np.abs(raw.numpy() - covariance).max() / np.median(covariance.diagonal())
-    assert lost > 0.01  # what float32 makes of it
+    assert lost > 0.01  # the same computation in float32 fails
     collected = moments(rows, 100).compute()
     np.testing.assert_allclose(collected.covariance.numpy(), covariance, rtol=1e-9, atol=1e-18)
     np.testing.assert_allclose(collected.mean.numpy(), wide.mean(0), rtol=1e-14)
 
 
-# Neither order nor batch size nor processes
+# Independence of order, batch size and processes
 
 
 @given(st.data())
@@ -174,10 +174,10 @@ def test_collections_merge(parts):
     rows = features(31, mean=10.0)
     first, *others = (moments(part, 3) for part in rows.chunk(parts))
     for other in others:
-        first.compute()  # what was computed before is not remembered
+        first.compute()  # its result must not be cached
         first.merge_state(other)
     same(first.compute(), Statistics.of(rows))
-    first.update(rows)  # and it can go on
+    first.update(rows)  # updates still work after merging
     same(first.compute(), Statistics.of(torch.cat([rows, rows])))
 
 
@@ -190,7 +190,7 @@ def test_a_collection_without_pictures_changes_nothing():
 
 
 def _share(rank: int, world: int, store: str, queue) -> None:
-    """One process: collects every world-th picture, and reports the distance of all."""
+    """One process: collect every world-th image and report the distance over all images."""
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{store}", rank=rank, world_size=world
     )
@@ -203,7 +203,7 @@ def _share(rank: int, world: int, store: str, queue) -> None:
 @pytest.mark.parametrize("world", [1, 2, 3])
 def test_the_split_over_processes_does_not_change_the_distance(world, tmp_path, monkeypatch):
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
-    context = torch.multiprocessing.get_context("fork")  # importing takes seconds a process
+    context = torch.multiprocessing.get_context("fork")  # importing takes seconds per process
     queue = context.SimpleQueue()
     processes = [
         context.Process(target=_share, args=(rank, world, str(tmp_path / "store"), queue))
@@ -230,7 +230,7 @@ def test_a_collection_goes_on_after_it_was_asked():
     same(collected.compute(), Statistics.of(rows))
 
 
-# What is refused
+# Rejected input
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -240,7 +240,7 @@ def test_a_picture_with_features_that_are_not_finite_is_named(value):
     collected = Moments(WIDTH)
     collected.update(features(5))
     before = collected.table.clone()
-    with pytest.raises(PictureError, match=r"^picture 104: its features are not finite$"):
+    with pytest.raises(PictureError, match=r"^image 104: its features are not finite$"):
         collected.update(rows, 100)
     with pytest.raises(PictureError, match=r"^e\.png: its features are not finite$"):
         Statistics.of(rows, [f"{letter}.png" for letter in "abcdefghi"])
@@ -248,7 +248,7 @@ def test_a_picture_with_features_that_are_not_finite_is_named(value):
 
 
 def test_several_bad_pictures_are_counted():
-    with pytest.raises(PictureError, match=r"picture 0: .* nor are those of 8 others"):
+    with pytest.raises(PictureError, match=r"image 0: .* nor are those of 8 more"):
         Moments(WIDTH).update(features(9) * math.nan)
 
 
@@ -268,7 +268,7 @@ def test_a_bad_picture_ends_a_process_by_an_error_not_by_a_signal(tmp_path):
 
 
 def test_as_many_names_as_pictures_are_needed():
-    with pytest.raises(ValueError, match="9 pictures have 1 names"):
+    with pytest.raises(ValueError, match="9 images, but 1 names"):
         Moments(WIDTH).update(features(9), ["a"])
 
 
@@ -313,14 +313,14 @@ def test_damaged_statistics_are_refused():
     for changes, message in (
         ({"mean": good["mean"] * math.nan}, "not finite"),
         ({"covariance": good["covariance"] + math.inf}, "not finite"),
-        ({"covariance": good["covariance"][1:]}, "do not fit each other"),
+        ({"covariance": good["covariance"][1:]}, "mean and covariance do not match"),
         ({"num_pictures": torch.tensor(1)}, "given: 1"),
-        ({"num_pictures": torch.tensor([3, 4])}, "no statistics"),
-        ({"mean": torch.tensor(1.0)}, "no statistics"),
+        ({"num_pictures": torch.tensor([3, 4])}, "not feature statistics"),
+        ({"mean": torch.tensor(1.0)}, "not feature statistics"),
     ):
         with pytest.raises(InputError, match=message):
             Statistics.from_tensors({**good, **changes})
-    with pytest.raises(InputError, match=r"no statistics of features; given: mean \[12\]"):
+    with pytest.raises(InputError, match=r"not feature statistics; given: mean \[12\]"):
         Statistics.from_tensors({"mean": good["mean"]})
 
 

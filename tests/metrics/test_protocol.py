@@ -1,4 +1,4 @@
-"""Which of two numbers is the better one."""
+"""Which of two metrics is better."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distances of pairs of pictures against their formulas, LPIPS against torchmetrics."""
+"""Distances of image pairs against their formulas, LPIPS against torchmetrics."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ def test_ssim_is_measured_on_pictures_in_0_to_1():
 
 def test_pairs_that_do_not_fit_are_refused():
     for real, fake, message in (
-        (pictures(), pictures(size=21), "have one size"),
-        (pictures(2), pictures(3), "have one size"),
-        (pictures()[0], pictures()[0], "have one size"),
+        (pictures(), pictures(size=21), "must have the same size"),
+        (pictures(2), pictures(3), "must have the same size"),
+        (pictures()[0], pictures()[0], "must have the same size"),
         (pictures(size=5), pictures(size=5), "too small for SSIM; given: 5 x 5; allowed: 6"),
         (pictures(), pictures() * math.nan, "not finite"),
     ):
@@ -89,7 +89,7 @@ def test_pairs_that_do_not_fit_are_refused():
 
 @pytest.fixture
 def backbone(tmp_path, monkeypatch):
-    """AlexNet's features of random weights, where torchvision would have put the trained ones."""
+    """Random AlexNet weights where torchvision would put the trained ones."""
     from torchvision.models import alexnet
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))

@@ -1,4 +1,4 @@
-"""Walks between pictures, and mixed styles, on generators whose pictures tell what made them."""
+"""Interpolation and style mixing, on generators whose pixels reveal their latents."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zoo_core.sampling.latents import interpolate, mix_styles
 
 
 class Plain(Generator):
-    """A picture's pixels are its latents, squeezed."""
+    """Pixels are the tanh of the latents."""
 
     def __init__(self, source_shape=None):
         super().__init__()
@@ -25,7 +25,7 @@ class Plain(Generator):
 
 
 class Styled(StyleGenerator):
-    """Pixel i is the style of layer i; while training, styles would be other ones."""
+    """Pixel i is the style of layer i; styles differ in training mode."""
 
     image_shape, num_ws, style_size = (1, 2, 2), 4, 1
 
@@ -80,7 +80,7 @@ def test_one_seed_is_no_walk():
 
 
 def test_a_translator_has_no_latents_to_walk_through():
-    with pytest.raises(InputError, match="other pictures"):
+    with pytest.raises(InputError, match="Plain is an image-to-image model and has no latents"):
         walk(Plain(source_shape=(1, 2, 2)), [1, 2], frames=2)
 
 
@@ -126,10 +126,10 @@ def test_layers_that_do_not_exist_are_refused_and_only_they_are_named(layers, gi
 
 @pytest.mark.parametrize("generator", [Plain(), Styled()], ids=["latents", "styles"])
 def test_seeds_out_of_range_are_refused(generator: Generator):
-    with pytest.raises(InputError, match=f"no such seed; given: {2**64}"):
+    with pytest.raises(InputError, match=f"invalid seed; given: {2**64}"):
         walk(generator, [1, 2**64], frames=2)
     for seeds, others in (([-1], [1]), ([1], [-1])):
-        with pytest.raises(InputError, match="no such seed; given: -1"):
+        with pytest.raises(InputError, match="invalid seed; given: -1"):
             mix_styles(Styled(), seeds, others, [0])
 
 

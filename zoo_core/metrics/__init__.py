@@ -1,4 +1,4 @@
-"""From pictures to numbers; needs the extra `metrics`."""
+"""Image quality metrics. Requires the `metrics` extra."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:  # for editors and type checkers
 __getattr__, __dir__, __all__ = public(
     __name__,
     {
-        # of features
-        "Moments": "frechet",  # mean and covariance of features, batch by batch
-        "Statistics": "frechet",  # the result
-        "frechet_distance": "frechet",  # FD, or FID on the 2015 Inception
-        "kernel_distance": "distributions",  # KD, or KID
+        # on features
+        "Moments": "frechet",  # streaming mean and covariance of features
+        "Statistics": "frechet",  # the result of Moments
+        "frechet_distance": "frechet",  # FD; FID on the 2015 Inception network
+        "kernel_distance": "distributions",  # KD; KID on that network
         "precision_recall": "distributions",  # Kynkaanniemi et al. 2019
         "density_coverage": "distributions",  # Naeem et al. 2020
-        "inception_score": "distributions",  # of any classifier's logits
-        # of generators and of pairs
+        "inception_score": "distributions",  # on the logits of any classifier
+        # on generators and on image pairs
         "perceptual_path_length": "path_length",  # of a latent generator
         "pair_distances": "similarity",  # L1, PSNR, SSIM and LPIPS
-        "load_lpips": "similarity",  # the network of LPIPS
+        "load_lpips": "similarity",  # the LPIPS network
     },
 )

@@ -1,5 +1,6 @@
-"""How good pictures are, or a classifier's answers, and the protocol that makes the numbers
-comparable. What can be measured stands in protocol.py.
+"""Evaluate generators and classifiers, and record the protocol that makes the numbers comparable.
+
+protocol.py lists the metrics.
 """
 
 from __future__ import annotations
@@ -30,29 +31,30 @@ from zoo_core.metrics.feature_sets import (
     ReferenceFeatures,
     extract,
     generated_pictures,
+    no_progress,
     packed_pictures,
-    quiet,
     spread,
 )
 from zoo_core.metrics.frechet import Statistics, frechet_distance
 from zoo_core.metrics.path_length import perceptual_path_length
-from zoo_core.metrics.protocol import METRICS, Evaluation, Protocol, need
+from zoo_core.metrics.protocol import METRICS, Evaluation, Protocol, needs_any
 from zoo_core.metrics.similarity import LPIPS_BACKBONES, load_lpips, pair_distances
 from zoo_core.runtime import Runtime
 from zoo_core.spec import Metric
 
-LPIPS = "alex"  # the backbone that distances are usually reported with
+LPIPS = "alex"  # the backbone that is usually reported
 PPL_PAIRS = 1_000
-EPSILON = 1e-4  # of the perceptual path length
+EPSILON = 1e-4  # for the perceptual path length
 
-Measured = Iterable[tuple[str, float, dict[str, Any]]]  # name, value, more of the protocol
+Measured = Iterable[tuple[str, float, dict[str, Any]]]  # name, value, extra protocol entries
 
 
 def check_metrics(
     wanted: Sequence[str], generator: Generator | None, truncation: float = 1.0
 ) -> None:
-    """Raise InputError for a metric that there is not, or not of such a generator (None: files), or
-    for a truncation of one that has no latents.
+    """Raise InputError for an unknown metric, or one that this generator does not support.
+
+    `generator` is None for image files. A truncation other than 1 needs a generator with latents.
     """
     for name in wanted:
         if name not in METRICS:
@@ -61,15 +63,15 @@ def check_metrics(
         paired = generator is not None and generator.source_shape is not None
         if METRICS[name].needs == "pairs" and not paired:
             raise InputError(
-                f"{name} compares a translated picture with the one it should be",
-                given="pictures that are not translated",
+                f"{name} compares a translated image with its target",
+                given="images that are not translated",
                 hint="--metrics fd,kd,pr",
             )
         if name == "ppl" and (generator is None or paired):
-            raise InputError("ppl walks between the latents of a generator, and there are none")
+            raise InputError("ppl needs a generator with latents")
     if truncation != 1 and (generator is None or generator.source_shape is not None):
         raise InputError(
-            "there are no latents to truncate", given=truncation, hint="leave --truncation out"
+            "there are no latents to truncate", given=truncation, hint="leave out --truncation"
         )
 
 
@@ -77,13 +79,13 @@ def evaluate_pictures(
     fake: PictureSet,
     reference: ReferenceFeatures,
     protocol: Protocol,
-    on_progress: OnProgress = quiet,
-    conditions: Mapping[str, Any] | None = None,  # under which they were drawn
+    on_progress: OnProgress = no_progress,
+    conditions: Mapping[str, Any] | None = None,  # protocol entries of the conditioning data
 ) -> list[Metric]:
-    """Numbers of pictures that are there already."""
+    """Evaluate a set of images."""
     numbers: list[Metric] = []
-    if need(protocol.metrics, "statistics", "features"):
-        numbers += _of_sets(fake, reference, protocol, on_progress)
+    if needs_any(protocol.metrics, "statistics", "features"):
+        numbers += _compare_sets(fake, reference, protocol, on_progress)
     if "is" in protocol.metrics:
         extractor = reference.extractor
         score, splits = _score(fake, extractor, protocol.seed)
@@ -94,10 +96,10 @@ def evaluate_pictures(
     return numbers
 
 
-def _of_sets(
+def _compare_sets(
     fake: PictureSet, reference: ReferenceFeatures, protocol: Protocol, on_progress: OnProgress
 ) -> list[Metric]:
-    """The numbers between two sets of pictures."""
+    """Evaluate the metrics that compare two sets of images."""
     distance = reference.extractor.distance
     called = {"fd": distance, "kd": distance.replace("f", "k")}
     found = compare(fake, reference, protocol.metrics, protocol.seed, on_progress)
@@ -110,13 +112,12 @@ def _of_sets(
 
 def evaluate_generator(
     generator: Generator,
-    data: PackedData,  # real pictures, and the labels or sources that others are drawn from
+    data: PackedData,  # real images, and the labels or sources to generate from
     protocol: Protocol,
-    reference: ReferenceFeatures
-    | None = None,  # of the data; None where no metric needs an extractor
-    on_progress: OnProgress = quiet,
+    reference: ReferenceFeatures | None = None,  # of `data`; None if no metric needs an extractor
+    on_progress: OnProgress = no_progress,
 ) -> list[Metric]:
-    """Numbers of the pictures that a generator draws; a translator draws each of the data once."""
+    """Evaluate a generator; an image-to-image model uses each source image at most once."""
     paired = generator.source_shape is not None
     count = min(protocol.count, len(data)) if paired else protocol.count
     fake = generated_pictures(
@@ -127,7 +128,7 @@ def evaluate_generator(
     if "ppl" in protocol.metrics:
         assert reference is not None
         numbers += _path_length(generator, reference, protocol, conditions)
-    if need(protocol.metrics, "pairs"):
+    if needs_any(protocol.metrics, "pairs"):
         found = compare_pairs(fake, packed_pictures(data, count), protocol.metrics)
         numbers += _recorded(
             found, protocol, {**_real(protocol), "num_pairs": count, **_drawn(protocol)}
@@ -171,7 +172,7 @@ def _drawn(protocol: Protocol) -> dict[str, Any]:
 
 
 def _recorded(found: Measured, protocol: Protocol, common: Mapping[str, Any]) -> list[Metric]:
-    """Numbers with all that somebody has to know to measure them again."""
+    """Build Metrics that carry everything needed to measure them again."""
     return [
         Metric(name=name, value=value, protocol={**common, **more}, command=protocol.command)
         for name, value, more in found
@@ -185,13 +186,14 @@ def compare(
     seed: int,
     on_progress: OnProgress,
 ) -> Measured:
-    """The numbers between two sets of pictures, by the metrics `wanted` of them; each with its name
-    and with what its protocol has to say beyond the two sides.
+    """Compute the `wanted` metrics between two sets of images.
+
+    Yields name, value and the protocol entries specific to the metric.
     """
-    keep = need(wanted, "features")
+    keep = needs_any(wanted, "features")
     made = extract(fake, reference.extractor, keep=keep, on_progress=on_progress)
     real = reference.measure(keep=keep)
-    for name, measure in OF_SETS.items():
+    for name, measure in SET_METRICS.items():
         if name in wanted:
             yield from measure(real, made, seed)
 
@@ -219,8 +221,8 @@ def _density_coverage(real: FeatureSet, fake: FeatureSet, seed: int) -> Measured
     yield "coverage", coverage, {"k": 5}
 
 
-# Between two sets of features: every metric that needs statistics or features.
-OF_SETS: Mapping[str, Callable[[FeatureSet, FeatureSet, int], Measured]] = {
+# Every metric that compares two feature sets, that is, needs statistics or features.
+SET_METRICS: Mapping[str, Callable[[FeatureSet, FeatureSet, int], Measured]] = {
     "fd": _frechet,
     "kd": _kernel,
     "pr": _precision_recall,
@@ -230,7 +232,7 @@ OF_SETS: Mapping[str, Callable[[FeatureSet, FeatureSet, int], Measured]] = {
 
 @torch.no_grad()
 def _score(fake: PictureSet, extractor: FeatureExtractor, seed: int) -> tuple[float, int]:
-    """The Inception score, and over how many splits it is a mean."""
+    """Return the Inception score and the number of splits it is averaged over."""
     device = next(extractor.parameters()).device
     logits = torch.cat([extractor.logits(batch.to(device)) for batch in fake.batches()])
     splits = min(10, len(fake))
@@ -238,12 +240,12 @@ def _score(fake: PictureSet, extractor: FeatureExtractor, seed: int) -> tuple[fl
 
 
 def diversity(real: Statistics, fake: Statistics) -> float:
-    """How much generated pictures vary, in units of how much real ones do: tr C_f / tr C_r."""
+    """Return the variance of generated features relative to real ones: tr C_f / tr C_r."""
     return float(fake.covariance.trace() / real.covariance.trace())
 
 
 def compare_pairs(fake: PictureSet, real: PictureSet, wanted: Sequence[str]) -> Measured:
-    """Means over pairs, a translated picture and the one it should be."""
+    """Average over pairs of a translated image and its target."""
     lpips = load_lpips(LPIPS) if "lpips" in wanted else None
     protocols = {"lpips": {"backbone": LPIPS_BACKBONES[LPIPS]}}
     sums: dict[str, float] = {}
@@ -258,7 +260,7 @@ def compare_pairs(fake: PictureSet, real: PictureSet, wanted: Sequence[str]) -> 
 
 @torch.no_grad()
 def classify(classifier: Classifier, data: PackedData) -> dict[str, float]:
-    """Share of the pictures that get their label, and the mean cross entropy."""
+    """Return the accuracy and the mean cross-entropy of a classifier on labeled images."""
     assert data.labels is not None
     device = next(classifier.parameters()).device
     runtime = Runtime(device, torch.float32, torch.channels_last)
@@ -274,14 +276,14 @@ def classify(classifier: Classifier, data: PackedData) -> dict[str, float]:
 
 
 def during_training(reference: ReferenceFeatures, count: int) -> Evaluation:
-    """What a run measures of its generator: Frechet distance and diversity of so many pictures."""
-    reference.measure()  # now, not in the middle of the run
+    """Evaluation of a generator during training: Frechet distance and diversity of some images."""
+    reference.measure()  # up front, not in the middle of the run
 
     def measure(generator: nn.Module) -> Mapping[str, float]:
         fake = generated_pictures(generator, count, reference.data)
         try:
-            found = list(compare(fake, reference, ("fd",), seed=0, on_progress=quiet))
-        except ConstantError:  # no number, but no reason to end a run either
+            found = list(compare(fake, reference, ("fd",), seed=0, on_progress=no_progress))
+        except ConstantError:  # no distance, but the run goes on
             return {"diversity": 0.0}
         return {name: value for name, value, _ in found}
 
@@ -290,7 +292,7 @@ def during_training(reference: ReferenceFeatures, count: int) -> Evaluation:
 
 
 def of_classifier(held_out: PackedData) -> Evaluation:
-    """What a run measures of its classifier, on pictures that it does not learn from."""
+    """Evaluation of a classifier during training, on held-out images."""
     return Evaluation(
         measure=lambda classifier: classify(classifier, held_out),
         criterion="accuracy",

@@ -1,6 +1,6 @@
-"""The two sides of a comparison, real pictures and others, as a feature extractor sees them.
+"""Features of the two sides of a comparison: real and generated images.
 
-Generated pictures are rounded to 8 bits, as the files are that they would be saved to.
+Generated images are rounded to 8 bits, as in saved files.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from zoo_core.metrics.frechet import Moments, Statistics
 from zoo_core.runtime import Runtime
 from zoo_core.weights.tensors import Tensors, read_tensors, write_tensors
 
-BATCH = 64  # pictures that an extractor sees at once
+BATCH = 64  # images per extractor call
 
-OnProgress = Callable[[int, int], None]  # pictures done, and in all
+OnProgress = Callable[[int, int], None]  # images done, images in total
 
 
-def quiet(done: int, total: int) -> None:
-    """Tell nobody."""
+def no_progress(done: int, total: int) -> None:
+    """Ignore progress."""
 
 
 @dataclass(frozen=True)
 class PictureSet:
-    """One side of a comparison: what each picture is called, and all of them in batches."""
+    """One side of a comparison: the names of the images, and the images in batches."""
 
     names: Sequence[str]
-    batches: Callable[[], Iterator[Tensor]]  # uint8 [n, C, H, W], in the order of the names
+    batches: Callable[[], Iterator[Tensor]]  # uint8 [n, C, H, W], in the order of `names`
 
     def __len__(self) -> int:
         return len(self.names)
 
 
 def packed_pictures(data: PackedData, count: int | None = None) -> PictureSet:
-    """Pictures of a packed data set: all of them, or `count` from all over it."""
+    """Images of a packed data set: all, or `count` spread evenly over it."""
     rows = spread(data, count)
 
     def batches() -> Iterator[Tensor]:
@@ -57,7 +57,7 @@ def packed_pictures(data: PackedData, count: int | None = None) -> PictureSet:
 
 
 def spread(data: PackedData, count: int | None) -> NDArray[np.int64]:
-    """Positions of `count` pictures from all over the data, some more than once if it has fewer."""
+    """Indices of `count` images spread evenly over the data, with repeats if it has fewer."""
     if count is None:
         return np.arange(len(data))
     return np.linspace(0, len(data) - 1, count).round().astype(np.int64)
@@ -66,14 +66,12 @@ def spread(data: PackedData, count: int | None) -> NDArray[np.int64]:
 def generated_pictures(
     generator: Generator,
     count: int,
-    data: PackedData,  # whose labels and source pictures are the conditions
+    data: PackedData,  # its labels and source images are the conditions
     *,
-    seed: int = 0,  # of the first picture
+    seed: int = 0,  # of the first image
     truncation: float = 1.0,
 ) -> PictureSet:
-    """The pictures of `count` seeds, under the labels and from the source pictures that `spread`
-    finds.
-    """
+    """Images of `count` seeds, with labels and source images spread evenly over the data."""
     rows = spread(data, count)
     device = next(generator.parameters()).device
     runtime = Runtime(device, torch.float32, torch.contiguous_format)
@@ -92,12 +90,12 @@ def generated_pictures(
             made = generator.sample(seeds, labels=labels, source=source, truncation=truncation)
             yield torch.from_numpy(to_uint8(made))
 
-    return PictureSet([f"the picture of seed {seed + row}" for row in range(len(rows))], batches)
+    return PictureSet([f"the image of seed {seed + row}" for row in range(len(rows))], batches)
 
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """What an extractor sees in pictures. `rows` [N, D] are kept where somebody needs them."""
+    """Features of a set of images; `rows` [N, D] is set only if the features were kept."""
 
     statistics: Statistics
     rows: Tensor | None = None
@@ -109,16 +107,17 @@ def extract(
     extractor: FeatureExtractor,
     *,
     keep: bool,
-    on_progress: OnProgress = quiet,
+    on_progress: OnProgress = no_progress,
 ) -> FeatureSet:
-    """Statistics of the features of all pictures, and the features themselves if they are to be
-    kept, or are so few that a distance is exact with them only.
+    """Extract the features of all images and compute their statistics.
 
-    Raises what `Moments` and `Statistics` raise: a picture is named that has no finite features.
+    The features themselves are returned if `keep` is set, or if there are so few images that exact
+    distances need them. Raises what `Moments` and `Statistics` raise; the error names the image
+    whose features are not finite.
     """
     device = next(extractor.parameters()).device
     moments, kept, done = Moments(extractor.width), [], 0
-    if device.type == "cuda":  # not every other device has float64
+    if device.type == "cuda":  # some other devices lack float64
         moments = moments.to(device)
     few = len(pictures) <= extractor.width
     for images in pictures.batches():
@@ -137,23 +136,25 @@ def extract(
 
 @dataclass
 class ReferenceFeatures:
-    """Real pictures as an extractor sees them. It is kept as safetensors in the cache folder, under
-    a name made of the data's fingerprint and the extractor's.
+    """Features of the real images.
+
+    They are cached as safetensors, under a file name derived from the fingerprints of the data and
+    the extractor.
     """
 
     data: PackedData
     extractor: FeatureExtractor
-    cache: Path | None = None  # None: the cache folder of this user
+    cache: Path | None = None  # None: the user's cache folder
     _found: FeatureSet | None = None
 
-    def measure(self, *, keep: bool = False, on_progress: OnProgress = quiet) -> FeatureSet:
-        """Statistics of all features, and the features themselves if they are to be kept."""
+    def measure(self, *, keep: bool = False, on_progress: OnProgress = no_progress) -> FeatureSet:
+        """Return the statistics of all features, and the features themselves if `keep` is set."""
         if self._found is None or (keep and self._found.rows is None):
             self._found = self._remembered(keep) or self._extracted(keep, on_progress)
         return self._found
 
     def _remembered(self, keep: bool) -> FeatureSet | None:
-        """What an earlier process has measured, if it is enough."""
+        """Return cached features, or None if the cache does not hold what is needed."""
         few = len(self.data) <= self.extractor.width
         statistics, rows = self._read("statistics"), None
         if keep or few:
@@ -181,12 +182,12 @@ class ReferenceFeatures:
         path = self._path(what)
         try:
             return read_tensors(path.read_bytes(), str(path))
-        except (OSError, WeightsError):  # never written, or damaged
+        except (OSError, WeightsError):  # missing or damaged
             return None
 
     def _write(self, what: str, tensors: Tensors) -> None:
         path = self._path(what)
         about = {"extractor": self.extractor.fingerprint, "data": self.data.fingerprint}
-        with contextlib.suppress(OSError, CheckpointError):  # read-only: it only saves time
+        with contextlib.suppress(OSError, CheckpointError):  # may be read-only; it only saves time
             path.parent.mkdir(parents=True, exist_ok=True)
             write_tensors(path, tensors, about)

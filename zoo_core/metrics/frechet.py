@@ -1,10 +1,10 @@
-"""Mean and covariance of features, batch by batch, and the Frechet distance between two of them.
+"""Streaming mean and covariance of features, and the Frechet distance between two sets.
 
 Everything is float64: in float32 the covariance of features with mean 3 and standard deviation 0.01
-comes out at half its value. No matrix square root is taken: of rank-deficient covariances it is
-inexact or not even real, and the trace of it, which is all that is needed, is a sum over the
-eigenvalues of a symmetric matrix. What is not finite is refused before an eigensolver sees it:
-torchmetrics' own distance kills the process then.
+comes out at half its value. No matrix square root is computed: for rank-deficient covariances it is
+inexact or even complex, and only its trace is needed, which is a sum over the eigenvalues of a
+symmetric matrix. Non-finite values are rejected before they reach an eigensolver: torchmetrics' own
+distance kills the process on them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from zoo_core.errors import ConstantError, DataError, InputError, OfflineError, 
 
 
 def not_installed(error: ImportError) -> OfflineError:
-    """What to raise without the libraries that metrics are built on."""
+    """Build the error to raise if a library that the metrics need is missing."""
     package = (error.name or str(error)).partition(".")[0]
     return OfflineError(f"{package} is not installed", hint="pip install 'zoo-core[metrics]'")
 
@@ -33,35 +33,35 @@ except ImportError as error:
 
 logger = logging.getLogger("zoo")
 
-Names = int | Sequence[object]  # of pictures: one each, or the number of the first
+Names = int | Sequence[object]  # one name per image, or the number of the first
 
-# Features that vary by less, beside their mean, are one feature and the rounding of float32.
+# Features that vary by less, relative to their mean, are equal up to float32 rounding.
 ROUNDING = 4 * torch.finfo(torch.float32).eps
 
 
 class Statistics:
-    """Mean [D] and covariance [D, D] of the features of so many pictures: float64, on the CPU.
+    """Mean [D] and unbiased covariance [D, D] of the features of some images: float64, on the CPU.
 
-    The covariance is the unbiased one. Raises InputError for what no distance can be measured from:
-    fewer than two pictures, values that are not finite, pictures that are all the same.
+    Raises InputError if no distance can be measured: fewer than two images, non-finite values, or
+    images that are all the same.
     """
 
     def __init__(self, num_pictures: int, mean: Tensor, covariance: Tensor):
         width = len(mean)
         if covariance.shape != (width, width):
             raise InputError(
-                "mean and covariance do not fit each other",
+                "the shapes of mean and covariance do not match",
                 given=f"{list(mean.shape)} and {list(covariance.shape)}",
             )
         self.num_pictures = num_pictures
         self.mean, self.covariance = mean.cpu(), covariance.cpu()
         if not (self.mean.isfinite().all() and self.covariance.isfinite().all()):
-            raise InputError("the statistics are damaged: they are not finite")
+            raise InputError("the statistics are damaged: some values are not finite")
         check_set(num_pictures, self.mean, self.covariance.trace())
 
     @classmethod
     def of(cls, features: Tensor, names: Names = 0) -> Statistics:
-        """Of features [N, D] that are all at hand. Raises PictureError as `Moments.update` does."""
+        """Compute them from features [N, D]. Raises PictureError as `Moments.update` does."""
         features = checked_features(features, names).to("cpu", torch.float64)
         count, mean = len(features), features.sum(0) / max(1, len(features))
         deviations = (features - mean) / max(1, count - 1) ** 0.5
@@ -72,40 +72,43 @@ class Statistics:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Statistics:
-        """What `tensors` returned, for instance read from a file. InputError if it is not that."""
+        """Rebuild them from what `tensors` returned. Raises InputError for anything else."""
         try:
             count, mean, covariance = (tensors[name] for name in _TENSORS)
             return cls(int(count), mean.double(), covariance.double())
         except (KeyError, RuntimeError, TypeError, ValueError):
             given = ", ".join(f"{key} {list(tensor.shape)}" for key, tensor in tensors.items())
-            raise InputError("these are no statistics of features", given=given) from None
+            raise InputError("these tensors are not feature statistics", given=given) from None
 
     def tensors(self) -> dict[str, Tensor]:
-        """All of it, for a safetensors file."""
+        """Return the contents as tensors for a safetensors file."""
         count = torch.tensor(self.num_pictures)
         return dict(zip(_TENSORS, (count, self.mean, self.covariance), strict=True))
 
     @property
     def width(self) -> int:
-        """The number D of features."""
+        """Number of features D."""
         return len(self.mean)
 
     @property
     def is_rank_deficient(self) -> bool:
-        """Whether there are no more pictures than features, so that the covariance is singular."""
+        """Whether the covariance is singular: there are no more images than features."""
         return self.num_pictures <= self.width
 
     @cached_property
     def factor(self) -> Tensor:
-        """Some A [R, D] with A^T A = C: of few pictures their deviations from the mean, if these
-        were at hand, or what the eigenvectors give; else Cholesky's, in a tenth of the time.
+        """A matrix A [R, D] with A^T A = C.
+
+        For a singular covariance it is the deviations from the mean if the features were available,
+        else from an eigendecomposition. Otherwise it is the Cholesky factor, in a tenth of the
+        time.
         """
         if not self.is_rank_deficient:
             lower, failed = torch.linalg.cholesky_ex(self.covariance)
             if not failed:
                 return lower.T
         values, vectors = torch.linalg.eigh(self.covariance)
-        rank = min(self.num_pictures - 1, self.width)  # what lies below is rounding
+        rank = min(self.num_pictures - 1, self.width)  # the rest is rounding
         return (vectors[:, -rank:] * values[-rank:].clamp(min=0).sqrt()).T
 
 
@@ -115,31 +118,31 @@ _TENSORS = ("num_pictures", "mean", "covariance")
 class Moments(Metric):
     """Collects features batch by batch; `compute` returns the Statistics of all of them.
 
-    The memory taken does not depend on the number of pictures. Under torch.distributed `compute`
-    joins the processes (torchmetrics gathers the state), and `merge_state` joins two collections.
-    Neither order, nor batch size, nor the split over processes changes the result beyond float64's
-    rounding: each batch is centered on its own mean, and joined as Chan et al. 1979 do.
+    Memory does not depend on the number of images. Under torch.distributed `compute` merges all
+    processes (torchmetrics gathers the state); `merge_state` merges two collections. Order, batch
+    size and the split over processes change the result only by float64 rounding: each batch is
+    centered on its own mean and merged as in Chan et al. 1979.
     """
 
     full_state_update = False
     higher_is_better = None
-    update_called = True  # no pictures are an error of ours, not a warning of torchmetrics
+    update_called = True  # without images our error is raised instead of torchmetrics' warning
 
     table: Tensor
 
     def __init__(self, width: int, **options: Any):
-        # What torchmetrics remembers of `compute` would outlive `merge_state`.
+        # torchmetrics would keep a cached result even after `merge_state`.
         super().__init__(compute_with_cache=False, **options)
-        # One state, since none of its parts can be joined without the others: the count at [0, 0],
-        # the mean at [0, 1:], the sum of the outer products of deviations from it at [1:, 1:].
+        # A single state, since its parts can only be merged together: the count at [0, 0], the mean
+        # at [0, 1:], the sum of the outer products of deviations from it at [1:, 1:].
         table = torch.zeros(width + 1, width + 1, dtype=torch.float64)
         self.add_state("table", table, dist_reduce_fx=_joined)
 
     def update(self, features: Tensor, names: Names = 0) -> None:
-        """Add features [N, D] of any float type. `names` are those of the pictures, for messages.
+        """Add features [N, D] of any float type; `names` are the image names for messages.
 
-        Raises PictureError, which names the first picture with a feature that is not finite, and
-        InputError for another width; nothing was added then.
+        Raises PictureError naming the first image with a non-finite feature, and InputError for
+        features of another width. In both cases nothing is added.
         """
         features = checked_features(features, names).to(self.table)
         if features.shape[1] != len(self.table) - 1:
@@ -154,14 +157,14 @@ class Moments(Metric):
         self.table[0, 0], self.table[0, 1:] = count, mean
 
     def compute(self) -> Statistics:
-        """Statistics of all features so far; InputError if there are none of it."""
+        """Return the statistics of all features so far; raises InputError if there are none."""
         count = int(self.table[0, 0])
         covariance = self.table[1:, 1:] / max(1, count - 1)
         return Statistics(count, self.table[0, 1:].clone(), covariance)
 
 
 def _joined(tables: Tensor) -> Tensor:
-    """The table of all from those of the parts, [K, D + 1, D + 1]."""
+    """Merge tables [K, D + 1, D + 1] into one."""
     count, mean, between = _joint_mean(tables[:, 0, 0], tables[:, 0, 1:])
     table = torch.zeros_like(tables[0])
     table[0, 0], table[0, 1:] = count, mean
@@ -170,8 +173,10 @@ def _joined(tables: Tensor) -> Tensor:
 
 
 def _joint_mean(counts: Tensor, means: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Count and mean of all from those of the parts, [K] and [K, D], and the rows whose outer
-    products make up for the parts' different means.
+    """Merge counts [K] and means [K, D].
+
+    Returns the joint count and mean, and rows whose outer products correct for the differences
+    between the means.
     """
     count = counts.sum()
     mean = counts @ means / count.clamp(min=1)
@@ -179,33 +184,33 @@ def _joint_mean(counts: Tensor, means: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def frechet_distance(real: Statistics, fake: Statistics) -> float:
-    """|m_r - m_f|^2 + tr(C_r + C_f - 2 (C_r C_f)^1/2), eq. 6 of Heusel et al. 2017.
+    """Compute |m_r - m_f|^2 + tr(C_r + C_f - 2 (C_r C_f)^1/2), eq. 6 of Heusel et al. 2017.
 
-    It is called FID only if the features are those of the 2015 Inception network. Of fewer pictures
-    than features it is biased, which is warned of. Raises InputError for different widths.
+    It is FID only on features of the 2015 Inception network. With fewer images than features it is
+    biased, and a warning is logged. Raises InputError for different widths.
     """
     if real.width != fake.width:
         raise different_widths(real.width, fake.width)
     for side, statistics in (("real", real), ("generated", fake)):
         if statistics.num_pictures < statistics.width:
             logger.warning(
-                "%d %s pictures for %d features: the Frechet distance comes out too large, by a "
-                "bias that grows with %d / %d; take more pictures, or the kernel distance (KID), "
-                "which has no such bias",
+                "%d %s images for %d features: the Frechet distance is too large, by a bias that "
+                "grows with %d / %d; use more images, or the kernel distance (KID), which is "
+                "unbiased",
                 statistics.num_pictures, side, statistics.width,
                 statistics.width, statistics.num_pictures,
             )  # fmt: skip
     between = (real.mean - fake.mean).square().sum()
     within = real.covariance.trace() + fake.covariance.trace() - 2 * _trace_of_root(real, fake)
-    return float((between + within).clamp(min=0))  # below 0 by rounding only
+    return float((between + within).clamp(min=0))  # negative only by rounding
 
 
 def _trace_of_root(real: Statistics, fake: Statistics) -> Tensor:
-    """tr (C_r C_f)^1/2, the sum of the roots of the eigenvalues of C_r C_f.
+    """Compute tr (C_r C_f)^1/2, the sum of the roots of the eigenvalues of C_r C_f.
 
-    Those are the eigenvalues of the symmetric A C_r A^T, with A^T A = C_f or the other way round,
-    as small as the smaller factor; between two small factors they are squared singular values of
-    A_r A_f^T (Mathiasen and Hvilshoj 2020), which is exact.
+    They are also the eigenvalues of the symmetric A C_r A^T with A^T A = C_f, or with the two sides
+    swapped; that matrix is as small as the smaller factor. For two rank-deficient sides they are
+    the squared singular values of A_r A_f^T (Mathiasen and Hvilshoj 2020), which is exact.
     """
     one, other = (fake, real) if fake.is_rank_deficient else (real, fake)
     if one.is_rank_deficient and other.is_rank_deficient:
@@ -215,42 +220,43 @@ def _trace_of_root(real: Statistics, fake: Statistics) -> Tensor:
 
 
 def checked_features(features: Tensor, names: Names = 0) -> Tensor:
-    """Features [N, D] without gradients; PictureError names a picture whose are not finite."""
+    """Detach features [N, D]; raises PictureError naming an image with non-finite features."""
     if features.dim() != 2 or not features.is_floating_point():
         raise InputError(
-            "features are a row of numbers a picture",
+            "features must have one row of numbers per image",
             given=f"{features.dtype} {list(features.shape)}",
             allowed="float [N, D]",
         )
     if not isinstance(names, int) and len(names) != len(features):
-        raise ValueError(f"{len(features)} pictures have {len(names)} names")
+        raise ValueError(f"{len(features)} images, but {len(names)} names")
     unusable = (~features.isfinite().all(1)).nonzero().flatten().tolist()
     if unusable:
         first = unusable[0]
-        name = f"picture {names + first}" if isinstance(names, int) else str(names[first])
-        others = f", nor are those of {len(unusable) - 1} others" if unusable[1:] else ""
+        name = f"image {names + first}" if isinstance(names, int) else str(names[first])
+        others = f", nor are those of {len(unusable) - 1} more" if unusable[1:] else ""
         raise PictureError(name, f"its features are not finite{others}")
     return features.detach()
 
 
 def check_set(num_pictures: int, mean: Tensor, variance: Tensor) -> None:
-    """DataError if pictures are no set to compare with another one: fewer than two, or all the
-    same. `mean` is that of their features [D], `variance` the sum over features, float64.
+    """Raise DataError for a set that cannot be compared: fewer than two images, or all the same.
+
+    `mean` [D] is the mean of the features, `variance` the sum of their variances; both float64.
     """
     if num_pictures < 2:
-        raise DataError("too few pictures to compare", given=num_pictures, allowed="2 or more")
+        raise DataError("too few images to compare", given=num_pictures, allowed="2 or more")
     if variance <= mean.square().sum() * ROUNDING**2:
         raise ConstantError(
-            f"all {num_pictures} pictures are the same to the extractor: the covariance of their "
-            "features is 0, and no distribution is left to compare",
-            hint="look at the pictures; a collapsed generator draws only one",
+            f"all {num_pictures} images are the same to the extractor: the covariance of their "
+            "features is 0, so there is no distribution to compare",
+            hint="look at the images; a collapsed generator draws only one",
         )
 
 
 def different_widths(one: int, other: int) -> InputError:
-    """What to raise when two extractors meet."""
+    """Build the error to raise for features of two different extractors."""
     return InputError(
         "features of different widths cannot be compared",
         given=f"{one} and {other}",
-        hint="the same extractor for both sides",
+        hint="use the same extractor for both sides",
     )

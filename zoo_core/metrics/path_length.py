@@ -1,4 +1,4 @@
-"""Perceptual path length: how evenly pictures change along a way through the latent space."""
+"""Perceptual path length: how smoothly images change along a path through latent space."""
 
 from __future__ import annotations
 
@@ -30,69 +30,73 @@ def perceptual_path_length(
     extractor: FeatureExtractor,
     *,
     num_pairs: int,
-    epsilon: float = 1e-4,  # share of the way between two pictures
+    epsilon: float = 1e-4,  # step length, as a share of the path
     seed: int = 0,
-    labels: Sequence[int] | Tensor | None = None,  # of each pair, for a class-conditional generator
+    labels: Sequence[int] | Tensor | None = None,  # one per pair, if class-conditional
     truncation: float = 1.0,
 ) -> float:
-    """How far, in squared distance of features, pictures move along the way from one latent to
-    another, by `epsilon` squared: eqs. 2 and 3 of Karras et al. 2019, without the 1 % of distances
-    at either end, as in the authors' numbers.
+    """Compute the perceptual path length, eqs. 2 and 3 of Karras et al. 2019.
 
-    A way starts at noise 2 i of `seed`, ends at noise 2 i + 1, and is measured at a point drawn
-    uniformly: along a straight line in W for a generator with styles, else with all noise turned on
-    circles. The distance is that of pooled features, not LPIPS, so it compares only within one
-    extractor. torchmetrics' own latents would come from torch's global generator. Raises InputError
-    for a generator that starts from other pictures.
+    It is the mean squared feature distance between two points of a path that are `epsilon` apart,
+    divided by `epsilon` squared. The lowest and highest 1 % of the distances are left out, as in
+    the authors' numbers.
+
+    Path i goes from noise 2 i of `seed` to noise 2 i + 1 and is measured at a uniformly drawn
+    point. It is a straight line in W for a StyleGenerator; otherwise all noise is rotated along
+    circles. Distances are between pooled features, not LPIPS, so they are comparable only within
+    one extractor. Latents do not come from torchmetrics, which would use torch's global generator.
+    Raises InputError for an image-to-image model.
     """
     if generator.source_shape is not None:
         raise InputError(
-            f"{type(generator).__name__} starts from other pictures, not from latents",
+            f"{type(generator).__name__} is an image-to-image model and has no latents",
             hint="--metrics l1,psnr,ssim",
         )
     if num_pairs < 2 or not 0 < epsilon < 1:
         raise InputError(
-            "no path length can be measured so",
+            "the path length cannot be measured with these settings",
             given=f"{num_pairs} pairs, epsilon {epsilon}",
-            allowed="2 pairs or more, epsilon in 0..1",
+            allowed="2 or more pairs, epsilon between 0 and 1",
         )
     mean, _, _ = torchmetrics.functional.image.perceptual_path_length(
-        _Way(generator, seed, generator.checked_labels(labels, num_pairs), truncation),
+        _PathAdapter(generator, seed, generator.checked_labels(labels, num_pairs), truncation),
         num_pairs,
         batch_size=sample_batch(generator.image_shape),
         epsilon=float(epsilon),
-        sim_net=_Distance(extractor),
+        sim_net=_FeatureDistance(extractor),
         device=next(generator.parameters()).device,
     )
     return float(mean)
 
 
-class _Way(nn.Module):
-    """What torchmetrics takes for a generator. A "latent" [row, share] is a point on the way from
-    one latent of the row to the other, so that it walks along the way by its own interpolation.
+class _PathAdapter(nn.Module):
+    """Adapter of a generator for torchmetrics.
+
+    A "latent" [row, share] is a point on the path of that row, so that torchmetrics' own
+    interpolation moves along the path.
     """
 
     def __init__(self, generator: Generator, seed: int, labels: Tensor | None, truncation: float):
         super().__init__()
         self.generator, self.seed, self.labels = generator, seed, labels
         self.truncation = truncation
-        self.ends = count()  # torchmetrics asks for the starts first, then for the ends
+        self.ends = count()  # torchmetrics samples the starts first, then the ends
 
     def sample(self, num_samples: int) -> Tensor:
-        """float64 [rows, 2]: each row's point, and when asked again, the point one way further."""
+        """Return a point on each row's path, float64 [rows, 2]; the next call adds 1 to `share`."""
         shares = SeededNoise(self.seed, range(num_samples)).uniform("path").double()
         return torch.stack([torch.arange(num_samples), shares + next(self.ends)], dim=1)
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Pictures in 0..255, as torchmetrics wants them; float64, so that nothing is rounded."""
+        """Return images in 0..255, as torchmetrics expects; float64, so that nothing is rounded."""
         rows, shares = latents[:, 0].long().cpu(), latents[:, 1].float()
         start, goal = (SeededNoise(self.seed, (2 * rows + end).tolist()) for end in (0, 1))
         labels = None if self.labels is None else self.labels[rows]
-        pictures = _between(self.generator, start, goal, shares, labels, self.truncation)
+        pictures = _interpolate(self.generator, start, goal, shares, labels, self.truncation)
         return (pictures.double() + 1) * 127.5
 
 
-def _between(
+def _interpolate(
     generator: Generator,
     start: SeededNoise,
     goal: SeededNoise,
@@ -112,8 +116,8 @@ def _between(
     return generator.draw_ws(first.lerp(last, shares[:, None, None]))
 
 
-class _Distance(nn.Module):
-    """Squared distance of the features of two batches of pictures: float64 [N]."""
+class _FeatureDistance(nn.Module):
+    """Squared distance between the features of two batches of images: float64 [N]."""
 
     def __init__(self, extractor: FeatureExtractor):
         super().__init__()
@@ -121,7 +125,7 @@ class _Distance(nn.Module):
         self.seen = 0
 
     def forward(self, one: Tensor, other: Tensor) -> Tensor:
-        """Of pictures in -1..1."""
+        """Compare images in -1..1."""
         names = [f"pair {self.seen + row}" for row in range(len(one))]
         self.seen += len(one)
         first, second = (

@@ -1,14 +1,14 @@
-"""What can be measured, how, and which values are better; needs none of the libraries that measure.
+"""The metrics, which values are better, and the evaluation protocol; imports no metric library.
 
-    fd          Frechet distance of features, and `diversity`, how much the pictures vary beside
-                real ones; "fid" on the one network it is called so for
-    kd          kernel distance, unbiased, for few pictures; "kid" there
+    fd          Frechet distance of features, and `diversity`, the variance of the images relative
+                to real ones; called "fid" on the one network that defines FID
+    kd          kernel distance, unbiased, for few images; "kid" on that network
     pr, dc      precision and recall; density and coverage
-    is          Inception score of the extractor, which has to be a classifier
+    is          Inception score of the extractor, which must be a classifier
     ppl         perceptual path length of a latent generator
-    l1 psnr ssim lpips    of pairs: a translator's pictures and those they should be
+    l1 psnr ssim lpips    on pairs of a translated image and its target
 
-A new metric is a line in METRICS and a function in evaluation.py.
+To add a metric, add a line to METRICS and a function to evaluation.py.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 
 class MetricKind(NamedTuple):
-    """What a metric looks at, and the numbers it gives, each with whether higher is better."""
+    """What a metric needs, and for each number it returns whether higher is better."""
 
     needs: Literal["statistics", "features", "logits", "latents", "pairs"]
     higher_is_better: Mapping[str, bool]
 
 
-METRICS: Mapping[str, MetricKind] = {  # in the order in which numbers are shown
+METRICS: Mapping[str, MetricKind] = {  # in display order
     "fd": MetricKind("statistics", {"fd": False, "fid": False}),
     "kd": MetricKind("features", {"kd": False, "kid": False}),
     "pr": MetricKind("features", {"precision": True, "recall": True}),
@@ -44,23 +44,23 @@ METRICS: Mapping[str, MetricKind] = {  # in the order in which numbers are shown
     "lpips": MetricKind("pairs", {"lpips": False}),
 }
 DEFAULT_METRICS = ("fd", "kd", "pr")
-DEFAULT_COUNT = 5_000  # pictures that a generator draws
+DEFAULT_COUNT = 5_000  # generated images
 
 HIGHER_IS_BETTER: Mapping[str, bool] = {"accuracy": True} | {
     name: higher for kind in METRICS.values() for name, higher in kind.higher_is_better.items()
 }
 
 
-def need(wanted: Sequence[str], *kinds: str) -> bool:
-    """Whether any of the metrics looks at something of those kinds."""
+def needs_any(wanted: Sequence[str], *kinds: str) -> bool:
+    """Whether any of the wanted metrics needs one of these kinds of input."""
     return any(METRICS[name].needs in kinds for name in wanted)
 
 
 def is_better(name: str, value: float, than: float) -> bool:
-    """Whether a number called `name` is the better one; InputError if that cannot be said."""
+    """Whether `value` is better than `than`; raises InputError if the metric is unknown."""
     if name not in HIGHER_IS_BETTER:
         raise InputError(
-            "it is not known which values of this metric are better",
+            "it is unknown whether higher is better for this metric",
             given=name,
             allowed=", ".join(sorted(HIGHER_IS_BETTER)),
         )
@@ -68,28 +68,28 @@ def is_better(name: str, value: float, than: float) -> bool:
 
 
 def improves_on(metric: Metric, other: Metric) -> bool:
-    """Whether the first is the better one; InputError if that cannot be said."""
-    metric.difference(other)  # refuses numbers of different protocols
+    """Whether `metric` is better than `other`; raises InputError if they cannot be compared."""
+    metric.difference(other)  # raises if the protocols differ
     return is_better(metric.name, metric.value, other.value)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """How to measure, which every number carries."""
+    """How to measure; recorded with every number."""
 
-    data: str  # name and fingerprint of the real pictures
+    data: str  # name and fingerprint of the real images
     split: str
     metrics: Sequence[str]
     command: str
     count: int = DEFAULT_COUNT
-    seed: int = 0  # of the first picture, and of whatever a metric draws
+    seed: int = 0  # of the first image, and of a metric's random draws
     truncation: float = 1.0
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A measurement of the averaged network that is repeated during a run."""
+    """A measurement of the EMA network, repeated during a run."""
 
-    measure: Callable[[nn.Module], Mapping[str, float]]  # numbers by name
-    criterion: str  # the one by which the best network is kept, of HIGHER_IS_BETTER
-    protocol: str = ""  # numbers of another one are not compared with these
+    measure: Callable[[nn.Module], Mapping[str, float]]  # values by name
+    criterion: str  # selects the best network; a key of HIGHER_IS_BETTER
+    protocol: str = ""  # values of different protocols are not compared

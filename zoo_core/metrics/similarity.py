@@ -1,7 +1,7 @@
-"""How alike the two pictures of a pair are, by torchmetrics: L1, PSNR, SSIM and LPIPS.
+"""Similarity of the two images of a pair, by torchmetrics: L1, PSNR, SSIM and LPIPS.
 
-SSIM     Wang et al. 2004: a Gaussian window of 11 pixels, of the picture continued by mirrors
-LPIPS    Zhang et al. 2018: version 0.1, with the authors' weights of the layers
+SSIM     Wang et al. 2004: a Gaussian window of 11 pixels, with reflection padding
+LPIPS    Zhang et al. 2018: version 0.1, with the authors' layer weights
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ try:
 except ImportError as error:
     raise not_installed(error) from None
 
-LEAST_SSIM = 6  # pixels a side, less cannot be mirrored by half a window
-LEAST_LPIPS = 32  # pixels a side, less is pooled to nothing
-MOST_PSNR = 58.92  # dB: 10 log10(12 * 255**2), what rounding to 8 bits leaves
-# What torchvision publishes, by its file name, which holds the first digits of the sha256.
+MIN_SIZE_SSIM = 6  # pixels per side, the least that can be reflected by half a window
+MIN_SIZE_LPIPS = 32  # pixels per side, the least that pooling does not reduce to nothing
+MAX_PSNR = 58.92  # dB: 10 log10(12 * 255**2), the error of rounding to 8 bits
+# File names of torchvision's weights; they contain the first digits of the sha256.
 LPIPS_BACKBONES: Mapping[str, str] = {
     "alex": "alexnet-owt-7be5be79.pth",
     "vgg": "vgg16-397923af.pth",
@@ -41,56 +41,58 @@ _URL = "https://download.pytorch.org/models/"
 def pair_distances(
     real: Tensor, fake: Tensor, *, lpips: nn.Module | None = None
 ) -> dict[str, Tensor]:
-    """`l1`, `psnr` and `ssim` of every pair of pictures, and `lpips` with a network for it.
+    """Compute `l1`, `psnr` and `ssim` of every image pair, and `lpips` if its network is given.
 
-    Pictures are float [N, C, H, W] in -1..1, results float64 [N], for pictures in 0..1: their mean
-    is that of the set. A PSNR ends at the error of rounding to 8 bits, where it would be infinite
-    for equal pictures. Raises InputError for pictures of different or too small sizes.
+    Images are float [N, C, H, W] in -1..1. Results are float64 [N], on images scaled to 0..1;
+    average them to get the value for the set. PSNR is capped at the error of rounding to 8 bits; it
+    would be infinite for equal images. Raises InputError for images of different or too small
+    sizes.
     """
     if real.shape != fake.shape or real.dim() != 4:
         raise InputError(
-            "pictures of a pair have one size", given=f"{list(real.shape)} and {list(fake.shape)}"
+            "both images of a pair must have the same size",
+            given=f"{list(real.shape)} and {list(fake.shape)}",
         )
-    _check_size(real, LEAST_SSIM, "SSIM")
+    _check_size(real, MIN_SIZE_SSIM, "SSIM")
     one, other = ((side.double() + 1) / 2 for side in (real, fake))
     psnr = peak_signal_noise_ratio(other, one, data_range=1.0, reduction="none", dim=(1, 2, 3))
     ssim = structural_similarity_index_measure(other, one, data_range=1.0, reduction="none")
     distances = {
         "l1": (one - other).abs().mean((1, 2, 3)),
-        "psnr": psnr.clamp(max=MOST_PSNR),
+        "psnr": psnr.clamp(max=MAX_PSNR),
         "ssim": ssim,
     }
     if lpips is not None:
-        _check_size(real, LEAST_LPIPS, "LPIPS")
+        _check_size(real, MIN_SIZE_LPIPS, "LPIPS")
         distances["lpips"] = lpips(fake.float(), real.float()).double().flatten()
     for name, values in distances.items():
         if not values.isfinite().all():
-            raise InputError(f"{name} is not finite: some of the pictures are not")
+            raise InputError(f"{name} is not finite: some of the images are not")
     return distances
 
 
 def load_lpips(backbone: str = "alex") -> nn.Module:
-    """The network of LPIPS: (pictures, pictures) in -1..1, [N, C, H, W] both, to [N, 1, 1, 1].
+    """Load the LPIPS network, which maps two batches [N, C, H, W] in -1..1 to [N, 1, 1, 1].
 
-    torchmetrics brings the layers' weights; those of the backbone, "alex" or "vgg", have to lie
-    where torchvision would download them to. Raises OfflineError if they do not, WeightsError if
-    they are damaged.
+    torchmetrics ships the layer weights; those of the backbone, "alex" or "vgg", must be where
+    torchvision would download them. Raises OfflineError if they are missing, WeightsError if they
+    are damaged.
     """
     if backbone not in LPIPS_BACKBONES:
-        raise UnknownNameError("backbone of LPIPS", backbone, LPIPS_BACKBONES)
+        raise UnknownNameError("LPIPS backbone", backbone, LPIPS_BACKBONES)
     file = Path(torch.hub.get_dir(), "checkpoints", LPIPS_BACKBONES[backbone])
     if not file.is_file():
         raise OfflineError(
-            f"LPIPS needs the weights of a backbone: there is no {file}",
-            hint=f"download {_URL}{file.name} to there",
+            f"the weights of the LPIPS backbone are missing: there is no {file}",
+            hint=f"download {_URL}{file.name} to that path",
         )
     data = file.read_bytes()
     digits = hashlib.sha256(data).hexdigest()
     if not digits.startswith(file.stem.rpartition("-")[2]):
         raise WeightsError(f"{file} is damaged: its sha256 is {digits}")
-    weights = read_state_dict(data, str(file))  # torchvision would unpickle whatever lies there
+    weights = read_state_dict(data, str(file))  # torchvision would unpickle the file
     network = _NoTrainLpips(net=backbone, pnet_rand=True)
-    network.net.load_state_dict(  # slice2.3.weight is features.3.weight of the backbone
+    network.net.load_state_dict(  # slice2.3.weight is the backbone's features.3.weight
         {key: weights[f"features.{key.partition('.')[2]}"] for key in network.net.state_dict()}
     )
     return network
@@ -99,7 +101,7 @@ def load_lpips(backbone: str = "alex") -> nn.Module:
 def _check_size(pictures: Tensor, least: int, metric: str) -> None:
     if min(pictures.shape[2:]) < least:
         raise InputError(
-            f"the pictures are too small for {metric}",
+            f"the images are too small for {metric}",
             given=" x ".join(map(str, pictures.shape[2:])),
-            allowed=f"{least} pixels a side or more",
+            allowed=f"{least} or more pixels per side",
         )

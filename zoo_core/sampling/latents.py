@@ -1,4 +1,4 @@
-"""Between pictures: walks from seed to seed, and styles of one seed in the picture of another."""
+"""Interpolation between seeds, and style mixing."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from zoo_core.noise import SeededNoise
 def interpolate(
     generator: Generator,
     seeds: Sequence[int],  # at least two
-    frames: int,  # pictures from one seed to the next
+    frames: int,  # images from one seed to the next
     *,
-    loop: bool = False,  # go back to the first seed, so that it can be repeated without a jump
-    label: int | str | None = None,  # class of all pictures, for a class-conditional generator
+    loop: bool = False,  # return to the first seed, to repeat without a jump
+    label: int | str | None = None,  # class of all images, for a class-conditional generator
     truncation: float = 1.0,
 ) -> Iterator[Tensor]:
-    """A walk through the pictures of `seeds`: float32 [C, H, W] in [-1, 1], one after the other.
+    """Yield the frames of a walk through the images of `seeds`: float32 [C, H, W] in [-1, 1].
 
-    Along straight lines in W for a generator with styles; else all noise is turned from one seed's
-    to the next one's (`SeededNoise.toward`), which keeps latents as long as they are in training.
-    The picture of every seed is part of the walk. Raises InputError for less than two seeds or one
-    frame, for seeds and labels that `sample` refuses, and for a generator that starts from other
-    pictures.
+    A StyleGenerator walks along straight lines in W. Otherwise all noise is rotated from one seed's
+    to the next one's (`SeededNoise.interpolate`), which keeps the norm of latents as in training.
+    The walk contains the image of every seed. Raises InputError for fewer than two seeds or one
+    frame, for seeds and labels that `sample` rejects, and for an image-to-image model.
     """
     _check_latent(generator)
     seeds = checked_seeds(seeds)
     if len(seeds) < 2 or frames < 1:
         raise InputError(
-            "a walk needs two seeds and a frame", given=f"{len(seeds)} seeds, {frames} frames"
+            "interpolation needs at least two seeds and one frame",
+            given=f"{len(seeds)} seeds, {frames} frames",
         )
     stops = [*seeds, seeds[0]] if loop else seeds
     steps = frames * (len(stops) - 1) + (not loop)
@@ -50,22 +50,22 @@ def interpolate(
         rows = torch.arange(start, min(start + chunk, steps))
         legs = (rows // frames).clamp_(max=len(stops) - 2)
         before, after = ([stops[leg + end] for leg in legs] for end in (0, 1))
-        yield from _between(generator, before, after, rows / frames - legs, label, truncation)
+        yield from _interpolate(generator, before, after, rows / frames - legs, label, truncation)
 
 
 def mix_styles(
     generator: Generator,
     seeds: Sequence[int],
     others: Sequence[int],
-    layers: Sequence[int],  # numbers of the layers, 0 the coarsest, that take the other's style
+    layers: Sequence[int],  # layers to take from the other seed; 0 is the coarsest
     *,
     label: int | str | None = None,
     truncation: float = 1.0,
 ) -> Tensor:
-    """Every seed in some of the styles of every other: float32 [seeds, others, C, H, W] in [-1, 1].
+    """Mix each of `seeds` with each of `others`: float32 [seeds, others, C, H, W] in [-1, 1].
 
     Karras et al. 2019, section 3.1 and figure 3. Raises InputError for a generator without styles,
-    for layers that it does not have, and for seeds and labels that `sample` refuses.
+    for layers that it does not have, and for seeds and labels that `sample` rejects.
     """
     if not isinstance(generator, StyleGenerator):
         raise InputError(f"{type(generator).__name__} has no styles to mix", hint="zoo interpolate")
@@ -82,7 +82,7 @@ def mix_styles(
     return generator.draw_ws(mixed.flatten(0, 1)).unflatten(0, (len(seeds), len(others)))
 
 
-def _between(
+def _interpolate(
     generator: Generator,
     before: list[int],
     after: list[int],
@@ -102,7 +102,7 @@ def _between(
 def _ws(
     generator: StyleGenerator, seeds: list[int], label: int | str | None, truncation: float
 ) -> Tensor:
-    """In evaluation mode, where no styles are mixed by chance."""
+    """Sample w in evaluation mode, without random style mixing."""
     labels = generator.checked_labels(label, len(seeds))
     if labels is not None:
         labels = labels.to(next(generator.parameters()).device)
@@ -113,6 +113,6 @@ def _ws(
 def _check_latent(generator: Generator) -> None:
     if generator.source_shape is not None:
         raise InputError(
-            f"{type(generator).__name__} starts from other pictures, not from latents",
+            f"{type(generator).__name__} is an image-to-image model and has no latents",
             hint="zoo sample NAME --source FOLDER",
         )
