@@ -1,9 +1,9 @@
 """Kill -9 at random steps, then the same command: `python tests/kill.py --kills 20 --workers 2`.
 
-Trains the toy once without interruption, then again and again in fresh folders, each killed at a
-random moment of a random step and started anew, and compares all that is left: networks, average,
-optimizers, log, samples. Prints one line a kill and exits with 1 if a byte differs. Children are
-forked, so that torch is imported once.
+Trains the toy model once without interruption, then again and again in fresh folders. Each of these
+runs is killed at a random moment of a random step and started again. Compares everything they
+leave: networks, average, optimizers, log, samples. Prints one line per kill and exits with 1 if a
+byte differs. Children are forked, so that torch is imported only once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import torch._dynamo  # noqa: F401  the first optimizer step imports it: once here, not in every child
+import torch._dynamo  # noqa: F401  else every child imports it, in its first optimizer step
 import toys
 
 from zoo_core.training.engine import train
@@ -28,7 +28,7 @@ IMAGES = 160  # 40 steps
 
 
 def run(folder: Path, cache: Path, workers: int, steps: int) -> None:
-    """What the command does; writes a byte to the descriptor `steps` after each step."""
+    """Do what the command does; write a byte to the descriptor `steps` after each step."""
 
     def notify(hook: str, **arguments: object) -> None:
         if hook == "zoo_progress":
@@ -48,7 +48,7 @@ def run(folder: Path, cache: Path, workers: int, steps: int) -> None:
 
 
 def start(folder: Path, cache: Path, workers: int) -> tuple[int, int]:
-    """The command in a process of its own: its id, and a descriptor to read a byte a step from."""
+    """Run the command in a child; return its pid and a descriptor that yields a byte per step."""
     steps, end = os.pipe()
     child = os.fork()
     if child:
@@ -64,7 +64,7 @@ def start(folder: Path, cache: Path, workers: int) -> tuple[int, int]:
 
 
 def finish(started: tuple[int, int]) -> None:
-    """Wait until a run has ended by itself."""
+    """Wait until a run has ended on its own."""
     child, steps = started
     while os.read(steps, 4096):
         pass
@@ -75,7 +75,7 @@ def finish(started: tuple[int, int]) -> None:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """File to hash, of everything that has to be equal."""
+    """Map every file that has to be equal to its hash."""
     last = max((folder / "checkpoints").iterdir())
     files = [*last.glob("*.safetensors"), *folder.glob("samples/*.png")]
     files += [folder / "log.jsonl", folder / "generator.safetensors"]

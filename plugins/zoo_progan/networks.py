@@ -35,9 +35,9 @@ from zoo_core.nn import (
     EqualizedLinear,
     average2d,
     average_to,
-    double_and_convolve,
     minibatch_stddev,
     pixel_norm,
+    upsample_conv2d,
 )
 from zoo_core.training import growth
 from zoo_progan.config import ProGANConfig
@@ -69,7 +69,7 @@ class GeneratorStage(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Double the size, then two layers, each with activation and pixel normalization."""
-        features = activate_and_normalize(double_and_convolve(features, self.conv0))
+        features = activate_and_normalize(upsample_conv2d(features, self.conv0))
         return activate_and_normalize(self.conv1(features))
 
 

@@ -44,13 +44,13 @@ from zoo_core.nn import (
     EqualizedLinear,
     average2d,
     average_to,
-    convolve_and_halve,
-    double_and_convolve,
+    conv2d_downsample,
     filter2d,
     fir,
     full_precision,
     minibatch_stddev,
     pixel_norm,
+    upsample_conv2d,
 )
 from zoo_core.training import growth
 from zoo_stylegan.config import StyleGANConfig
@@ -92,7 +92,7 @@ class UpsamplingConv2d(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Upsample and convolve, without bias or activation."""
-        return filter2d(double_and_convolve(features, self.convolution), self.taps)
+        return filter2d(upsample_conv2d(features, self.convolution), self.taps)
 
 
 class StyledLayer(nn.Module):
@@ -226,7 +226,7 @@ class DiscriminatorBlock(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Features at half the size."""
         features = leaky_relu(self.convolution(features), SLOPE, inplace=True)
-        features = convolve_and_halve(filter2d(features, self.taps), self.down)
+        features = conv2d_downsample(filter2d(features, self.taps), self.down)
         return leaky_relu(features, SLOPE, inplace=True)
 
 

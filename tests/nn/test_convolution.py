@@ -1,4 +1,4 @@
-"""Convolutions: torch's values, and derivatives of any order, of which none is computed in vain."""
+"""Convolutions: torch's values and derivatives of any order, computed only if needed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GEOMETRIES = [  # stride, padding, groups, size of the pictures
     (1, 0, 2, 4),
     (2, 0, 1, 4),
     (2, 1, 2, 5),
-    (2, 0, 1, 6),  # the last row and column are not reached
+    (2, 0, 1, 6),  # the kernel does not reach the last row and column
 ]
 BOTH = [(conv2d, functional.conv2d), (conv_transpose2d, functional.conv_transpose2d)]
 
@@ -35,7 +35,7 @@ def test_values_and_gradients_are_those_of_torch(ours, theirs, stride, padding, 
     options = {"stride": stride, "padding": padding, "groups": groups}
 
     def answers(convolve) -> list[torch.Tensor]:
-        """The output, its gradients, and those of the penalty on the first gradient."""
+        """The output, its gradients, and the gradients of a penalty on the first one."""
         out = convolve(*given, **options)
         first = torch.autograd.grad(out.cos().sum(), given, create_graph=True)
         second = torch.autograd.grad(first[0].square().sum(), given, retain_graph=True)
@@ -53,7 +53,7 @@ def test_convolutions_are_twice_differentiable(convolve, stride, padding, groups
         return convolve(images, weight, stride=stride, padding=padding, groups=groups)
 
     assert gradcheck(function, given, fast_mode=True)
-    assert gradgradcheck(function, given, fast_mode=True)  # of the weight's gradient as well
+    assert gradgradcheck(function, given, fast_mode=True)  # including the weight's gradient
 
 
 def test_a_bias_has_its_gradient():
@@ -106,7 +106,7 @@ def test_autocast_is_followed_forward_and_backward():
 
 
 class Transposed(TorchDispatchMode):
-    """The types that transposed convolutions compute in."""
+    """Records the dtypes that transposed convolutions compute in."""
 
     def __init__(self):
         super().__init__()

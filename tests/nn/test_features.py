@@ -1,5 +1,4 @@
-"""What feature extractors share: pictures to pixels, precision, fingerprints, and no weights in a
-parent's checkpoint."""
+"""Feature extractors: preprocessing, precision, fingerprints, no weights in a parent's state."""
 
 import copy
 
@@ -51,7 +50,7 @@ class Small(Backbone):
 
 
 class Bare(Backbone):
-    """Features and nothing else: the pixels themselves."""
+    """Only features: the pixels themselves."""
 
     def forward(self, pixels):
         return pixels.flatten(1)
@@ -64,14 +63,14 @@ def extractor(backbone=None, size=8, **changes):
 
 @pytest.fixture
 def parent():
-    """A network that learns, and holds an extractor as a discriminator does."""
+    """A trainable network that contains an extractor, as a discriminator does."""
     parent = nn.Module()
     parent.extractor = extractor()
     parent.head = nn.Linear(6, 1)
     return parent.train()
 
 
-# Pictures.
+# Preprocessing.
 
 
 def test_bytes_and_floats_of_the_same_picture_are_the_same_pixels():
@@ -99,7 +98,7 @@ def test_a_grey_picture_has_three_equal_channels():
     ids=lambda images: f"{images.dtype}{list(images.shape)}",
 )
 def test_what_is_no_picture_is_refused(images):
-    with pytest.raises(InputError, match="no pictures for a feature extractor"):
+    with pytest.raises(InputError, match="a feature extractor cannot take these images"):
         extractor()(images)
 
 
@@ -129,7 +128,7 @@ def test_pixels_are_normalized_by_mean_and_deviation():
     assert torch.allclose(extractor().prepare(white)[0, :, 0, 0], expected)
 
 
-# What comes out.
+# Outputs.
 
 
 def test_shapes_are_measured():
@@ -147,7 +146,7 @@ def test_a_backbone_without_maps_or_head_says_so():
     images = torch.zeros(1, 3, 2, 2)
     with pytest.raises(InputError, match="test/small offers no feature maps"):
         net.feature_maps(images)
-    with pytest.raises(InputError, match="test/small is no classifier"):
+    with pytest.raises(InputError, match="test/small is not a classifier"):
         net.logits(images)
 
 
@@ -167,7 +166,7 @@ def test_a_size_that_the_backbone_cannot_take_is_an_input_error():
             assert pixels.shape[-1] == 8, "wrong size"
             return super().forward(pixels)
 
-    with pytest.raises(InputError, match="cannot take pictures of that size: wrong size; given: 9"):
+    with pytest.raises(InputError, match="cannot take images of this size: wrong size; given: 9"):
         extractor(Fixed(), size=9)
 
 
@@ -230,7 +229,7 @@ def test_features_made_in_inference_mode_do_not_break_later_gradients():
     assert images.grad is not None
 
 
-# A part of another network.
+# Inside another network.
 
 
 def test_a_parent_has_none_of_its_weights_in_its_state(parent):
@@ -306,7 +305,7 @@ def test_weights_without_values_have_no_digest():
     assert digest({"a": torch.zeros(3, device="meta")}) == "unloaded"
 
 
-# A trained classifier.
+# Classifiers as extractors.
 
 
 class Sorter(Classifier):

@@ -1,4 +1,4 @@
-"""Layers that generations of GANs share."""
+"""Layers shared by several generations of GANs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch.nn.functional import avg_pool2d, interpolate
 from zoo_core.nn.layers import (
     EqualizedConv2d,
     EqualizedLinear,
-    convolve_and_halve,
-    double_and_convolve,
+    conv2d_downsample,
     minibatch_stddev,
     pixel_norm,
     scaled,
+    upsample_conv2d,
 )
 
 
@@ -33,12 +33,12 @@ def test_equalized_layers_keep_the_variance_times_their_gain(gain: float, expect
 def test_doubled_pixels_and_a_convolution_are_one_transposed_convolution():
     layer, images = EqualizedConv2d(3, 5, 3, gain=2.0, bias=0.3), torch.randn(2, 3, 6, 4)
     plain = layer(interpolate(images, scale_factor=2))
-    torch.testing.assert_close(double_and_convolve(images, layer), plain)
+    torch.testing.assert_close(upsample_conv2d(images, layer), plain)
 
 
 def test_a_convolution_and_averaged_pixels_are_one_strided_convolution():
     layer, images = EqualizedConv2d(3, 5, 3, gain=2.0, bias=0.3), torch.randn(2, 3, 6, 4)
-    torch.testing.assert_close(convolve_and_halve(images, layer), avg_pool2d(layer(images), 2))
+    torch.testing.assert_close(conv2d_downsample(images, layer), avg_pool2d(layer(images), 2))
 
 
 def test_a_learning_rate_multiplier_slows_weight_and_bias_down_and_changes_no_output():

@@ -21,7 +21,7 @@ TAPS = [fir((1, 2, 1)), fir(), torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.rand(5)
 
 
 def literal(images: torch.Tensor, taps: torch.Tensor, up: int, down: int) -> torch.Tensor:
-    """By loops, in float64: a true convolution, centered like StyleGAN2's."""
+    """The definition as float64 loops: a true convolution, centered like StyleGAN2's."""
     count, channels, height, width = images.shape
     kernel = torch.outer(taps, taps).double() * up**2
     wide = torch.zeros(count, channels, height * up, width * up, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""When a log raises an alarm, and when it does not."""
+"""When a log raises an alarm and when it does not."""
 
 import json
 from pathlib import Path
@@ -40,7 +40,7 @@ def test_logits_that_drift_apart_raise_an_alarm_once():
     found = names([line(gap=0.2 * i) for i in range(100)])
     assert raised([line(gap=0.2 * i) for i in range(100)]) == ["logits"]
     first = found.index(["logits"])
-    assert 0.2 * (first - LINES / 2) > 6.5  # the mean of the window had reached the limit
+    assert 0.2 * (first - LINES / 2) > 6.5  # the mean of the window has reached the limit
 
 
 def test_one_wild_step_is_no_drift():
@@ -109,7 +109,7 @@ def of_a_run(name):
 
 
 def test_the_paper_s_dcgan_on_flat_pictures_raises_the_alarm_of_drifting_logits():
-    """`zoo train dcgan --preset paper64 --data critters`, which collapses within 13,000 images."""
+    """`zoo train dcgan --preset paper64 --data critters` collapses within 13,000 images."""
     lines = of_a_run("dcgan-paper64")
     found = names(lines)
     assert next(line["images"] for line, each in zip(lines, found, strict=True) if each) <= 10_000
@@ -117,5 +117,5 @@ def test_the_paper_s_dcgan_on_flat_pictures_raises_the_alarm_of_drifting_logits(
 
 
 def test_a_run_that_went_well_raises_none():
-    """`zoo train stylegan2`, whose weights are published."""
+    """`zoo train stylegan2`; its weights are published."""
     assert raised(of_a_run("stylegan2")) == []

@@ -29,7 +29,7 @@ def always(**options) -> ADA:
 
 
 def run(augment: Augment, images: Tensor, noise: SeededNoise | None = None, **kwargs):
-    """The images, and the keywords, of one call in a step of its own."""
+    """The images and keyword arguments after one call in its own step."""
     augment.begin(noise or SeededNoise(0, range(len(images))))
     (images,), kwargs = augment.before_discriminator(nn.Identity(), (images,), kwargs)
     return (images, kwargs) if kwargs else images
@@ -42,7 +42,7 @@ def pictures(count: int, channels: int = 3, size: int = 8, dtype=torch.float32) 
 
 
 def only(*names: str, count: int, quantile: float | None = None) -> Tensor:
-    """Draws by which these operations happen at p = 1 and no others, random or of a quantile."""
+    """Draws that apply only these operations at p = 1, with random parameters or a quantile."""
     draws = torch.rand(
         count, ADA.num_draws, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
     )
@@ -54,7 +54,7 @@ def only(*names: str, count: int, quantile: float | None = None) -> Tensor:
 
 
 def published_quantile(name: str, quantile: float) -> float:
-    """What the golden file means: its normal draws are erfinv(2 q - 1), without a root of 2."""
+    """The quantile in the golden file: its normal draws are erfinv(2 q - 1), without root 2."""
     if name not in NORMAL:
         return quantile
     value = torch.erfinv(torch.tensor(2 * quantile - 1, dtype=torch.float64)).item()
@@ -62,7 +62,7 @@ def published_quantile(name: str, quantile: float) -> float:
 
 
 def slow_warp(images: Tensor, transform: Tensor) -> Tensor:
-    """Appendix B as it is written, in float64: all the padding there is, zeros between pixels."""
+    """Appendix B to the letter, in float64: full padding, zeros between pixels."""
     size, margin, taps = images.shape[-1], images.shape[-1] - 1, len(SYM6)
     planes = images.double().flatten(0, 1)[:, None]
     planes = pad(planes, [margin] * 4, mode="reflect")
@@ -80,7 +80,7 @@ def slow_warp(images: Tensor, transform: Tensor) -> Tensor:
 
 
 def some_transforms(count: int, size: int) -> Tensor:
-    """Any, then one that keeps the axes, then one that swaps them, and so on; all move a lot."""
+    """In turn an arbitrary one, one that keeps the axes and one that swaps them; all move far."""
     torch.manual_seed(0)
     transforms = torch.eye(3, dtype=torch.float64) + 0.3 * torch.randn(count, 3, 3).double()
     transforms[:, :2, 2] *= size
@@ -99,7 +99,7 @@ def test_an_operation_is_the_published_one(key: str):
     name, quantile = key.removeprefix("out/").split("@")
     images, names = GOLDEN["in/images"], [name]
     if name == "bgc":
-        names = [each for each in BGC if each != "rotate_after"]  # published: by 0 at a quantile
+        names = [each for each in BGC if each != "rotate_after"]  # published: 0 at a quantile
     draws = only(*names, count=len(images))
     for each in names:
         columns = COLUMNS[each]
@@ -213,7 +213,7 @@ def test_r1_through_the_hook_agrees_with_finite_differences(augment: Augment):
             weight.sub_(sign * 1e-4 * direction)
     slope = (weight.grad * direction).sum().item()
     assert slope == pytest.approx((values[0] - values[1]) / 2e-4, rel=1e-4)
-    assert abs(slope) > 1e-6  # not an agreement of zeros
+    assert abs(slope) > 1e-6  # not both zero
 
 
 def test_a_penalty_of_the_core_reaches_the_weights_through_the_hook():
@@ -240,7 +240,7 @@ def test_a_warp_is_computed_in_float32_whatever_autocast_does():
     assert torch.equal(gradients[1], gradients[3])
 
 
-# What a call may look like.
+# Calls.
 
 
 @pytest.mark.parametrize("augment", [always(cutout=1.0), DiffAugment()], ids=["ada", "diffaugment"])
@@ -348,10 +348,10 @@ def test_more_and_fewer_images_than_rows():
     more, fewer = run(augment, images, noise), run(augment, images[:3], noise)
     torch.testing.assert_close(more[:3], fewer)
     same = run(augment, images[:1].expand(10, -1, -1, -1), noise)
-    assert len(same.flatten(1).unique(dim=0)) == 10  # each image has draws of its own
+    assert len(same.flatten(1).unique(dim=0)) == 10  # each image has its own draws
 
 
-# How often.
+# Probabilities.
 
 
 @pytest.mark.parametrize("multiplier", [1.0, 0.5])
@@ -362,7 +362,7 @@ def test_a_group_happens_with_its_probability(group: str, multiplier: float):
     images = pictures(1, size=4).expand(count, -1, -1, -1)
     changed = (run(ada, images) - images).abs().flatten(1).amax(1) > 1e-4
     unchanged = {
-        # Half the flips and a quarter of the turns change nothing, nor do shifts of 4 x 4 pixels.
+        # Half the flips, a quarter of the rotations and all shifts of 4 x 4 pixels change nothing.
         "blit": (1 - prob / 2) * (1 - prob * 3 / 4),
         "geom": (1 - prob) ** 4,
         "color": (1 - prob) ** 4 * (1 - prob / 2),
@@ -392,7 +392,7 @@ def test_every_picture_gets_every_policy_within_its_bounds():
     rows, columns = inside.amax(2).sum(1), inside.amax(1).sum(1)
     assert sorted(rows.unique().tolist()) == sorted(columns.unique().tolist()) == [14, 15, 16]
     holes = run(DiffAugment(["cutout"]), images)[:, 0] == 0
-    assert holes.flatten(1).sum(1).min() >= 16  # a center in a corner leaves a quarter of the box
+    assert holes.flatten(1).sum(1).min() >= 16  # a quarter of the box if its center is in a corner
     assert holes.flatten(1).sum(1).max() == 64
     grey = run(DiffAugment(["color"]), 0 * images)
     assert -0.5 <= grey.min() < -0.48
@@ -418,7 +418,7 @@ def test_policies_are_chosen_by_name():
         DiffAugment(["color", "blur"])
 
 
-# The probability.
+# Adaptation of the probability.
 
 
 def observe(ada: ADA, signs: list[float | None], start: int = 0, batch_size: int = 10) -> list:

@@ -1,4 +1,4 @@
-"""Bytes on disk: exact, complete or not there, never half, whatever happens to the disk."""
+"""Files on disk are exact, and complete or absent, whatever happens to the disk."""
 
 import copy
 import errno
@@ -36,7 +36,7 @@ ABOUT = WeightsMetadata(
 
 
 class Everything(nn.Module):
-    """A network with every kind of tensor that a file may have to keep."""
+    """A network with every kind of tensor that a file may have to hold."""
 
     def __init__(self):
         super().__init__()
@@ -61,7 +61,7 @@ def saved(folder, network):
 
 
 def raw(tensor):
-    """The very bytes: -0.0 differs from 0.0."""
+    """The bytes: -0.0 differs from 0.0."""
     return tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes()
 
 
@@ -129,7 +129,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path, value, dtype):
     with torch.no_grad():
         network.weight[1, 0] = value
     data = saved(tmp_path, network).read_bytes()
-    with pytest.raises(WeightsError, match=r"^a holds numbers that are not finite, in 'weight'$"):
+    with pytest.raises(WeightsError, match=r"^a holds non-finite values in 'weight'$"):
         load_weights(data, "a", lambda: nn.Linear(2, 2, dtype=dtype))
 
 
@@ -139,7 +139,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path, value, dtype):
         (nn.Linear(2, 3), lambda: nn.Linear(3, 2), "F32 [3, 2]; allowed: F32 [2, 3]"),
         (nn.Linear(3, 2, dtype=torch.float16), lambda: nn.Linear(3, 2), "given: F16 [2, 3]"),
         (nn.Linear(3, 2, bias=False), lambda: nn.Linear(3, 2), "'bias' is missing"),
-        (nn.Linear(3, 2), lambda: nn.Linear(3, 2, bias=False), "'bias' is not part of it"),
+        (nn.Linear(3, 2), lambda: nn.Linear(3, 2, bias=False), "'bias' is unexpected"),
     ],
     ids=["transposed", "another type", "missing", "extra"],
 )
@@ -153,7 +153,7 @@ def test_weights_of_another_architecture_are_refused(tmp_path, network, build, r
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and a limit on memory")
 def test_a_description_of_a_huge_network_takes_no_memory(tmp_path):
-    """16 GB, described in a file of a few bytes; the process may grow by half a GB."""
+    """A file of a few bytes describes 16 GB; the process may grow by half a GB."""
     import resource
 
     data = saved(tmp_path, nn.Linear(2, 2)).read_bytes()
@@ -170,7 +170,7 @@ def test_a_description_of_a_huge_network_takes_no_memory(tmp_path):
 @pytest.mark.parametrize("width", [1 << 60, 1 << 70])
 def test_a_description_of_an_impossible_network_is_refused(tmp_path, width):
     data = saved(tmp_path, nn.Linear(2, 2)).read_bytes()
-    with pytest.raises(WeightsError, match=r"^a describes a network that cannot be") as error:
+    with pytest.raises(WeightsError, match=r"^a describes a network that cannot be built") as error:
         load_weights(data, "a", lambda: nn.Linear(width, width))
     assert "\n" not in str(error.value)
 
@@ -187,7 +187,7 @@ def test_a_file_is_replaced_as_a_whole(tmp_path):
 
 
 def fail_at(monkeypatch, number, error):
-    """Let the call of that number, of all that change or flush the disk, raise; count them."""
+    """Make the call of that number raise, counting all calls that change or flush the disk."""
     calls = []
 
     def failing(function):
@@ -205,7 +205,7 @@ def fail_at(monkeypatch, number, error):
 
 
 class Killed(BaseException):
-    """Nothing cleans up after it."""
+    """An exception that no code cleans up after."""
 
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -238,7 +238,7 @@ def test_a_file_in_no_folder_is_a_checkpoint_error(tmp_path):
 
 
 def tensors(images):
-    """Weights and optimizer that are all this number."""
+    """Weights and optimizer tensors that all equal this number."""
     return {"w": torch.full((40, 5), float(images))}, {"m/0/step": torch.tensor(float(images))}
 
 
@@ -255,7 +255,7 @@ def assert_loads(checkpoints, images):
 
 
 def assert_complete(path):
-    """The folder holds exactly what its manifest says."""
+    """Assert that the folder holds exactly what its manifest says."""
     manifest = json.loads((path / "MANIFEST.json").read_text())
     assert {p.name for p in path.iterdir()} == {*manifest, "MANIFEST.json"}
     for name, entry in manifest.items():
@@ -265,7 +265,7 @@ def assert_complete(path):
 
 @pytest.fixture
 def checkpoints(tmp_path):
-    """Three have been saved, the last two are kept."""
+    """Three checkpoints have been saved; the last two are kept."""
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     for images in (8, 16, 24):
         save(checkpoints, images)
@@ -295,7 +295,7 @@ def test_more_are_kept_if_wanted(tmp_path):
 def test_the_newest_is_the_one_with_most_images(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     save(checkpoints, 10**12 - 1)
-    save(checkpoints, 10**12)  # a digit more than the names are filled up to
+    save(checkpoints, 10**12)  # one digit more than the zero-padded names have
     assert_loads(checkpoints, 10**12)
 
 
@@ -336,7 +336,7 @@ def test_one_wrong_bit_anywhere_is_noticed(checkpoints, caplog):
         assert record.levelno == logging.WARNING
         assert str(newest) in record.getMessage()
         flip_bit(file, position, bit)
-    assert_loads(Checkpoints(checkpoints.folder), 24)  # all of them are mended
+    assert_loads(Checkpoints(checkpoints.folder), 24)  # every bit has been flipped back
 
 
 def truncate(newest):
@@ -416,7 +416,7 @@ def test_a_damaged_checkpoint_can_be_written_again(checkpoints):
 
 @pytest.mark.parametrize("images", [20, 28])
 def test_a_damaged_checkpoint_takes_no_place_of_a_good_one(checkpoints, images):
-    """Not even when the run, going on from before it, saves at other points."""
+    """Not even if the resumed run saves at other points."""
     truncate(checkpoints.list()[-1])
     assert_loads(checkpoints, 16)
     save(checkpoints, images)
@@ -425,7 +425,7 @@ def test_a_damaged_checkpoint_takes_no_place_of_a_good_one(checkpoints, images):
 
 
 def test_what_was_saved_last_is_never_rotated_away(checkpoints):
-    """A folder may hold more images than a run that was set back."""
+    """A folder may hold later checkpoints than a run that was set back."""
     save(Checkpoints(checkpoints.folder), 4)
     assert seen(checkpoints) == [4]
 
@@ -439,7 +439,7 @@ def test_a_checkpoint_is_on_the_disk_before_its_name_is(tmp_path, monkeypatch):
 def test_the_old_go_after_the_new_one_is_on_the_disk(checkpoints, monkeypatch):
     calls = fail_at(monkeypatch, 0, FULL)
     save(checkpoints, 32)
-    assert calls[5:8] == ["rename", "fsync", "rename"]  # the new one's name, folder, the old one's
+    assert calls[5:8] == ["rename", "fsync", "rename"]  # new name, folder, old name
     assert "unlink" not in calls[:8]
 
 
@@ -471,7 +471,7 @@ def test_a_save_that_fails_at_any_call_leaves_good_checkpoints(
         newest = fresh.load()[2]["images"]
         assert newest == images or (newest == max(good) and not complete), calls[-1]
         for path in fresh.list():
-            if images != 24 or int(path.name) != 24:  # what can be seen can be loaded
+            if images != 24 or int(path.name) != 24:  # what is listed can be loaded
                 assert_complete(path)
         assert good <= set(seen(fresh)) or newest == images, calls[-1]
         assert len(seen(fresh)) >= 2 or images == 24, calls[-1]
@@ -487,7 +487,7 @@ def test_a_save_that_fails_at_any_call_leaves_good_checkpoints(
 
 
 def fills(folder):
-    """Save until it does not fit any more: what was there stays, and the message is returned."""
+    """Save until the disk is full; check that older checkpoints stay; return the message."""
     checkpoints = Checkpoints(folder)
     for images in (8, 16):
         save(checkpoints, images)
@@ -503,7 +503,7 @@ def fills(folder):
 
 @pytest.fixture
 def disk(tmp_path):
-    """A disk of 1 MB, where this user may mount one; and a way to write-protect it."""
+    """A disk of 1 MB, if this user may mount one, and a function that write-protects it."""
     if sys.platform != "linux" or os.geteuid() != 0:
         pytest.skip("only root mounts disks")
     folder = tmp_path / "disk"
@@ -602,7 +602,7 @@ def test_thirty_kills_at_random_moments_leave_a_good_checkpoint(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "damaged" not in done.stderr
-    assert int(done.stdout) > 5  # and it got somewhere
+    assert int(done.stdout) > 5  # it made progress
 
 
 # Optimizers.
@@ -626,7 +626,7 @@ class Small(nn.Module):
         self.conv = nn.Conv2d(3, 4, 3)
         self.linear = nn.Linear(4, 2)
         self.gain = nn.Parameter(torch.ones(()))
-        self.unused = nn.Parameter(torch.ones(3))  # never has a gradient, so never a state
+        self.unused = nn.Parameter(torch.ones(3))  # never has a gradient, so it has no state
         self.to(memory_format=torch.channels_last)
 
     def forward(self, images):

@@ -51,7 +51,7 @@ def test_a_half_life_of_zero_copies():
 @pytest.mark.parametrize(
     ("images", "half_life", "rampup", "current"),
     [
-        (1000, 500, 0.05, 50),  # early: a share of the images seen
+        (1000, 500, 0.05, 50),  # early: a fraction of the images seen
         (10_000, 500, 0.05, 500),  # reached
         (10**9, 500, 0.05, 500),
         (1000, 500, 0, 500),  # no ramp-up
@@ -121,7 +121,7 @@ def test_an_update_leaves_the_live_network_alone():
 def test_networks_that_moved_since_are_still_averaged():
     live = Net()
     ema = EMA(live, 100, 0)
-    live.double()  # as a move to a device, it puts other tensors into the modules
+    live.double()  # like a move to a device, this replaces the tensors of the modules
     ema.network.double()
     to_one(live)
     live.norm.running_mean.fill_(1)

@@ -1,4 +1,4 @@
-"""The loop: resume, signals, bad numbers, phases, observers."""
+"""The training loop: resume, signals, non-finite numbers, phases, observers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ GENERATOR_ALONE = msgspec.structs.replace(toys.TOY, build_discriminator=None)
 
 
 def run(place: Path, name: str = "run", spec=toys.TOY, data=None, notify=None, **settings):
-    """Train the toy in a folder of that name; 4 images a step."""
+    """Train the toy model in a folder of that name, with 4 images per step."""
     folder = RunFolder(place / name)
     train(
         spec,
@@ -129,7 +129,7 @@ def test_the_seed_decides_the_run(tmp_path: Path):
 
 def test_in_network_noise_is_renewed_every_step(tmp_path: Path):
     first = run(tmp_path, "a")
-    torch.randn(100)  # what else the process drew must not matter
+    torch.randn(100)  # other random draws of the process must not matter
     assert last_checkpoint(first) == last_checkpoint(run(tmp_path, "b"))
 
 
@@ -186,14 +186,14 @@ def test_a_run_whose_networks_cannot_be_built_leaves_the_folder_to_another(tmp_p
 
 def test_other_pictures_in_the_same_run_are_refused(tmp_path: Path):
     run(tmp_path)
-    with pytest.raises(InputError, match="pictures are not those"):
+    with pytest.raises(InputError, match="these are not the images that the run in"):
         run(tmp_path, data=toys.packed(tmp_path, count=24), images=32)
 
 
 def test_a_run_that_is_refused_keeps_its_configuration(tmp_path: Path):
     folder = run(tmp_path)
     before = folder.config.read_bytes()
-    with pytest.raises(InputError, match="pictures are not those"):
+    with pytest.raises(InputError, match="these are not the images that the run in"):
         run(tmp_path, data=toys.packed(tmp_path, count=24), images=32)
     assert folder.config.read_bytes() == before
 
@@ -260,7 +260,7 @@ def replace_width(config: toys.ToyConfig, width: int) -> toys.ToyConfig:
 
 
 def spoiled(spec, phase_name: str, at: int, value: float):
-    """The toy with a loss that becomes `value` in one phase after `at` images."""
+    """The toy model, with the loss of one phase times `value` after `at` images."""
 
     def build_phases(networks, config) -> list[Phase]:
         def spoil(phase: Phase) -> Phase:
@@ -285,7 +285,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_optimizer_moves(tmp_path: Pa
     message = str(caught.value)
     assert "'generator'" in message
     assert "after 8 images" in message
-    assert "toy " in message  # names the pictures
+    assert "toy " in message  # the name of an image
     good = run(tmp_path, "good", images=8)
     assert last_checkpoint(RunFolder(tmp_path / "run")) == last_checkpoint(good)
 
@@ -401,7 +401,7 @@ def test_without_an_average_the_live_generator_is_published(tmp_path: Path):
     ("settings", "given", "message"),
     [
         ({"classes": 2}, {}, "no labels"),
-        ({"classes": 3}, {"classes": 2}, "another number of classes"),
+        ({"classes": 3}, {"classes": 2}, "different numbers of classes"),
         ({"paired": True}, {}, "needs pairs"),
     ],
 )
@@ -481,7 +481,7 @@ def kill_the_loader():
         worker.kill()
 
 def end_every_process():
-    subprocess.run(["kill", "-TERM", "0"])  # by another process than the parent
+    subprocess.run(["kill", "-TERM", "0"])  # sent by a process other than the parent
     time.sleep(0.5)
 
 def notify(hook, **arguments):
@@ -498,7 +498,7 @@ if __name__ == "__main__":
 
 
 def last_word_with_a_loader(place: Path, what_happens: str, start_method: str = "fork") -> str:
-    """What a run with one loader process says last, of which this happens after a step."""
+    """The last line of a run with one loader process, to which this happens after a step."""
     script = place / "with_a_loader.py"
     script.write_text(WITH_A_LOADER)
     done = subprocess.run(
@@ -518,7 +518,7 @@ def test_a_loader_process_that_dies_ends_the_run_with_a_reason(tmp_path: Path):
     assert "RunError: a loader process is gone" in last
 
 
-@pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="no telling who sent a signal")
+@pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="the sender of a signal is unknown")
 @pytest.mark.parametrize("start_method", ["fork", "spawn"])
 def test_a_signal_to_all_processes_of_a_run_stops_it_at_a_step_s_end(
     tmp_path: Path, start_method: str
@@ -626,7 +626,7 @@ def test_a_run_keeps_the_precision_that_it_began_with(tmp_path: Path, monkeypatc
         run(tmp_path, images=24, precision="bf16")
 
 
-ADAPTIVE = {"augment": "ada", "ada_images": 64, "ada_target": -1.0}  # p rises by a quarter a change
+ADAPTIVE = {"augment": "ada", "ada_images": 64, "ada_target": -1.0}  # every change raises p by 0.25
 
 
 @pytest.mark.parametrize("first", [12, 20])

@@ -4,7 +4,7 @@ from torch import log, sigmoid
 
 from zoo_core.training.losses import LOSSES
 
-# The formulas as the papers print them: fine in float64 near 0, useless where sigmoid is 0 or 1.
+# The formulas as printed: fine in float64 near 0, but not where sigmoid rounds to 0 or 1.
 NAIVE = {
     "minimax": (
         lambda real, fake: -(log(sigmoid(real)).mean() + log(1 - sigmoid(fake)).mean()),
@@ -112,7 +112,7 @@ def test_the_signs_of_paired_losses_have_a_name_of_their_own(name):
     real, fake = torch.tensor([3.0, 2.0, -1.0, 4.0]), torch.tensor([1.0, 5.0, 2.0, 9.0])
     terms = LOSSES[name].discriminator_terms(real, fake)
     if LOSSES[name].paired:
-        assert terms["pair_signs"] == -0.5  # one of four pairs the right way round
+        assert terms["pair_signs"] == -0.5  # one of four pairs is in the right order
         assert "real_signs" not in terms
     else:
         assert terms["real_signs"] == 0.5

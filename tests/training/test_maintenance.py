@@ -1,4 +1,4 @@
-"""Evaluations and alarms of a run, and what a resume makes of them."""
+"""Evaluations and alarms of a run, with and without a resume."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from zoo_core.weights.header import parse_metadata, read_header
 
 
 def measure(network):
-    """A number that the weights decide."""
+    """A metric that depends on the weights."""
     return {"fd": float(network.paint.weight.abs().mean()), "other": 1.0}
 
 
 def scripted(*values, name="fd"):
-    """An evaluation that finds these values, one after the other."""
+    """An evaluation that returns these values in turn."""
     left = list(values)
     return lambda network: {name: left.pop(0)}
 
@@ -133,7 +133,7 @@ def test_an_alarm_is_logged_with_what_to_try_and_observers_hear_it(tmp_path):
     folder = run(tmp_path, images=48, measure=scripted(1.0, 1.0, 9.0, 9.0, 9.0, 9.0), notify=notify)
     (line,) = [line for line in folder.read_log() if "alarm" in line]
     assert (line["images"], line["alarm"]) == (40, "distance")
-    assert "turned up" in line["what"]
+    assert "has risen from 1 to 9" in line["what"]
     assert line["try"]
     assert heard == [(40, "distance")]
 
@@ -146,7 +146,9 @@ def test_an_alarm_is_not_raised_again_by_a_resume(tmp_path):
 
 def test_a_collapsed_run_stops_when_told_to_and_says_where_the_best_weights_are(tmp_path):
     scores = scripted(2.0, 1.0, 9.0, 9.0, 9.0, 9.0)
-    with pytest.raises(CollapseError, match=r"after 40 images.*turned up.*best\.safetensors"):
+    with pytest.raises(
+        CollapseError, match=r"after 40 images.*has risen from 1 to 9.*best\.safetensors"
+    ):
         run(tmp_path, images=80, measure=scores, stop_collapsed=True)
     folder = RunFolder(tmp_path / "run")
     assert max(path.name for path in folder.checkpoints.iterdir()) == f"{40:012d}"

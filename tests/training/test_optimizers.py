@@ -1,4 +1,4 @@
-"""Adam and AdamW step as torch's do, however weights and gradients lie in memory."""
+"""Adam and AdamW step like torch's, in any memory layout of weights and gradients."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class Judge(nn.Module):
 def test_the_slope_towards_the_judges_weights_agrees_with_finite_differences(
     penalty, images, monkeypatch
 ):
-    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)  # or rounding drowns it
+    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)  # else rounding hides it
     torch.manual_seed(1)
     judge = Judge().double()
     penalty(judge, *images).backward()
@@ -104,7 +104,7 @@ def test_the_slope_towards_the_judges_weights_agrees_with_finite_differences(
             weight.sub_(sign * step * direction)
     slope = (weight.grad * direction).sum().item()
     assert slope == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-6)
-    assert abs(slope) > 1e-3  # not an agreement of zeros
+    assert abs(slope) > 1e-3  # not both zero
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])

@@ -1,4 +1,4 @@
-"""A run's folder: whose it is, whether it may be used, and that one process at a time has it."""
+"""A run's folder: which run it holds, whether it may be used, and its lock."""
 
 import contextlib
 import errno
@@ -21,7 +21,7 @@ needs_locks = pytest.mark.skipif(sys.platform == "win32", reason="no fcntl")
 
 @pytest.fixture
 def run(tmp_path):
-    """A run that was started."""
+    """The folder of a started run."""
     folder = RunFolder(tmp_path / "runs" / "toy.bars16")
     folder.start(resolved())
     return folder
@@ -222,7 +222,7 @@ with RunFolder(Path(sys.argv[1])).locked():
 
 @pytest.fixture
 def holder(run):
-    """Start another process that holds the run; with a child, it leaves one behind when killed."""
+    """Start another process that locks the run; if it has a child, killing it leaves that child."""
     started = []
 
     def start(children=0):
@@ -236,7 +236,7 @@ def holder(run):
 
     yield start
     for process in started:
-        with process, contextlib.suppress(ProcessLookupError):  # all of them are gone already
+        with process, contextlib.suppress(ProcessLookupError):  # all have ended already
             os.killpg(process.pid, signal.SIGKILL)
 
 
@@ -259,7 +259,7 @@ def test_a_process_that_was_killed_holds_nothing(run, holder):
 
 @needs_locks
 def test_the_children_of_a_killed_process_hold_nothing(run, holder):
-    """Loader processes inherit open files; the same command has to go on at once nevertheless."""
+    """Loader processes inherit open files; even so, the run must be free to resume at once."""
     process = holder(children=1)
     process.kill()
     process.wait()
@@ -291,7 +291,7 @@ def test_a_folder_that_was_there_before_the_lock_stays(tmp_path, name):
 
 @needs_locks
 def test_a_folder_that_cannot_be_made_leaves_none_above_it(tmp_path):
-    for folder in ("runs", "."):  # "." is there already, and stays
+    for folder in ("runs", "."):  # "." exists already and stays
         run = RunFolder(tmp_path / folder / ("x" * 300))
         with pytest.raises(InputError, match="cannot write to the run folder"), run.locked():
             pass

@@ -1,4 +1,4 @@
-"""What networks are made of."""
+"""Building blocks of networks: convolutions, resampling, layers, feature extractors."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:  # for editors and type checkers
     from zoo_core.nn.layers import (
         EqualizedConv2d,
         EqualizedLinear,
-        convolve_and_halve,
-        double_and_convolve,
+        conv2d_downsample,
         full_precision,
         minibatch_stddev,
         pixel_norm,
         scaled,
+        upsample_conv2d,
     )
     from zoo_core.nn.resample import (
         average2d,
@@ -42,32 +42,32 @@ __getattr__, __dir__, __all__ = public(
     __name__,
     {
         # convolutions and resampling
-        "conv2d": "convolution",  # torch's, with a fast second derivative
+        "conv2d": "convolution",  # like torch's, with a fast second derivative
         "conv_transpose2d": "convolution",  # likewise
-        "fir": "resample",  # a filter as a buffer
-        "filter2d": "resample",  # FIR filter, same size
-        "upsample2d": "resample",  # twice the size, by a FIR filter
-        "downsample2d": "resample",  # half the size, by a FIR filter
-        "average2d": "resample",  # half the size, means of 2 x 2 pixels
-        "average_to": "resample",  # any whole fraction of the size
-        "fade": "resample",  # between two resolutions (ProGAN)
+        "fir": "resample",  # FIR filter taps as a tensor
+        "filter2d": "resample",  # FIR filter at the same size
+        "upsample2d": "resample",  # double the size with a FIR filter
+        "downsample2d": "resample",  # halve the size with a FIR filter
+        "average2d": "resample",  # halve the size by 2 x 2 means
+        "average_to": "resample",  # reduce the size by any integer factor
+        "fade": "resample",  # blend two resolutions (ProGAN)
         # layers
         "EqualizedLinear": "layers",  # equalized learning rate (ProGAN)
         "EqualizedConv2d": "layers",  # likewise
-        "double_and_convolve": "layers",  # nearest upsampling and a 3 x 3 convolution in one
-        "convolve_and_halve": "layers",  # a 3 x 3 convolution and 2 x 2 means in one
-        "scaled": "layers",  # scales features or weight, whichever is smaller
-        "full_precision": "layers",  # no autocast inside
+        "upsample_conv2d": "layers",  # nearest upsampling + 3 x 3 convolution, fused
+        "conv2d_downsample": "layers",  # 3 x 3 convolution + 2 x 2 averaging, fused
+        "scaled": "layers",  # scale features or weight, whichever is smaller
+        "full_precision": "layers",  # context without autocast
         "pixel_norm": "layers",  # ProGAN, section 4.2
         "minibatch_stddev": "layers",  # ProGAN, section 3
         # feature extractors
-        "Backbone": "features",  # a pretrained network behind its input
-        "BackboneExtractor": "features",  # a backbone with resize and normalization in front
-        "ClassifierFeatures": "features",  # a classifier of the zoo as an extractor
-        "as_rgb": "features",  # pictures of any kind as float RGB in 0..1
+        "Backbone": "features",  # network without its preprocessing
+        "BackboneExtractor": "features",  # backbone with resize and normalization
+        "ClassifierFeatures": "features",  # zoo classifier as a feature extractor
+        "as_rgb": "features",  # gray or RGB, uint8 or float, to float RGB in 0..1
         "resize_linear": "features",  # any linear resize as two matrix products
-        "exact_float32": "features",  # no autocast and no TF32 inside
+        "exact_float32": "features",  # context without autocast and TF32
         "digest": "features",  # short sha256 of weights
-        "fingerprint": "features",  # what a number measured on features depends on
+        "fingerprint": "features",  # identifies what a metric on features depends on
     },
 )

@@ -1,9 +1,8 @@
-"""What feature extractors share: pictures of any kind to the pixels a network was trained on, and
-numbers that do not depend on how training computes.
+"""Shared parts of feature extractors: input preparation, and precision independent of training.
 
-A number measured on features is comparable only if the network, its weights, the resize and the
-precision are the same; `fingerprint` is all of that in a line. Pictures are resized whole, without
-a crop and without rounding back to 256 levels in between.
+A metric on features is comparable only if the network, its weights, the resize and the precision
+are the same; `fingerprint` states them all in one line. Images are resized whole, without cropping
+and without rounding to 256 levels in between.
 """
 
 from __future__ import annotations
@@ -22,15 +21,14 @@ from zoo_core.errors import InputError
 from zoo_core.interfaces import Classifier, FeatureExtractor
 from zoo_core.nn.layers import full_precision
 
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow makes a picture grey
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in Pillow's conversion to gray
 
 
 class Backbone(nn.Module, ABC):
-    """A network behind its input: takes float32 [N, 3, S, S], resized and normalized.
+    """A network without its preprocessing: takes float32 [N, 3, S, S], resized and normalized.
 
     A subclass sets `strides` (shallow to deep) if it offers feature maps, and `num_classes` if it
-    is a classifier. How wide its features are is measured, and strides that are far off are
-    corrected.
+    is a classifier. Feature widths are measured, and strides that are far off are corrected.
     """
 
     strides: tuple[int, ...] = ()
@@ -41,21 +39,20 @@ class Backbone(nn.Module, ABC):
         """Pooled features [N, D]."""
 
     def feature_maps(self, pixels: Tensor) -> list[Tensor]:
-        """A map [N, C_i, H_i, W_i] for each entry of `strides`."""
+        """One map [N, C_i, H_i, W_i] per entry of `strides`."""
         return []
 
     def logits(self, pixels: Tensor) -> Tensor:
-        """A logit for each class: [N, K]; called only if `num_classes` is above 0."""
+        """One logit per class: [N, K]; called only if `num_classes` is above 0."""
         raise NotImplementedError
 
 
 class BackboneExtractor(FeatureExtractor):
-    """A backbone with its input in front: what most extractors are.
+    """A backbone with its preprocessing, which is what most extractors are.
 
-    `weights` identifies the backbone's weights (see `digest`), `mean` and `std` apply to pictures
-    in [0, 1]. Pooled features and logits are computed in float32, whatever autocast does around
-    them; feature maps follow autocast. Raises InputError if the backbone cannot take pictures of
-    `input_size`.
+    `weights` identifies the backbone's weights (see `digest`); `mean` and `std` apply to images in
+    [0, 1]. Pooled features and logits are computed in float32, even under autocast; feature maps
+    follow autocast. Raises InputError if the backbone cannot take images of `input_size`.
     """
 
     def __init__(
@@ -64,10 +61,10 @@ class BackboneExtractor(FeatureExtractor):
         *,
         name: str,
         weights: str,
-        input_size: int,  # pixels a side
+        input_size: int,  # pixels per side
         mean: Sequence[float],
         std: Sequence[float],
-        resize: str = "bicubic-antialias",  # of RESIZES
+        resize: str = "bicubic-antialias",  # a key of RESIZES
     ):
         super().__init__()
         self.backbone = backbone
@@ -85,36 +82,36 @@ class BackboneExtractor(FeatureExtractor):
             return self.backbone(self.prepare(images))
 
     def feature_maps(self, images: Tensor) -> list[Tensor]:
-        """A map [N, C_i, H_i, W_i] for each entry of `channels`, differentiable in the images."""
+        """One map [N, C_i, H_i, W_i] per entry of `channels`, differentiable in the images."""
         if not self.channels:
             raise InputError(f"{self.name} offers no feature maps")
         return self.backbone.feature_maps(self.prepare(images))
 
     def logits(self, images: Tensor) -> Tensor:
-        """A logit for each class: float32 [N, K]. Raises InputError if it is no classifier."""
+        """One logit per class: float32 [N, K]. Raises InputError if it is not a classifier."""
         if not self.num_classes:
-            raise InputError(f"{self.name} is no classifier")
+            raise InputError(f"{self.name} is not a classifier")
         with exact_float32(images.device):
             return self.backbone.logits(self.prepare(images))
 
     def prepare(self, images: Tensor) -> Tensor:
-        """Pictures as the backbone takes them: float32 [N, 3, S, S], normalized."""
+        """Convert images to the backbone's input: float32 [N, 3, S, S], normalized."""
         with exact_float32(images.device):
             pixels = RESIZES[self.resize](as_rgb(images), (self.input_size, self.input_size))
             return (pixels - self.mean) / self.std
 
     @torch.no_grad()
     def _probe(self) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
-        """Widths of the features and of the maps, measured: what networks say of them varies."""
+        """Measure the widths of features and maps; networks report them in different ways."""
         pixels = torch.zeros(1, 3, self.input_size, self.input_size, device=self.mean.device)
         try:
             features, maps = self.backbone(pixels), self.backbone.feature_maps(pixels)
         except (RuntimeError, AssertionError, ValueError) as error:
             reason = str(error).partition("\n")[0]
             raise InputError(
-                f"{self.name} cannot take pictures of that size: {reason}", given=self.input_size
+                f"{self.name} cannot take images of this size: {reason}", given=self.input_size
             ) from error
-        assert features.dim() == 2, "pooled features are [N, D]"
+        assert features.dim() == 2, "pooled features must be [N, D]"
         strides = tuple(
             _stride(stated, self.input_size, one.shape[3])
             for stated, one in zip(self.backbone.strides, maps, strict=True)
@@ -123,12 +120,12 @@ class BackboneExtractor(FeatureExtractor):
 
 
 def _stride(stated: int, size: int, side: int) -> int:
-    """The stride of a map of `side` pixels: the stated one, if rounding and borders explain it."""
+    """The stride of a map of `side` pixels: `stated` if rounding and borders can explain it."""
     return stated if abs(side - size / stated) <= 1 + side / 10 else round(size / side)
 
 
 class ClassifierFeatures(FeatureExtractor):
-    """A classifier of the zoo as a feature extractor, with pictures resized to its own size."""
+    """A zoo classifier as a feature extractor; images are resized to the classifier's size."""
 
     def __init__(self, classifier: Classifier, *, name: str, resize: str = "bicubic-antialias"):
         super().__init__()
@@ -146,18 +143,18 @@ class ClassifierFeatures(FeatureExtractor):
             return self.classifier.features(self.prepare(images))
 
     def feature_maps(self, images: Tensor) -> list[Tensor]:
-        """A map [N, C_i, H_i, W_i] for each entry of `channels`, differentiable in the images."""
+        """One map [N, C_i, H_i, W_i] per entry of `channels`, differentiable in the images."""
         if not self.channels:
             raise InputError(f"{self.name} offers no feature maps")
         return self.classifier.feature_maps(self.prepare(images))
 
     def logits(self, images: Tensor) -> Tensor:
-        """A logit for each class: float32 [N, K]."""
+        """One logit per class: float32 [N, K]."""
         with exact_float32(images.device):
             return self.classifier(self.prepare(images))
 
     def prepare(self, images: Tensor) -> Tensor:
-        """Pictures as the classifier takes them: float32 [N, C, H, W] in -1..1."""
+        """Convert images to the classifier's input: float32 [N, C, H, W] in -1..1."""
         channels, *size = self.classifier.image_shape
         with exact_float32(images.device):
             pixels = RESIZES[self.resize](as_rgb(images), tuple(size))
@@ -168,9 +165,9 @@ class ClassifierFeatures(FeatureExtractor):
 
 @contextlib.contextmanager
 def exact_float32(device: torch.device) -> Iterator[None]:
-    """Compute in float32: no autocast and no TF32, whatever is switched on around it.
+    """Compute in float32, without autocast and TF32, even if they are enabled outside.
 
-    Torch's older switches cannot be read once somebody has used these.
+    Once these switches have been set, torch's older ones for TF32 can no longer be read.
     """
     backends = torch.backends
     switches: list[Any] = [backends.cuda.matmul, backends.cudnn.conv]
@@ -187,14 +184,14 @@ def exact_float32(device: torch.device) -> Iterator[None]:
 
 
 def as_rgb(images: Tensor) -> Tensor:
-    """Pictures [N, C, H, W], grey or RGB, uint8 or float in -1..1, as float32 RGB in 0..1.
+    """Convert images [N, C, H, W], gray or RGB, uint8 or float in -1..1, to float32 RGB in 0..1.
 
     Raises InputError for anything else.
     """
     known = images.dtype == torch.uint8 or images.is_floating_point()
     if images.dim() != 4 or images.shape[1] not in (1, 3) or not known:
         raise InputError(
-            "these are no pictures for a feature extractor",
+            "a feature extractor cannot take these images",
             given=f"{images.dtype} {list(images.shape)}",
             allowed="[N, 1 or 3, H, W], uint8 in 0..255 or float in -1..1",
         )
@@ -203,11 +200,11 @@ def as_rgb(images: Tensor) -> Tensor:
 
 
 def resize_linear(images: Tensor, size: tuple[int, int], **options: object) -> Tensor:
-    """[N, C, H, W] to [N, C, *size] as torch's `interpolate` would, from float to float.
+    """Resize [N, C, H, W] to [N, C, *size] like torch's `interpolate`, from float to float.
 
-    Every linear resize is a matrix along each axis. As two products of matrices it was 2 to 15
-    times as fast on a CPU as `interpolate` with antialiasing, from 32 or 64 to 224 pixels, and its
-    gradient is the same in every run, which that of `interpolate` on CUDA is not.
+    A linear resize is one matrix per axis. Two matrix products are 2 to 15 times as fast on a CPU
+    as `interpolate` with antialiasing (from 32 or 64 to 224 pixels), and their gradient is the same
+    in every run, unlike that of `interpolate` on CUDA.
     """
     rows, columns = (
         _resampling(source, target, images.device, **options)
@@ -217,7 +214,7 @@ def resize_linear(images: Tensor, size: tuple[int, int], **options: object) -> T
 
 
 def _resampling(source: int, target: int, device: torch.device, **options: object) -> Tensor:
-    """The matrix [target, source] that resizes one axis: a picture of the identity, resized."""
+    """The matrix [target, source] that resizes one axis, found by resizing the identity."""
     identity = torch.eye(source, device=device)[None, None]
     return interpolate(identity, size=(target, source), **options)[0, 0]
 
@@ -226,20 +223,21 @@ def _bicubic_antialias(images: Tensor, size: tuple[int, int]) -> Tensor:
     return resize_linear(images, size, mode="bicubic", antialias=True, align_corners=False)
 
 
-# By name, as it stands in fingerprints: float [N, C, H, W] and a size to float [N, C, *size]. What
-# is of that size already is left as it is. Nothing is clamped: bicubic may leave 0..1 a little.
+# Resize functions by their names in fingerprints: float [N, C, H, W] and a size to float
+# [N, C, *size]. Images that already have the size stay unchanged. Values are not clamped: bicubic
+# may overshoot 0..1 slightly.
 RESIZES: Mapping[str, Callable[[Tensor, tuple[int, int]], Tensor]] = {
     "bicubic-antialias": _bicubic_antialias,
 }
 
 
 def fingerprint(name: str, weights: str, *details: str) -> str:
-    """What a number measured on features depends on, in a line."""
+    """One line that states everything a metric on features depends on."""
     return " ".join((name, f"sha256:{weights}", *details, "float32"))
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
-    """Short sha256 of weights: of shapes, dtypes and values in order, not of their names.
+    """Short sha256 of weights: their shapes, dtypes and values in order, but not their names.
 
     "unloaded" if they are on the meta device and have no values.
     """

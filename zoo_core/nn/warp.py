@@ -1,17 +1,21 @@
-"""Affine warps of pictures, differentiable any number of times.
+"""Affine warps of images, differentiable to any order.
 
-Karras et al. 2020a, appendix B: continue the pictures by reflection, double their size through an
-orthogonal wavelet filter, look every pixel up bilinearly, halve the size through the same filter.
-All of it is linear in the pictures, so the derivative of a warp is its adjoint, and the derivative
-of the adjoint is the warp; neither keeps an intermediate picture. (Torch 2.14 differentiates its
-own `grid_sample` twice, earlier releases do not.)
+Karras et al. 2020a, appendix B: pad the images by reflection, double their size with an orthogonal
+wavelet filter, sample bilinearly, halve the size with the same filter. All of this is linear in the
+images, so the derivative of a warp is its adjoint and the derivative of the adjoint is the warp;
+neither stores an intermediate image. (Torch 2.14 differentiates its own `grid_sample` twice;
+earlier releases do not.)
 
-Pictures are continued by their size less one, and by zeros from there. Departures, which change
-rounding only: nothing is computed that no warp of the batch looks at; pictures that do not move are
-left out, since the filter is orthogonal and would give them back; doubling and halving are products
-with matrices that hold the reflection as well, on a CPU in a third to an eighth of the time of
-convolutions; and a warp without a rotation is one such product an axis. On CUDA the adjoint of a
-rotation adds in no fixed order, so that gradients differ in rounding.
+The reflection padding is the size minus one on each side, followed by zeros. Departures, which only
+change rounding:
+
+- Only what some warp of the batch reads is computed.
+- Images that do not move are skipped: the filter is orthogonal and would reproduce them.
+- Doubling and halving are matrix products that include the reflection, which on a CPU takes a third
+  to an eighth of the time of convolutions.
+- A warp without rotation is one such product per axis.
+
+On CUDA the adjoint of a rotation sums in no fixed order, so gradients differ by rounding.
 """
 
 from __future__ import annotations
@@ -23,41 +27,41 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid
 
-# The low-pass filter of the sym6 wavelet (Daubechies 1992): orthogonal to itself at even distances.
+# The low-pass filter of the sym6 wavelet (Daubechies 1992): orthogonal to its even shifts.
 SYM6 = (
     0.015404109327027373, 0.0034907120842174702, -0.11799011114819057, -0.048311742585633,
     0.4910559419267466, 0.787641141030194, 0.3379294217276218, -0.07263752278646252,
     -0.021060292512300564, 0.04472490177066578, 0.0017677118642428036, -0.007800708325034148,
 )  # fmt: skip
-BEFORE = 5  # taps before the one that stands on its pixel
-AROUND = len(SYM6) - 2  # pixels of the double size that halving reads beyond the picture
-BLOCK = 256  # rows of a matrix that are multiplied at once, without their columns of zeros
-CPU_CHUNK = 16  # pictures rotated at once on a CPU, so that the doubled ones stay in its cache
+BEFORE = 5  # taps before the one aligned with its pixel
+AROUND = len(SYM6) - 2  # doubled pixels that halving reads beyond the image
+BLOCK = 256  # matrix rows multiplied at once, without their all-zero columns
+CPU_CHUNK = 16  # images rotated at once on a CPU, so that the doubled ones fit its cache
 
-Band = list[tuple[slice, slice, Tensor]]  # rows, columns, and the numbers that stand there
+Band = list[tuple[slice, slice, Tensor]]  # rows, columns and values of each block
 
 
 def linear(
     images: Tensor, function: Callable[[Tensor], Tensor], adjoint: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """A linear function of images, whose derivative is its adjoint, and the other way round.
+    """Apply a linear function to images; its derivative is `adjoint`, and vice versa.
 
-    Both compute in the dtype of the images, whatever autocast does.
+    Both compute in the dtype of the images, regardless of autocast.
     """
     return _Linear.apply(images, function, adjoint)
 
 
 def warp(images: Tensor, transforms: Tensor) -> Tensor:
-    """Move what images [N, C, S, S] show by `transforms`; the same dtype, computed in float32.
+    """Move the content of images [N, C, S, S] by `transforms`; same dtype, computed in float32.
 
-    `transforms` is float64 [N, 3, 3] on the CPU and acts on (x, y, 1), in pixels from the middle of
-    the picture, y downward. Float64 images are computed in float64.
+    `transforms` is float64 [N, 3, 3] on the CPU and acts on (x, y, 1), in pixels from the center of
+    the image, y downward. Float64 images are computed in float64.
     """
     moved = (transforms != torch.eye(3, dtype=torch.float64)).any(2).any(1).nonzero().flatten()
     if not len(moved):
         return images
     inverse = torch.linalg.inv(transforms[moved])
-    inverse[:, :2, 2] *= 2  # in pixels of the double size
+    inverse[:, :2, 2] *= 2  # in pixels of the doubled images
     groups = _groups(inverse, images.shape[-1], CPU_CHUNK if images.is_cpu else len(moved))
     index = moved[torch.cat([rows for _, rows in groups])].to(images.device, non_blocking=True)
     wide = images.to(torch.promote_types(images.dtype, torch.float32))
@@ -82,14 +86,15 @@ class _Linear(torch.autograd.Function):
         return _Linear.apply(gradient, adjoint, function), None, None
 
 
-class _Straight:
-    """Warps that keep the axes or swap them, one a picture of `images` [n, C, S, S]: a product with
-    one matrix [S, S] an axis.
+class _AxisAligned:
+    """Warps that keep or swap the axes, one per image of `images` [n, C, S, S].
+
+    Each is a product with one matrix [S, S] per axis.
     """
 
     def __init__(self, inverse: Tensor, images: Tensor):
         swaps = (inverse[:, 0, 0].abs() < inverse[:, 0, 1].abs())[:, None, None]
-        inverse = inverse[:, [1, 0, 2]].where(swaps, inverse)  # for pictures that are transposed
+        inverse = inverse[:, [1, 0, 2]].where(swaps, inverse)  # for images that are transposed
         self.swaps = swaps[:, None].to(images.device, non_blocking=True)
         self.columns, self.rows = (
             _axis(inverse[:, axis, axis, None], inverse[:, axis, 2, None], images)
@@ -97,18 +102,19 @@ class _Straight:
         )
 
     def function(self, images: Tensor) -> Tensor:
-        """The warped pictures."""
+        """Warp the images."""
         return self.rows @ images.mT.where(self.swaps, images) @ self.columns.mT
 
     def adjoint(self, gradient: Tensor) -> Tensor:
-        """The gradient with respect to the pictures, from that to the warped ones."""
+        """Map the gradient at the warped images to the gradient at the images."""
         images = self.rows.mT @ gradient @ self.columns
         return images.mT.where(self.swaps, images)
 
 
-class _Turned:
-    """Any warps, one a picture of `images` [n, C, S, S], looked up in one window of all doubled
-    pictures.
+class _General:
+    """Arbitrary warps, one per image of `images` [n, C, S, S].
+
+    All of them sample the same window of the doubled images.
     """
 
     def __init__(self, inverse: Tensor, images: Tensor):
@@ -121,9 +127,9 @@ class _Turned:
         self.window = (*images.shape[:2], bottom - top, right - left)
         self.looked_up = (*images.shape[:2], 2 * size + AROUND, 2 * size + AROUND)
 
-        # affine_grid counts from edge to edge: -1 to 1, both where it looks and what it looks for.
+        # affine_grid counts -1 to 1 from edge to edge, for the source and for the output.
         width, height, half = right - left, bottom - top, size + AROUND / 2
-        middle = 3 * (size - 1) + 0.5  # of the picture, in rows of the doubling matrix
+        middle = 3 * (size - 1) + 0.5  # center of the image, in rows of the doubling matrix
         wanted = inverse.new_tensor([[half, 0, 0.5], [0, half, 0.5], [0, 0, 1]])
         found = inverse.new_tensor(
             [
@@ -135,14 +141,14 @@ class _Turned:
         self.theta = theta.to(images.device, non_blocking=True)
 
     def function(self, images: Tensor) -> Tensor:
-        """The warped pictures."""
+        """Warp the images."""
         planes = _multiply(self.rows, self.columns, images.flatten(0, 1), *self.window[2:])
         planes = torch.grid_sampler_2d(planes.view(self.window), self._grid(), 0, 0, False)
         planes = _multiply(self.halve, self.halve, planes.flatten(0, 1), *self.shape[2:])
         return planes.view(self.shape)
 
     def adjoint(self, gradient: Tensor) -> Tensor:
-        """The gradient with respect to the pictures, from that to the warped ones."""
+        """Map the gradient at the warped images to the gradient at the images."""
         halve = _transposed(self.halve)
         planes = _multiply(halve, halve, gradient.flatten(0, 1), *self.looked_up[2:])
         planes, _ = torch.ops.aten.grid_sampler_2d_backward(
@@ -158,19 +164,19 @@ class _Turned:
 
 
 def _groups(inverse: Tensor, size: int, chunk: int) -> list[tuple[type, Tensor]]:
-    """Which rows of `inverse` are straight, and chunks of those that are not, like to like."""
-    mixes = inverse[:, :2, :2].abs() > 1e-9  # a quarter turn has a cosine of 6e-17
+    """Rows of `inverse` that are straight, and chunks of the others with windows of like size."""
+    mixes = inverse[:, :2, :2].abs() > 1e-9  # the cosine of a quarter turn is 6e-17, not 0
     straight = ~mixes.all(2).any(1)
     windows = _windows(inverse, size)
     order = (windows[:, 1] - windows[:, 0]).prod(1).argsort()
-    groups: list[tuple[type, Tensor]] = [(_Straight, straight.nonzero().flatten())]
-    groups += [(_Turned, rows) for rows in order[~straight[order]].split(chunk)]
+    groups: list[tuple[type, Tensor]] = [(_AxisAligned, straight.nonzero().flatten())]
+    groups += [(_General, rows) for rows in order[~straight[order]].split(chunk)]
     return [(kind, rows) for kind, rows in groups if len(rows)]
 
 
 def _windows(inverse: Tensor, size: int) -> Tensor:
-    """int64 [n, 2, 2]: the first row of the doubling matrix that each warp looks at, and the one
-    after the last; for x and for y.
+    """int64 [n, 2, 2]: the first row of the doubling matrix that each warp reads and one past the
+    last, for x and y.
     """
     low, high = _places(size)[[0, -1]].tolist()
     corners = inverse.new_tensor([[low, high, low, high], [low, low, high, high], [1, 1, 1, 1]])
@@ -182,13 +188,13 @@ def _windows(inverse: Tensor, size: int) -> Tensor:
 
 
 def _places(size: int) -> Tensor:
-    """float64 [2 S + AROUND]: what halving reads, from the middle of the picture."""
+    """float64 [2 S + AROUND]: positions that halving reads, from the center of the image."""
     first = -(size - 1) - BEFORE
     return torch.arange(first, first + 2 * size + AROUND, dtype=torch.float64)
 
 
 def _axis(stretch: Tensor, shift: Tensor, images: Tensor) -> Tensor:
-    """[n, 1, S, S]: double a side, look it up at `stretch` * place + `shift`, and halve it."""
+    """[n, 1, S, S]: double an axis, sample it at `stretch` * position + `shift`, and halve it."""
     size = images.shape[-1]
     double, halve = _matrices(size, images.dtype, images.device)
     seen = stretch * _places(size) + shift + 3 * (size - 1)
@@ -203,8 +209,10 @@ def _axis(stretch: Tensor, shift: Tensor, images: Tensor) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _matrices(size: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The doubling of a side of `size` pixels, continued by reflection as far as there are pixels,
-    and the halving of a side of 2 `size` pixels and `AROUND` more.
+    """The matrices that double and that halve an axis.
+
+    Doubling takes `size` pixels and pads them by reflection as far as there are pixels; halving
+    takes 2 `size` + `AROUND` pixels.
     """
     places = torch.arange(-(size - 1), 2 * size - 1)
     pixels = (size - 1) - ((size - 1) - places.abs()).abs()
@@ -237,7 +245,7 @@ def _band(matrix: Tensor) -> Band:
 
 
 def _part(band: Band, first: int, end: int) -> Band:
-    """The rows from `first` to `end`, counted from `first`."""
+    """The rows from `first` to `end`, renumbered from 0."""
     part = []
     for rows, columns, block in band:
         start, stop = max(rows.start, first), min(rows.stop, end)
@@ -252,7 +260,7 @@ def _transposed(band: Band) -> Band:
 
 
 def _multiply(rows: Band, columns: Band, planes: Tensor, height: int, width: int) -> Tensor:
-    """`rows` @ planes @ `columns`.T, of planes [n, H, W] to [n, height, width]."""
+    """`rows` @ planes @ `columns`.T: planes [n, H, W] to [n, height, width]."""
     for band, length in ((columns, width), (rows, height)):
         result = planes.new_zeros(len(planes), length, planes.shape[1])
         for here, there, block in band:

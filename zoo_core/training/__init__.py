@@ -1,4 +1,4 @@
-"""What training is made of."""
+"""Building blocks of training: losses, penalties, optimizers, schedules, augmentation."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ __getattr__, __dir__, __all__ = public(
     {
         # losses and penalties
         "LOSSES": "losses",  # adversarial losses by name
-        "AdversarialLoss": "losses",  # a discriminator's and a generator's loss
-        "r1_penalty": "regularizers",  # R1 on real pictures, R2 on generated ones
-        "r1_of_logits": "regularizers",  # the same of logits that are there already
+        "AdversarialLoss": "losses",  # discriminator loss and generator loss
+        "r1_penalty": "regularizers",  # R1 on real images, R2 on generated ones
+        "r1_of_logits": "regularizers",  # the same, from logits already computed
         "gradient_penalty": "regularizers",  # WGAN-GP
         # optimizers and schedules
-        "Adam": "optimizers",  # torch's, fast for weights that lie channels last
+        "Adam": "optimizers",  # like torch's, fast for channels-last weights
         "AdamW": "optimizers",  # likewise
-        "cosine": "schedules",  # from one value to another along half a cosine
-        "flat_then_linear": "schedules",  # 1, then down to 0
-        "growth": "schedules",  # stage and alpha of a network that grows
-        "EMA": "ema",  # an average of a network's weights
-        # augmentation of what a discriminator sees
-        "Augment": "augment",  # base of all of them
+        "cosine": "schedules",  # half a cosine from one value to another
+        "flat_then_linear": "schedules",  # 1, then linearly down to 0
+        "growth": "schedules",  # stage and alpha of a progressively grown network
+        "EMA": "ema",  # moving average of a network's weights
+        # augmentation of the discriminator's input
+        "Augment": "augment",  # base class
         "DiffAugment": "augment",  # Zhao et al. 2020
         "ADA": "ada",  # Karras et al. 2020
-        "GEOMETRY": "ada",  # its operations on geometry
-        "COLORING": "ada",  # its operations on color
-        "COLUMNS": "ada",  # which draws each operation takes
+        "GEOMETRY": "ada",  # its geometric operations
+        "COLORING": "ada",  # its color operations
+        "COLUMNS": "ada",  # the random draws that each operation uses
     },
 )

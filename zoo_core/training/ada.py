@@ -1,14 +1,14 @@
 """Adaptive discriminator augmentation: Karras et al. 2020a, "Training generative adversarial
 networks with limited data", arXiv:2006.06676.
 
-Appendix B in code: the operations called "bgc" there (blitting, geometry, color) and cutout, in its
-order, each with probability p. What happens to a picture is multiplied into one matrix, 3 x 3 for
-geometry and 4 x 4 for color, and carried out at once. Section 3 in code: p follows how well the
-discriminator knows its training pictures by heart.
+From appendix B: the operations called "bgc" there (blitting, geometry, color) and cutout, in the
+same order, each with probability p. The operations on an image are multiplied into one matrix,
+3 x 3 for geometry and 4 x 4 for color, and applied at once. From section 3: p follows how much the
+discriminator overfits to its training images.
 
-Departures: filtering and noise of the picture are left out; p is held below 1 as well as above 0,
-or follows a schedule instead of the discriminator; a normal number is the normal quantile of a
-uniform one; where nothing happens to a batch nothing is computed. See also zoo_core/nn/warp.py.
+Departures: image-space filtering and noise are left out; p is clamped at 1 as well as at 0, or
+follows a schedule instead of the discriminator; normal numbers are normal quantiles of uniform
+ones; nothing is computed for a batch that stays unchanged. See also zoo_core/nn/warp.py.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from zoo_core.nn.warp import linear, warp
 from zoo_core.training.augment import Augment, cut_out
 from zoo_core.training.schedules import cosine
 
-STEPS_A_CHANGE = 4  # steps between two changes of p, section 3
+STEPS_PER_CHANGE = 4  # steps between changes of p, section 3
 
 
 def _ones(side: int, *places: tuple[int, int]) -> Tensor:
@@ -37,21 +37,21 @@ def _ones(side: int, *places: tuple[int, int]) -> Tensor:
     return matrix
 
 
-# Points (x, y, 1), in pixels from the middle of the picture, y downward.
+# Points (x, y, 1), in pixels from the center of the image, y downward.
 X, Y, ORIGIN = _ones(3, (0, 0)), _ones(3, (1, 1)), _ones(3, (2, 2))
 XY, TURN = X + Y, _ones(3, (1, 0)) - _ones(3, (0, 1))
 X_SHIFT, Y_SHIFT = _ones(3, (0, 2)), _ones(3, (1, 2))
 
-# Colors (r, g, b, 1), and their parts along the axis of greys and across it.
+# Colors (r, g, b, 1), and their components along and across the gray axis.
 BLACK, LIGHT = _ones(4, (3, 3)), _ones(4, (0, 3), (1, 3), (2, 3))
 RGB = _ones(4, (0, 0), (1, 1), (2, 2))
-GREY = pad(torch.full((3, 3), 1 / 3, dtype=torch.float64), (0, 1, 0, 1))
-CHROMA = RGB - GREY
+GRAY = pad(torch.full((3, 3), 1 / 3, dtype=torch.float64), (0, 1, 0, 1))
+CHROMA = RGB - GRAY
 HUE_TURN = (_ones(4, (1, 0), (2, 1), (0, 2)) - _ones(4, (0, 1), (1, 2), (2, 0))) / math.sqrt(3)
 
 
 def _sum(matrix: Tensor, *terms: tuple[Tensor, Tensor]) -> Tensor:
-    """The matrix and others, each of them times numbers [N]."""
+    """The matrix plus the other terms, each scaled by its numbers [N]."""
     for numbers, other in terms:
         matrix = matrix + numbers[:, None, None] * other
     return matrix
@@ -111,26 +111,26 @@ def _contrast(size: int, draws: Tensor) -> Tensor:
 
 
 def _flip_luma(size: int, draws: Tensor) -> Tensor:
-    return _sum(BLACK + CHROMA, (1 - 2 * _choice(draws, 2), GREY))
+    return _sum(BLACK + CHROMA, (1 - 2 * _choice(draws, 2), GRAY))
 
 
 def _turn_hue(size: int, draws: Tensor) -> Tensor:
     angle = math.pi * (2 * draws - 1)
-    return _sum(BLACK + GREY, (angle.cos(), CHROMA), (angle.sin(), HUE_TURN))
+    return _sum(BLACK + GRAY, (angle.cos(), CHROMA), (angle.sin(), HUE_TURN))
 
 
 def _saturation(size: int, draws: Tensor) -> Tensor:
-    return _sum(BLACK + GREY, (2 ** _normal(draws, 1.0), CHROMA))
+    return _sum(BLACK + GRAY, (2 ** _normal(draws, 1.0), CHROMA))
 
 
 class Operation(NamedTuple):
-    """What happens to a picture with probability p, times the multiplier of its group."""
+    """Applied to an image with probability p times the multiplier of its group."""
 
     name: str
     group: str
     num_draws: int
-    matrix: Callable[[int, Tensor], Tensor]  # of the size and draws [N] or [num_draws, N]
-    is_half: bool = False  # one of two, of which at least one happens with that probability
+    matrix: Callable[[int, Tensor], Tensor]  # from size and draws, [N] or [num_draws, N]
+    is_half: bool = False  # one of a pair: the probability is that of at least one
 
 
 GEOMETRY = (
@@ -150,19 +150,18 @@ COLORING = (
     Operation("hue", "color", 1, _turn_hue),
     Operation("saturation", "color", 1, _saturation),
 )
-# Of the draws of a picture: for each operation one that decides whether, then those that say how.
+# Draws per image: for each operation, one that decides whether to apply it, then its parameters.
 WIDTHS = {each.name: 1 + each.num_draws for each in (*GEOMETRY, *COLORING)} | {"cutout": 3}
 ENDS = accumulate(WIDTHS.values())
 COLUMNS = {name: slice(end - WIDTHS[name], end) for name, end in zip(WIDTHS, ENDS, strict=True)}
 
 
 class ADA(Augment):
-    """Random operations with a probability p that adapts, for grey and RGB pictures; for others
-    without color.
+    """Random operations with an adaptive probability p; color only for gray and RGB images.
 
-    With a `target`, p begins at `prob`; it rises while the mean sign of the logits of real pictures
-    is above the target, falls while it is below, and could go from 0 to 1 in `speed_images`. With
-    `target` None, p rises from 0 to `prob` along half a cosine over `rampup` images and stays.
+    With a `target`, p starts at `prob`; it rises while the mean sign of the real logits is above
+    the target and falls while it is below, fast enough to go from 0 to 1 in `speed_images` images.
+    With `target` None, p rises from 0 to `prob` along half a cosine over `rampup` images and stays.
     """
 
     num_draws = sum(WIDTHS.values())
@@ -191,47 +190,48 @@ class ADA(Augment):
 
     @property
     def is_idle(self) -> bool:
-        """Whether p is 0, or all its multipliers are."""
+        """Whether p is 0 or all its multipliers are 0."""
         return not (float(self.p) and any(self.multipliers.values()))
 
     def check(self, images: Tensor) -> None:
-        """Raise ValueError when the color of images that are neither grey nor RGB is to change."""
+        """Raise ValueError if color operations are on and the images are neither gray nor RGB."""
         if self.multipliers["color"] and images.shape[1] not in (1, 3):
             raise ValueError(
-                "ADA can change the color of pictures of 1 or 3 channels; "
-                f"these have {images.shape[1]}, so its multiplier has to be 0"
+                "ADA's color operations need images of 1 or 3 channels; "
+                f"these have {images.shape[1]}, so the color multiplier must be 0"
             )
 
     def terms(self) -> dict[str, Tensor]:
-        """The probability."""
+        """The probability p."""
         return {"p": self.p.clone()}
 
     def observe(self, signs: Tensor | None, images: int, batch_size: int) -> None:
-        """Set p for the next step: by the schedule, or every 4 steps by the sign of r_t - target,
-        where r_t is the mean of `signs` since the last change (section 3, eq. 1).
+        """Set p for the next step from the schedule or, every 4 steps, the sign of r_t - target.
+
+        r_t is the mean of `signs` since the last change (section 3, eq. 1).
         """
         if self.target is None:
             self.p.fill_(cosine(images, 0.0, self.prob, self.rampup))
             return
         if signs is not None:
-            self.sign_sum = self.sign_sum.to(signs.device)  # adding there waits for nothing
+            self.sign_sum = self.sign_sum.to(signs.device)  # so that adding waits for nothing
             self.sign_sum += signs.detach()
             self.sign_count += 1
-        if images // batch_size % STEPS_A_CHANGE == 0:
+        if images // batch_size % STEPS_PER_CHANGE == 0:
             if not self.sign_count:
                 raise ConfigError(
-                    "adaptive augmentation follows the logits of real pictures, and no phase of "
-                    "this model tells them (real_signs)",
+                    "adaptive augmentation follows the logits of real images, but no phase of this "
+                    "model reports them (real_signs)",
                     hint="--set augment=diffaugment",
                 )
             excess = float(self.sign_sum) / int(self.sign_count) - self.target
-            change = STEPS_A_CHANGE * batch_size / self.speed_images
+            change = STEPS_PER_CHANGE * batch_size / self.speed_images
             self.p.add_(change * ((excess > 0) - (excess < 0))).clamp_(0, 1)
             self.sign_sum.zero_()
             self.sign_count.zero_()
 
     def augment(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Geometry, color, cutout; the images themselves when nothing happens to any of them."""
+        """Apply geometry, color and cutout; return `images` itself if nothing changes."""
         size = images.shape[-1]
         geometry = self._product(GEOMETRY, size, draws)
         if geometry is not None:
@@ -245,7 +245,7 @@ class ADA(Augment):
         return images
 
     def _product(self, operations: Sequence[Operation], size: int, draws: Tensor) -> Tensor | None:
-        """float64 [N, k, k]: all that happens to each image, or None where nothing does."""
+        """float64 [N, k, k]: the operations on each image as one matrix; None if there are none."""
         product = None
         for name, group, _, matrix, is_half in operations:
             happens, numbers = self._decide(name, group, draws, is_half)
@@ -259,7 +259,7 @@ class ADA(Augment):
     def _decide(
         self, name: str, group: str, draws: Tensor, is_half: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """To which images an operation happens [N], and its numbers [num_draws, N]."""
+        """Which images an operation is applied to [N], and its parameters [num_draws, N]."""
         prob = float(self.p) * self.multipliers[group]
         prob = 1 - math.sqrt(1 - prob) if is_half else prob
         numbers = draws[:, COLUMNS[name]].T
@@ -267,9 +267,10 @@ class ADA(Augment):
 
 
 def recolor(images: Tensor, matrices: Tensor) -> Tensor:
-    """Colors times float64 matrices [N, 4, 4]; grey pictures by the mean of the rows, as published.
+    """Multiply colors by float64 matrices [N, 4, 4]; for gray, by the mean row, as published.
 
-    Images [N, 1 or 3, S, S], computed in float32, or in float64 if they are; the same dtype.
+    Takes images [N, 1 or 3, S, S] and keeps their dtype; computes in float32, or in float64 if they
+    are float64.
     """
     wide = images.to(torch.promote_types(images.dtype, torch.float32))
     factors, offsets = matrices[:, :3, :3], matrices[:, :3, 3:]

@@ -1,12 +1,12 @@
-"""What the log of a run warns of, each alarm with what to try.
+"""Alarms raised from the log of a run, each with what to try.
 
-    logits      the logits of real and of generated pictures drift apart: the discriminator has won
-    overfit     the discriminator knows its training pictures by heart (r_t of Karras et al. 2020a)
-    diversity   generated pictures vary far less than real ones: mode collapse
-    distance    the Frechet distance has turned up and stays up
+    logits      the logits of real and generated images drift apart: the discriminator has won
+    overfit     the discriminator has memorized its training images (r_t of Karras et al. 2020a)
+    diversity   generated images vary far less than real ones: mode collapse
+    distance    the Frechet distance has risen and stays up
 
-An alarm is a function of the lines of `log.jsonl` so far. Reading the log again after a resume
-brings back what had been raised, so nothing of it has to be saved.
+Alarms are a function of the lines of `log.jsonl` so far. A resume reads the log again to restore
+them, so they need not be saved.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from typing import Any
 
 from zoo_core.spec import Alarm
 
-LINES = 16  # of the log that the first two alarms look at
-GAP = 7.0  # mean distance of the logits: a generator judged real in one of a thousand cases
-OVERFIT = 0.95  # mean sign of the logits of real pictures; ADA holds it at 0.6
-DIVERSITY = 0.3  # of generated pictures, real ones have 1
-TURNED_UP = 1.2  # times the smallest distance so far
-PATIENCE = 3  # evaluations in a row
-COLLAPSED = frozenset({"logits", "diversity", "distance"})  # what a run does not come back from
+LINES = 16  # of the log that the first two alarms use
+GAP = 7.0  # mean gap of the logits: generated images pass as real in one of a thousand cases
+OVERFIT = 0.95  # mean sign of the real logits; ADA holds it at 0.6
+DIVERSITY = 0.3  # of generated images; real ones have 1
+RISE_FACTOR = 1.2  # times the smallest distance so far
+PATIENCE = 3  # consecutive evaluations
+COLLAPSED = frozenset({"logits", "diversity", "distance"})  # a run does not recover from these
 
 
 class Alarms:
-    """Reads the lines of a log, one after the other, and says which alarms each of them raises.
+    """Reads the lines of a log in order and returns the alarms that each one raises.
 
-    An alarm is raised once, and again only after it had ended.
+    An alarm is raised once, and again only after it has ended.
     """
 
     def __init__(self) -> None:
@@ -41,11 +41,11 @@ class Alarms:
 
     @property
     def collapsed(self) -> list[Alarm]:
-        """The active ones that a run does not come back from."""
+        """Active alarms that a run does not recover from."""
         return [alarm for name, alarm in self.active.items() if name in COLLAPSED]
 
     def observe(self, line: Mapping[str, Any]) -> list[Alarm]:
-        """The alarms that begin with this line: `images` and the terms, as they were logged."""
+        """The alarms that begin with this line, which holds `images` and the terms as logged."""
         self._diversity = line.get("evaluation/diversity", self._diversity)
         if line.get("evaluation/protocol", self._protocol) != self._protocol:
             self._protocol = line["evaluation/protocol"]
@@ -54,26 +54,26 @@ class Alarms:
             self._distances.append(line["evaluation/fd"])
         if "discriminator/real_logits" in line:
             self._lines.append(line)
-        before, found = self.active, {alarm.name: alarm for alarm in self._sounding()}
+        before, found = self.active, {alarm.name: alarm for alarm in self._current()}
         self.active = found
         return [alarm for name, alarm in found.items() if name not in before]
 
-    def _sounding(self) -> Iterator[Alarm]:
+    def _current(self) -> Iterator[Alarm]:
         if len(self._lines) == LINES:
             yield from self._discriminator()
         if self._diversity is not None and self._diversity < DIVERSITY:
             yield Alarm(
                 "diversity",
-                f"generated pictures vary {self._diversity:.2f} times as much as real ones",
-                "a lower learning rate, a larger penalty, or truncation left at 1",
+                f"generated images vary only {self._diversity:.2f} times as much as real ones",
+                "a lower learning rate, a larger penalty, or no truncation",
             )
         best = min(self._distances, default=0.0)
         recent = self._distances[-PATIENCE:]
-        if len(self._distances) > PATIENCE and min(recent) > TURNED_UP * best:
+        if len(self._distances) > PATIENCE and min(recent) > RISE_FACTOR * best:
             yield Alarm(
                 "distance",
-                f"the Frechet distance has turned up, from {best:.4g} to {recent[-1]:.4g}",
-                "the best weights, which are kept; --set augment=ada if pictures are few",
+                f"the Frechet distance has risen from {best:.4g} to {recent[-1]:.4g}",
+                "the weights in best.safetensors; --set augment=ada if there are few images",
             )
 
     def _discriminator(self) -> Iterator[Alarm]:
@@ -84,7 +84,7 @@ class Alarms:
         if gap > GAP and later >= earlier:
             yield Alarm(
                 "logits",
-                f"the logits of real and generated pictures drift apart, by {later:.2g} now: the "
+                f"the logits of real and generated images drift apart, by {later:.2g} now: the "
                 "discriminator has won",
                 "a larger penalty (R1, R2), a lower learning rate, or a narrower discriminator",
             )
@@ -93,7 +93,7 @@ class Alarms:
         if signs and sum(signs) / len(signs) > OVERFIT:
             yield Alarm(
                 "overfit",
-                f"the discriminator takes {(1 + sum(signs) / len(signs)) / 2:.1%} of the real "
-                "pictures for real: it may know them by heart",
-                "--set augment=ada, --set mirror=true, or more pictures",
+                f"the discriminator classifies {(1 + sum(signs) / len(signs)) / 2:.1%} of the real "
+                "images as real: it may have memorized them",
+                "--set augment=ada, --set mirror=true, or more images",
             )

@@ -1,13 +1,12 @@
-"""Augmentation of whatever a discriminator sees, so that few training pictures suffice for it.
+"""Augmentation of a discriminator's input, so that it needs fewer training images.
 
     DiffAugment  here: Zhao et al. 2020, "Differentiable augmentation for data-efficient GAN
                  training", arXiv:2006.10738
     ADA          in zoo_core/training/ada.py: Karras et al. 2020a
 
-Real and generated pictures pass through alike, and gradients of any order pass back. What happens
-to a picture is a function of (seed, sample index, number of the call within the step). It is drawn
-and decided on the CPU; only the outcome moves to the device of the pictures, and nothing waits for
-that.
+Real and generated images are treated alike, and gradients of any order pass through. The change of
+an image is a function of (seed, sample index, number of the call within the step). It is drawn and
+decided on the CPU; only the result moves to the device of the images, without synchronization.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ from zoo_core.noise import SeededNoise
 
 
 class Augment(nn.Module, ABC):
-    """Augments what a discriminator is called with, as a hook of that discriminator:
+    """Augments the input of a discriminator, as a hook of that discriminator:
 
         discriminator.register_forward_pre_hook(augment.before_discriminator, with_kwargs=True)
 
-    A subclass sets `num_draws`, the random numbers that a picture takes, and implements `augment`.
-    What has to survive a resume is in its buffers. It is not moved to the device of the pictures.
+    A subclass sets `num_draws`, the random numbers per image, and implements `augment`. State that
+    must survive a resume goes into buffers. The module is not moved to the device of the images.
     """
 
     num_draws: int
@@ -41,39 +40,40 @@ class Augment(nn.Module, ABC):
 
     @abstractmethod
     def augment(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Images [N, C, S, S], any range, in their own dtype, by draws: float64 [N, num_draws] on
-        the CPU, uniform between 0 and 1.
+        """Augment images [N, C, S, S] of any range; keep their dtype.
+
+        `draws` is float64 [N, num_draws] on the CPU, uniform between 0 and 1.
         """
 
     @property
     def is_idle(self) -> bool:
-        """Whether every picture would stay as it is."""
+        """Whether every image would stay unchanged."""
         return False
 
     def check(self, images: Tensor) -> None:
-        """Raise ValueError when images of this shape cannot be augmented."""
+        """Raise ValueError if images of this shape cannot be augmented."""
 
     def observe(self, signs: Tensor | None, images: int, batch_size: int) -> None:
-        """Learn from a training step that has ended.
+        """Adapt to a training step that has ended.
 
-        `signs` is the mean sign of the logits of its real pictures, a scalar on any device, or None
-        when no phase of the step told it; `images` counts those seen, this step's included.
+        `signs` is the mean sign of its real logits, a scalar on any device, or None if no phase of
+        the step reported it; `images` counts the images seen, including this step's.
         """
 
     def terms(self) -> dict[str, Tensor]:
-        """What is worth a place in the log: scalars."""
+        """Scalars for the log."""
         return {}
 
     def begin(self, noise: SeededNoise) -> None:
-        """Begin a training step; `noise` has a row for every image of its batch."""
+        """Begin a training step; `noise` has one row per image of its batch."""
         self._noise, self._calls = noise, 0
 
     def before_discriminator(
         self, discriminator: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Augment the first argument and, by the same draws, the keyword `source` if there is one.
+        """Augment the first argument and, with the same draws, the keyword `source` if given.
 
-        Raises RuntimeError when no training step has begun, ValueError for images that cannot be
+        Raises RuntimeError if no training step has begun, ValueError for images that cannot be
         augmented.
         """
         if self._noise is None:
@@ -92,10 +92,10 @@ class Augment(nn.Module, ABC):
         return (augmented[0], *args[1:]), kwargs
 
     def _draw(self, noise: SeededNoise, call: int, count: int) -> Tensor:
-        """Image i takes row i % rows of the noise, and of that row's draws the (i // rows)-th."""
+        """Image i takes the (i // rows)-th set of draws from row i % rows of the noise."""
         shape = (-(-count // len(noise)), self.num_draws)
         draws = noise.uniform(f"augment.{call}", shape).transpose(0, 1).flatten(0, 1)[:count]
-        return draws.double() + 2.0**-25  # the middle of a step of 2**-24: never 0, never 1
+        return draws.double() + 2.0**-25  # center of a step of 2**-24: never 0, never 1
 
 
 def _in_layout_of(images: Tensor, augmented: Tensor) -> Tensor:
@@ -105,9 +105,9 @@ def _in_layout_of(images: Tensor, augmented: Tensor) -> Tensor:
 
 
 class DiffAugment(Augment):
-    """Every policy that is named, of every picture, every time (Zhao et al. 2020, section 3.2).
+    """Applies every named policy to every image in every call (Zhao et al. 2020, section 3.2).
 
-    Departure: the box of `cutout` has its center anywhere, not at whole pixels only.
+    Departure: the box of `cutout` can be centered anywhere, not only at whole pixels.
     """
 
     num_draws = 7
@@ -115,11 +115,11 @@ class DiffAugment(Augment):
     def __init__(self, policies: Sequence[str] = ("color", "translation", "cutout")):
         super().__init__()
         if unknown := [name for name in policies if name not in POLICIES]:
-            raise ValueError(f"no policy is called {unknown[0]!r}; allowed: {', '.join(POLICIES)}")
+            raise ValueError(f"there is no policy {unknown[0]!r}; allowed: {', '.join(POLICIES)}")
         self.policies = tuple(policies)
 
     def augment(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Images [N, C, S, S] of any number of channels; color before translation before cutout."""
+        """Augment images [N, C, S, S] with any C: color, then translation, then cutout."""
         augmented = images.to(torch.promote_types(images.dtype, torch.float32))
         for name, (columns, policy) in POLICIES.items():
             if name in self.policies:
@@ -128,7 +128,7 @@ class DiffAugment(Augment):
 
 
 def jitter_color(images: Tensor, draws: Tensor) -> Tensor:
-    """Brightness by -0.5..0.5, saturation times 0..2, contrast times 0.5..1.5; draws [N, 3]."""
+    """Brightness plus -0.5..0.5, saturation times 0..2, contrast times 0.5..1.5; draws [N, 3]."""
     numbers = draws.to(images.dtype).to(images.device, non_blocking=True)
     brightness, saturation, contrast = numbers[:, :, None, None, None].unbind(1)
     images = images + (brightness - 0.5)
@@ -139,11 +139,11 @@ def jitter_color(images: Tensor, draws: Tensor) -> Tensor:
 
 
 def translate(images: Tensor, draws: Tensor) -> Tensor:
-    """Up to an eighth of the size each way, in whole pixels; zeros move in. Draws [N, 2]."""
+    """Shift by up to an eighth of the size, in whole pixels, padded with zeros; draws [N, 2]."""
     channels, size = images.shape[1], images.shape[-1]
     most = int(size / 8 + 0.5)
     offsets = ((2 * most + 1) * draws).floor().long() - most
-    places = torch.arange(1, size + 1) + offsets[:, :, None]  # in pictures with a margin of 1
+    places = torch.arange(1, size + 1) + offsets[:, :, None]  # in images padded by 1
     places = places.clamp(0, size + 1).to(images.device, non_blocking=True)
     columns, rows = places.unbind(1)
     rows = rows[:, None, :, None].expand(-1, channels, -1, size + 2)
@@ -152,7 +152,7 @@ def translate(images: Tensor, draws: Tensor) -> Tensor:
 
 
 def cut_out(images: Tensor, centers: Tensor) -> Tensor:
-    """Zeros in a box of half the size; its centers [N, 2], x and y, are shares of the size."""
+    """Zero a box of half the size; `centers` [N, 2], x and y, are fractions of the size."""
     size = images.shape[-1]
     places = (torch.arange(size, dtype=centers.dtype) + 0.5) / size
     inside = (places - centers[:, :, None]).abs() < 0.25  # [N, 2, S]
@@ -160,7 +160,7 @@ def cut_out(images: Tensor, centers: Tensor) -> Tensor:
     return images.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0)
 
 
-POLICIES: Mapping[str, tuple[slice, Callable[[Tensor, Tensor], Tensor]]] = {  # and their draws
+POLICIES: Mapping[str, tuple[slice, Callable[[Tensor, Tensor], Tensor]]] = {  # with their draws
     "color": (slice(0, 3), jitter_color),
     "translation": (slice(3, 5), translate),
     "cutout": (slice(5, 7), cut_out),

@@ -1,4 +1,4 @@
-"""Bytes on disk that can be trusted: a network's weights, and everything that a resume needs.
+"""Checkpoints: everything a resume needs, written atomically and verified when read.
 
 A checkpoint is a folder, written under a temporary name and renamed when it is complete:
 
@@ -7,8 +7,8 @@ A checkpoint is a folder, written under a temporary name and renamed when it is 
     state.json            images seen, the length of the log, running sums of the loss terms
     MANIFEST.json         size and sha256 of the three, written last
 
-Files and folders are flushed to the disk before the rename and before any older checkpoint is
-removed, so at every moment a complete one exists. Nothing here is pickled.
+Files and folders are flushed to disk before the rename and before any older checkpoint is removed,
+so a complete one exists at every moment. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ logger = logging.getLogger("zoo")
 
 
 class Checkpoints:
-    """The checkpoints of one run, by the number of images seen; the last `keep` are kept."""
+    """The checkpoints of one run, named by images seen; the last `keep` are kept."""
 
     def __init__(self, folder: Path, keep: int = 2):
         self.folder, self.keep = folder, keep
         self._damaged: set[Path] = set()
 
     def save(self, images: int, weights: Tensors, optim: Tensors, state: Mapping[str, Any]) -> Path:
-        """Write one checkpoint completely, then remove the oldest.
+        """Write one complete checkpoint, then remove the oldest.
 
-        Raises CheckpointError; older ones stay.
+        Raises CheckpointError if that fails; older checkpoints stay.
         """
         target = self.folder / f"{images:012d}"
         temporary = self.folder / f".{target.name}.tmp"
@@ -63,7 +63,7 @@ class Checkpoints:
                 write_synced(temporary / name, data)
             write_synced(temporary / "MANIFEST.json", json.dumps(manifest, indent=1).encode())
             sync_folder(temporary)
-            if target.exists():  # one that did not verify, or the run was set back to before it
+            if target.exists():  # damaged, or the run was set back to before it
                 target.rename(aside)
             temporary.rename(target)
             sync_folder(self.folder)
@@ -74,7 +74,7 @@ class Checkpoints:
                     aside.rename(target)
             raise CheckpointError(
                 f"cannot write the checkpoint {target}: {error.strerror}",
-                hint="make room and give the same command again",
+                hint="free disk space, then run the same command again",
             ) from None
         self._damaged.discard(target)
         shutil.rmtree(aside, ignore_errors=True)
@@ -82,28 +82,28 @@ class Checkpoints:
         return target
 
     def load(self) -> tuple[Tensors, Tensors, dict[str, Any]] | None:
-        """Weights, optimizer tensors and state of the newest checkpoint that verifies, or None.
+        """Weights, optimizer tensors and state of the newest intact checkpoint; None without any.
 
-        One that does not verify is passed over with a warning. Raises CheckpointError when none of
-        several does.
+        Damaged checkpoints are skipped with a warning. Raises CheckpointError if all are damaged.
         """
         found = self.list()
         for path in reversed(found):
             try:
                 return self._read(path)
             except (OSError, ValueError, KeyError, TypeError, WeightsError) as error:
-                logger.warning("checkpoint %s is damaged (%s); trying the one before", path, error)
+                logger.warning("checkpoint %s is damaged (%s); trying an older one", path, error)
                 self._damaged.add(path)
         if found:
             raise CheckpointError(
                 f"none of the {len(found)} checkpoints in {self.folder} can be read",
-                hint="remove the run folder to start again",
+                hint="delete the run folder to start over",
             )
         return None
 
-    def pictures(self) -> str | None:
-        """The fingerprint of those that the run learns, by the newest checkpoint whose state can be
-        read; it is not compared with its manifest.
+    def data_fingerprint(self) -> str | None:
+        """Fingerprint of the training data from the newest readable state.json, if there is one.
+
+        It is not checked against the manifest.
         """
         for path in reversed(self.list()):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
@@ -118,15 +118,15 @@ class Checkpoints:
         return sorted(found, key=lambda path: int(path.name))
 
     def _rotate(self, newest: int) -> None:
-        """Keep the last good ones up to the `newest`; a later one is of a future given up."""
+        """Keep the last good ones up to `newest`; later ones are obsolete: the run was set back."""
         found = self.list()
         good = [p for p in found if int(p.name) <= newest and p not in self._damaged]
         for path in set(found) - set(good[-self.keep :]):
-            with contextlib.suppress(OSError):  # it is in nobody's way; the next save tries again
-                shutil.rmtree(path.rename(_aside(path)))  # so that half of one is never seen
+            with contextlib.suppress(OSError):  # harmless; the next save tries again
+                shutil.rmtree(path.rename(_aside(path)))  # so that no part of it is listed
 
     def _sweep(self) -> None:
-        """Remove what a process that was killed has left."""
+        """Remove what a killed process left behind."""
         for leftover in self.folder.glob(".*.tmp"):
             shutil.rmtree(leftover, ignore_errors=True)
 
@@ -137,7 +137,7 @@ class Checkpoints:
         for name in ("weights.safetensors", "optim.safetensors", "state.json"):
             data = (path / name).read_bytes()
             if (len(data), _sha256(data)) != (manifest[name]["size"], manifest[name]["sha256"]):
-                raise ValueError(f"{name} is not what its manifest says")
+                raise ValueError(f"{name} does not match the manifest")
             content[name] = data
         return (
             read_tensors(content["weights.safetensors"], str(path)),
@@ -147,7 +147,7 @@ class Checkpoints:
 
 
 def optimizer_tensors(name: str, optimizer: torch.optim.Optimizer) -> Tensors:
-    """`NAME/parameter number/key` to tensor, for all that an optimizer remembers."""
+    """All tensors of an optimizer's state, by `NAME/parameter number/key`."""
     return {
         f"{name}/{number}/{key}": value
         for number, parameter in enumerate(_parameters(optimizer))
@@ -156,7 +156,7 @@ def optimizer_tensors(name: str, optimizer: torch.optim.Optimizer) -> Tensors:
 
 
 def restore_optimizer(name: str, optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
-    """Put back what `optimizer_tensors` took, in the memory layout of each parameter."""
+    """Load what `optimizer_tensors` returned, in the memory layout of each parameter."""
     parameters = _parameters(optimizer)
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():

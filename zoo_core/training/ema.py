@@ -14,11 +14,10 @@ Network = TypeVar("Network", bound=nn.Module)
 class EMA:
     """Keeps `network`, an averaged copy of a live network, in evaluation mode, without gradients.
 
-    After `half_life` images a weight of today counts half. Early on the half-life is at most
-    `rampup` times the images seen, or the average would remember the random start (Karras et al.
-    2020, StyleGAN2-ADA). Buffers are averaged where they are floating point (batch normalization's
-    statistics belong to the averaged weights) and copied where they are not; StyleGAN2-ADA copies
-    them all.
+    After `half_life` images, today's weights count half. Early on the half-life is at most `rampup`
+    times the images seen, because otherwise the average would remember the random start (Karras et
+    al. 2020, StyleGAN2-ADA). Floating-point buffers are averaged (batch normalization's statistics
+    belong to the averaged weights), others are copied; StyleGAN2-ADA copies them all.
     """
 
     def __init__(self, live: nn.Module, half_life: int, rampup: float):
@@ -27,10 +26,10 @@ class EMA:
 
     @torch.no_grad()
     def update(self, images: int, batch_size: int) -> None:
-        """Move towards the live network; `images` were seen, the last `batch_size` of them new."""
+        """Move toward the live network after `images` images, the last `batch_size` of them new."""
         weight = 1 - decay(images, batch_size, self.half_life, self.rampup)
         averaged: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
-        # Looked up every time: moving a network to a device puts other tensors into it.
+        # Looked up every time, because moving a network to a device replaces its tensors.
         for average, live in zip(_tensors(self.network), _tensors(self.live), strict=True):
             if average.is_floating_point():
                 averaged[0].append(average)
@@ -41,11 +40,14 @@ class EMA:
 
 
 def _tensors(network: nn.Module) -> list[torch.Tensor]:
-    """Weights and buffers, shared ones once."""
+    """Parameters and buffers, shared ones once."""
     return [*network.parameters(), *network.buffers()]
 
 
 def decay(images: int, batch_size: int, half_life: int, rampup: float) -> float:
-    """How much of the average an update keeps: 0.5 ** (batch_size / half-life); 0 without one."""
+    """The share of the average that an update keeps.
+
+    It is 0.5 ** (batch_size / half-life), or 0 if the half-life is 0.
+    """
     current = min(half_life, images * rampup) if rampup > 0 else half_life
     return 0.5 ** (batch_size / current) if current > 0 else 0.0

@@ -1,8 +1,14 @@
-"""The one training loop. It knows phases; it does not know which family of model it trains.
+"""The training loop for every model family; it only knows phases.
 
-Progress is counted in images seen. What happens at a step is a function of the configuration and of
-that count: no generator, loader or sampler has a state of its own. So k steps, a kill and n - k
-steps leave the same bytes as n steps, and to resume is to give the same command again.
+Progress is counted in images seen. What a step does is a function of the configuration and of that
+count: no random generator, loader or sampler has a state of its own. So k steps, a kill and n - k
+steps leave the same bytes as n steps, and running the same command again resumes a run.
+
+What happens between a kill and the next start is decided in seven files: noise.py, data/batches.py
+and runtime.py derive the data order and all random numbers from the seed and the images seen,
+training/state.py collects everything that changes, training/maintenance.py saves and restores it,
+training/checkpoint.py writes and verifies it, and training/run_folder.py locks the run and cuts its
+log back to the checkpoint.
 """
 
 from __future__ import annotations
@@ -49,20 +55,20 @@ logger = logging.getLogger("zoo")
 
 def train(
     spec: ModelSpec,
-    resolved: Resolved,  # the model's configuration and the run's
+    resolved: Resolved,  # configuration of the model and of the run
     data: PackedData,
     folder: RunFolder,
     *,
-    licence: str,  # SPDX identifier that the weights will carry, that of the pictures
-    trained_on: str,  # what the weights will say about the pictures
+    licence: str,  # SPDX identifier of the data, stored in the weights
+    trained_on: str,  # description of the data, stored in the weights
     notify: Notify = lambda hook, **arguments: None,
     evaluation: Evaluation | None = None,  # what to measure every `evaluate_every` images
 ) -> int:
-    """Train until `images` images were seen, from the newest checkpoint on; returns their number.
+    """Train from the newest checkpoint until the setting `images` is reached; return images seen.
 
-    Raises Interrupted after a signal (the run is saved), NonFiniteError before a bad step moves
-    anything, InputError when the folder or the data belong to another run, RunError when files
-    cannot be written, CheckpointError when none is left of a run that was trained.
+    Raises Interrupted after a signal (the run is saved), NonFiniteError before a bad update is
+    applied, InputError if the folder or the data belong to another run, RunError if files cannot be
+    written, CheckpointError if a trained run has no checkpoint left.
     """
     settings = resolved.run
     check_enough(len(data), settings.batch_size)
@@ -70,9 +76,7 @@ def train(
     check_fits(network, data.classes, data.source is not None)
     classes = data.classes if network.num_classes else ()
     if data.classes and not classes:
-        logger.warning(
-            "the pictures have %d classes, which this model does not use", len(data.classes)
-        )
+        logger.warning("the data has %d classes, which this model does not use", len(data.classes))
     folder.check(resolved)
     runtime = Runtime.detect(settings.device, folder.precision(settings.precision))
     settings = msgspec.structs.replace(settings, precision=runtime.precision)
@@ -80,7 +84,7 @@ def train(
     runtime.choose_repeatable_kernels()
     runtime.keep_freed_memory()
     with folder.locked(), stop_signals() as stop_requested, translate_torch_errors():
-        state = build(spec, resolved, runtime)  # where that fails, no folder is left
+        state = build(spec, resolved, runtime)  # if this fails, no folder is left behind
         run = Run(
             resolved=resolved,
             data=data,
@@ -108,13 +112,16 @@ def train(
 
 
 def loop(state: TrainState, run: Run, restored: bool) -> None:
-    """Upkeep, then a step, until the images are seen; in this order neither end is special."""
+    """Alternate maintenance and steps until all images are seen.
+
+    Maintenance precedes each step, so image 0 and the end need no special case.
+    """
     settings = run.resolved.run
     stream = batches(run.data, settings, run.runtime, state.images_seen)
     clock = Clock(state.images_seen)
     while True:
         finished, stopping = state.images_seen >= settings.images, run.stop_requested.is_set()
-        if not restored:  # all of this came before the checkpoint
+        if not restored:  # this was done before the checkpoint
             means = maintain(state, run, clock, finished, stopping)
             if state.images_seen:
                 run.notify("zoo_progress", run=run.info, images=state.images_seen, terms=means)
@@ -126,7 +133,7 @@ def loop(state: TrainState, run: Run, restored: bool) -> None:
             raise Interrupted(
                 f"stopped after {state.images_seen} images; "
                 f"everything is saved in {run.folder.path}",
-                hint="the same command goes on from there",
+                hint="run the same command again to resume",
             )
         restored = False
         batch = next(stream)
@@ -135,14 +142,14 @@ def loop(state: TrainState, run: Run, restored: bool) -> None:
         except NonFiniteError as error:
             names = ", ".join(run.data.names(batch.ids.tolist()[:4]))
             raise NonFiniteError(
-                f"{error.what}; the batch began with {names}", hint=error.hint
+                f"{error.what}; the batch begins with {names}", hint=error.hint
             ) from None
 
 
 def maintain(
     state: TrainState, run: Run, clock: Clock, finished: bool, stopping: bool
 ) -> dict[str, float] | None:
-    """What is due before the next step; returns the mean terms if a line of the log was written."""
+    """Do what is due before the next step; return the mean terms if a log line was written."""
     settings = run.resolved.run
     due = _Due(state.images_seen, settings.batch_size)
     means = None
@@ -160,7 +167,7 @@ def maintain(
 
 
 def step(state: TrainState, batch: Batch, settings: RunConfig, runtime: Runtime) -> None:
-    """Run every phase that is due on one batch, then move the average."""
+    """Run every phase that is due on one batch, then update the average."""
     number = state.images_seen // settings.batch_size
     positions = range(state.images_seen, state.images_seen + len(batch))
     progress = Progress(state.images_seen, SeededNoise(settings.seed, positions))
@@ -184,26 +191,26 @@ def step(state: TrainState, batch: Batch, settings: RunConfig, runtime: Runtime)
 def run_phase(
     phase: Phase, batch: Batch, progress: Progress, runtime: Runtime
 ) -> Mapping[str, Tensor]:
-    """One loss, its gradients with respect to the phase's own module, one optimizer step."""
+    """Compute a phase's loss and the gradients of its own module; take one optimizer step."""
     if phase.schedule is not None:
         for group in phase.optimizer.param_groups:
             group.update(phase.schedule(progress.images_seen))
     parameters = [parameter for parameter in phase.module.parameters() if parameter.requires_grad]
     with runtime.autocast():
         terms = phase.loss(batch, progress)
-    # Named inputs: no other network gets gradients, nor is time spent on them.
+    # With explicit inputs, no time is spent on gradients of other networks.
     terms["loss"].backward(inputs=parameters)
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if not runtime.all_finite([terms["loss"].detach(), *gradients]):
         raise _non_finite(phase, terms, gradients, progress)
     phase.optimizer.step()
-    phase.optimizer.zero_grad()  # here, so that no other phase computes beside these gradients
+    phase.optimizer.zero_grad()  # freed now, to take no memory in other phases
     return terms
 
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set; a second signal leaves at once."""
+    """Yield an event set by SIGINT and SIGTERM; a second signal raises KeyboardInterrupt."""
     requested = threading.Event()
 
     def handle(number: int, frame: Any) -> None:
@@ -224,7 +231,7 @@ def stop_signals() -> Iterator[threading.Event]:
 
 @contextlib.contextmanager
 def _report_end(state: TrainState, run: Run) -> Iterator[None]:
-    """Tell the observers how the run ends."""
+    """Notify observers of the end of the run, and of its error if there is one."""
     error: BaseException | None = None
     try:
         yield
@@ -237,41 +244,39 @@ def _report_end(state: TrainState, run: Run) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _translate_write_errors() -> Iterator[None]:
-    """A file that cannot be written, as the zoo says it."""
+    """Raise RunError for a file that cannot be written."""
     try:
         yield
     except OSError as problem:
         what = f"the run cannot write its files: {problem}"
-        raise RunError(what, hint="make room, then the same command") from problem
+        raise RunError(what, hint="free disk space, then run the same command again") from problem
 
 
 @contextlib.contextmanager
 def translate_torch_errors() -> Iterator[None]:
-    """What torch says of too little memory, of too small a batch and of a loader process that is
-    gone, as the zoo says it.
-    """
-    hint = "a smaller batch_size or a smaller network, in a new run"
+    """Raise the zoo's own errors for torch's: out of memory, too small a batch, a dead loader."""
+    hint = "a new run with a smaller batch_size or a smaller network"
     out_of_memory = RunError("out of memory", hint=hint)
     try:
         yield
     except ValueError as problem:
         if "more than 1 value per channel" not in str(problem):
             raise
-        what = "batch normalization has nothing to normalize one picture by"
+        what = "batch normalization needs at least two images"
         raise ConfigError(what, hint="--set batch_size=2 or more, in a new run") from problem
     except MemoryError as problem:
         raise out_of_memory from problem
     except RuntimeError as problem:
         if "out of memory" in str(problem) or "allocate memory" in str(problem):  # GPU, CPU
             raise out_of_memory from problem
-        if "DataLoader worker" in str(problem):  # torch raises it anywhere, from a signal
+        if "DataLoader worker" in str(problem):  # from torch's signal handler, at any line
             reason = str(problem).splitlines()[0]
             raise RunError(f"a loader process is gone: {reason}", hint="--set workers=0") from None
         raise
 
 
 class _Due:
-    """Whether the last step crossed a multiple of so many images; at image 0 everything is due."""
+    """Whether the last step crossed a multiple of a number of images; always true at image 0."""
 
     def __init__(self, images: int, batch_size: int):
         self.images, self.before = images, images - batch_size
@@ -297,7 +302,7 @@ def _metadata(
 
 def _collapsed(state: TrainState, run: Run) -> CollapseError:
     alarms = state.alarms.collapsed
-    best = f"the best weights are in {run.folder.best}; " if state.best else ""
+    best = f"the best weights in {run.folder.best}; " if state.best else ""
     return CollapseError(
         f"stopped after {state.images_seen} images: {'; '.join(alarm.what for alarm in alarms)}",
         hint=f"{best}{alarms[0].hint}, in a new run",
@@ -310,7 +315,7 @@ def _non_finite(
     norm = torch.nn.utils.get_total_norm(gradients)
     values = ", ".join(f"{name} {value.item():g}" for name, value in terms.items())
     return NonFiniteError(
-        f"phase {phase.name!r} is not finite after {progress.images_seen} images "
-        f"({values}, gradient norm {norm.item():g}); nothing was updated with it",
+        f"phase {phase.name!r}: loss or gradient not finite after {progress.images_seen} images "
+        f"({values}, gradient norm {norm.item():g}); the update was not applied",
         hint="a lower learning rate",
     )

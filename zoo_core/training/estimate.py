@@ -1,4 +1,4 @@
-"""What a run would cost on this machine, measured over a few steps on random pictures."""
+"""The cost of a run on this machine, measured over a few steps on random images."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from zoo_core.spec import ModelSpec
 from zoo_core.training.engine import step, translate_torch_errors
 from zoo_core.training.state import TrainState, blueprint, build
 
-POINTS = 4  # of the run that are measured: a network that grows is slower at its end
-STEPS = 2  # at each
-ADA_PROB = 0.5  # probability of its operations, where the run does not begin with another
+POINTS = 4  # points of the run to measure: a growing network is slower at its end
+STEPS = 2  # timed at each point
+ADA_PROB = 0.5  # assumed for a run that starts with 0
 
 
 @translate_torch_errors()
 def estimate(spec: ModelSpec, resolved: Resolved) -> dict[str, Any]:
-    """Parameters, operations of one generated picture, speed, hours and memory of the run."""
+    """Parameters, operations per generated image, speed, hours and memory of the run."""
     runtime = Runtime.detect(resolved.run.device, resolved.run.precision)
-    resolved = _in_its_middle(resolved)
+    resolved = _with_typical_augmentation(resolved)
     state = build(spec, resolved, runtime)
     batch = random_batch(state, resolved.run.batch_size, runtime)
     seconds = 0.0
@@ -51,10 +51,8 @@ def estimate(spec: ModelSpec, resolved: Resolved) -> dict[str, Any]:
     }
 
 
-def _in_its_middle(resolved: Resolved) -> Resolved:
-    """The same run with the augmentation that ADA may have come to: at its start it does nothing,
-    and takes no time.
-    """
+def _with_typical_augmentation(resolved: Resolved) -> Resolved:
+    """The same run with a p that ADA may reach: at 0, where it starts, ADA costs no time."""
     run = resolved.run
     if run.augment != "ada" or run.augment_prob:
         return resolved
@@ -62,7 +60,7 @@ def _in_its_middle(resolved: Resolved) -> Resolved:
 
 
 def random_batch(state: TrainState, size: int, runtime: Runtime) -> Batch:
-    """A batch of noise of the shapes that the model asks for."""
+    """A batch of random data in the shapes that the model expects."""
     network = state.networks.main
 
     def pictures(shape: tuple[int, int, int]) -> torch.Tensor:
@@ -78,7 +76,7 @@ def random_batch(state: TrainState, size: int, runtime: Runtime) -> Batch:
 
 
 def flops(spec: ModelSpec, resolved: Resolved) -> int:
-    """Of one picture, multiplications and additions counted apart; no work is done for it."""
+    """Operations per image, counted on the meta device; a multiply-add counts as two."""
     network = blueprint(spec, resolved.config).eval()
     shape = network.source_shape
     with FlopCounterMode(display=False) as counter, torch.device("meta"):
@@ -94,7 +92,7 @@ def flops(spec: ModelSpec, resolved: Resolved) -> int:
 
 
 def peak_memory(runtime: Runtime) -> int:
-    """Bytes: of the device where it can tell, else of this process."""
+    """Peak memory in bytes: of the device if it reports that, else of this process."""
     if runtime.device.type == "cuda":
         return torch.cuda.max_memory_allocated(runtime.device)
     import resource
@@ -103,5 +101,5 @@ def peak_memory(runtime: Runtime) -> int:
 
 
 def parameter_count(network: nn.Module) -> int:
-    """Trainable numbers in a network."""
+    """The number of trainable parameters of a network."""
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)

@@ -1,14 +1,14 @@
-"""Adversarial losses, on logits: what the discriminator minimizes, and what the generator does.
+"""Adversarial losses on logits, for the discriminator and for the generator.
 
     minimax         Goodfellow et al. 2014, eq. 1: G minimizes log(1 - D(G(z)))
     non-saturating  Goodfellow et al. 2014, section 3: G maximizes log D(G(z)) instead
     least-squares   Mao et al. 2017, eq. 9, with a = 0, b = c = 1
     hinge           Lim and Ye 2017; Miyato et al. 2018, eqs. 16 and 17
-    wasserstein     Arjovsky et al. 2017, eq. 2; needs a penalty or clipping to mean anything
+    wasserstein     Arjovsky et al. 2017, eq. 2; only valid with a penalty or weight clipping
     relativistic    Jolicoeur-Martineau 2019, section 4.2 (RpGAN), as in Huang et al. 2024 (R3GAN),
-                    eq. 2: each generated picture is judged against the real one of the same row
+                    eq. 2: each generated image is compared with the real one in the same row
 
-All of them are written with softplus or relu, so no logit overflows; log(sigmoid(x)) would.
+All are written with softplus or relu, so that no logit overflows; log(sigmoid(x)) would.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from torch.nn.functional import relu, softplus
 
 @dataclass(frozen=True)
 class AdversarialLoss:
-    """Both functions take logits (real, fake) of the same shape and return the mean loss, a scalar.
+    """Two functions from logits (real, fake) of the same shape to the mean loss, a scalar.
 
-    `paired` says that the generator's loss depends on the real logits too, so they have to be
+    `paired` means that the generator's loss depends on the real logits too, so they have to be
     computed for it.
     """
 
@@ -35,10 +35,10 @@ class AdversarialLoss:
     def discriminator_terms(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """What a discriminator's phase returns: its loss, the mean logits, and `real_signs`.
 
-        The last, the mean sign of the logits of real pictures, says how far a discriminator knows
-        its training pictures by heart (r_t of Karras et al. 2020a, eq. 1): 0 is none, 1 all.
-        Adaptive augmentation follows it. Paired losses see differences only: theirs is called
-        `pair_signs`, and a high one says no more than that pairs are told apart.
+        `real_signs`, the mean sign of the real logits, measures how much a discriminator overfits
+        to its training images (r_t of Karras et al. 2020a, eq. 1): 0 is not at all, 1 completely.
+        Adaptive augmentation follows it. Paired losses only see differences: theirs is called
+        `pair_signs`, and a high value only means that pairs are told apart.
         """
         signs = {"pair_signs": real - fake} if self.paired else {"real_signs": real}
         return {

@@ -1,4 +1,4 @@
-"""What a run does besides training: log, draw, evaluate, save, and come back from what it saved."""
+"""What a run does besides training: log, draw samples, evaluate, save and restore."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from zoo_core.training.state import TrainState
 from zoo_core.weights.header import WeightsMetadata, trained_images
 from zoo_core.weights.tensors import Tensors, save_weights
 
-Notify = Callable[..., None]  # (name of an observer hook, **its arguments), as Plugins.notify
+Notify = Callable[..., None]  # (name of an observer hook, **its arguments), like Plugins.notify
 
 GRID_COLUMNS = 8
-GRID_PIXELS = 1024  # a sample grid is at most this wide
+GRID_PIXELS = 1024  # maximum width of a sample grid
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Run:
 
 
 def save(state: TrainState, run: Run) -> None:
-    """Write a checkpoint, then the weights file that belongs to it."""
+    """Write a checkpoint, then the weights file that goes with it."""
     optim: Tensors = {}
     for name, optimizer in state.optimizers():
         optim |= optimizer_tensors(name, optimizer)
@@ -78,10 +78,10 @@ def publish(state: TrainState, run: Run) -> None:
 
 
 def restore(state: TrainState, run: Run) -> bool:
-    """Set everything to the newest checkpoint that verifies; whether there was one.
+    """Load the newest intact checkpoint into `state`; return whether there was one.
 
-    Raises CheckpointError where there is none any more, and InputError for other pictures or
-    another extractor.
+    Raises CheckpointError if a trained run has no usable checkpoint left, InputError if the data or
+    the feature extractors have changed.
     """
     loaded = run.checkpoints.load()
     if loaded is None:
@@ -94,35 +94,35 @@ def restore(state: TrainState, run: Run) -> bool:
     run.folder.cut_log(record["log_bytes"])
     for line in run.folder.read_log():
         state.alarms.observe(line)
-    publish(state, run)  # a kill may have come between the checkpoint and its weights file
+    publish(state, run)  # a kill may have come between checkpoint and weights file
     return True
 
 
 def _check_belongs(
     state: TrainState, run: Run, weights: Tensors, record: Mapping[str, Any]
 ) -> None:
-    """Raise InputError or CheckpointError unless a checkpoint is of this run as it is now."""
-    check_pictures(run.folder, run.data, record["data"])
+    """Raise InputError or CheckpointError unless a checkpoint fits this run as it is now."""
+    check_data(run.folder, run.data, record["data"])
     extractors = _extractors(state)
     if record.get("extractors", extractors) != extractors:
         raise InputError(
             f"the feature extractor has changed since the run in {run.folder.path} began",
             given=", ".join(extractors),
             allowed=", ".join(record["extractors"]),
-            hint="--run-dir NEW_FOLDER, or put the extractor back",
+            hint="--run-dir NEW_FOLDER, or restore the previous extractor",
         )
     own = state.tensors()
     if own.keys() != weights.keys() or any(own[key].shape != weights[key].shape for key in own):
         raise CheckpointError(
             f"the checkpoints in {run.folder.path} do not fit this version of {run.info.model}",
-            given=f"zoo-core {record['zoo_version']}",
+            given=f"written by zoo-core {record['zoo_version']}",
             hint="--run-dir NEW_FOLDER",
         )
 
 
 @torch.no_grad()
 def _load(state: TrainState, weights: Tensors, optim: Tensors, record: Mapping[str, Any]) -> None:
-    """Set everything to a checkpoint."""
+    """Copy a checkpoint into `state`."""
     for key, tensor in state.tensors().items():
         tensor.copy_(weights[key])
     for name, optimizer in state.optimizers():
@@ -132,42 +132,45 @@ def _load(state: TrainState, weights: Tensors, optim: Tensors, record: Mapping[s
     state.best = record.get("best")
 
 
-def check_pictures(folder: RunFolder, data: PackedData, began_with: str = "") -> None:
-    """Raise InputError if the run began with pictures of another fingerprint; by default, of the
-    one in its newest checkpoint, if there is any.
+def check_data(folder: RunFolder, data: PackedData, began_with: str = "") -> None:
+    """Raise InputError if the run began with other images.
+
+    `began_with` is their fingerprint, by default the one in the newest checkpoint, if there is one.
     """
-    began_with = began_with or Checkpoints(folder.checkpoints).pictures() or data.fingerprint
+    began_with = (
+        began_with or Checkpoints(folder.checkpoints).data_fingerprint() or data.fingerprint
+    )
     if began_with != data.fingerprint:
         raise InputError(
-            f"the pictures are not those that the run in {folder.path} began with",
-            hint="--run-dir NEW_FOLDER, or put the pictures back",
+            f"these are not the images that the run in {folder.path} began with",
+            hint="--run-dir NEW_FOLDER, or restore the original data",
         )
 
 
 def _check_untrained(run: Run) -> None:
-    """Raise CheckpointError if there are trained weights, which a new start would overwrite.
+    """Raise CheckpointError if there are trained weights, which a fresh start would overwrite.
 
-    A run that was killed before its first checkpoint has none, or those of image 0.
+    A run that was killed before its first checkpoint has no weights, or those of image 0.
     """
     for path in (run.folder.weights(run.metadata.role), run.folder.best):
         if images := trained_images(path):
             raise CheckpointError(
-                f"no checkpoint is left in {run.checkpoints.folder} to go on from",
+                f"no checkpoint is left in {run.checkpoints.folder} to resume from",
                 given=f"{path.name} of {images} images",
                 allowed="a run with its checkpoints, or a new folder",
-                hint="--run-dir NEW_FOLDER, or put the checkpoints back",
+                hint="--run-dir NEW_FOLDER, or restore the checkpoints",
             )
 
 
 def _extractors(state: TrainState) -> list[str]:
-    """Fingerprints of what the networks look through; it is no part of a checkpoint."""
+    """Fingerprints of the networks' feature extractors, which checkpoints do not contain."""
     networks = (state.networks.generator, state.networks.discriminator)
     parts = chain.from_iterable(network.modules() for network in networks if network is not None)
     return [part.fingerprint for part in parts if isinstance(part, FeatureExtractor)]
 
 
 def log(state: TrainState, run: Run, clock: Clock) -> dict[str, float]:
-    """Write the mean of every term since the last line and, in another file, how long it took."""
+    """Log the mean of every term since the last line, and the time in `timing.jsonl`."""
     means = {name: float(total) / count for name, (total, count) in state.terms.items()}
     state.terms = {}
     _write(state, run, means)
@@ -178,9 +181,7 @@ def log(state: TrainState, run: Run, clock: Clock) -> dict[str, float]:
 
 
 def evaluate(state: TrainState, run: Run, wanted: Evaluation) -> None:
-    """Measure the averaged network, write the numbers into the log, and keep it if it is the best
-    so far.
-    """
+    """Evaluate the averaged network, log the numbers, and save it if it is the best so far."""
     numbers = dict(wanted.measure(state.averaged))
     line = {f"evaluation/{name}": value for name, value in numbers.items()}
     _write(state, run, line | {"evaluation/protocol": wanted.protocol})
@@ -196,7 +197,7 @@ def evaluate(state: TrainState, run: Run, wanted: Evaluation) -> None:
 
 
 def draw_samples(state: TrainState, run: Run) -> None:
-    """A grid of the same seeds every time, drawn by the averaged generator, if there is one."""
+    """Draw a grid of fixed seeds with the averaged generator, if there is one."""
     if state.networks.generator is None:
         return
     generator = state.averaged
@@ -205,7 +206,7 @@ def draw_samples(state: TrainState, run: Run) -> None:
     source = None
     if run.data.source is not None and generator.source_shape is not None:
         count = min(count, len(run.data))
-        ids = np.linspace(0, len(run.data) - 1, count).astype(np.int64)  # from all over the set
+        ids = np.linspace(0, len(run.data) - 1, count).astype(np.int64)  # spread over the data
         jitter = run.resolved.run.jitter
         source = run.runtime.place_images(gather(run.data.source, ids, jitter))
     labels = [i % generator.num_classes for i in range(count)] if generator.num_classes else None
@@ -215,7 +216,7 @@ def draw_samples(state: TrainState, run: Run) -> None:
 
 
 def _write(state: TrainState, run: Run, numbers: Mapping[str, Any]) -> None:
-    """A line of the log; one more for every alarm that it raises."""
+    """Write a log line, and one more for each alarm that it raises."""
     line = {"images": state.images_seen, **numbers}
     run.folder.append(run.folder.log, line)
     for alarm in state.alarms.observe(line):
@@ -230,13 +231,13 @@ def _save_averaged(state: TrainState, run: Run, path: Path) -> None:
 
 
 class Clock:
-    """Seconds and images a second since the last lap."""
+    """Measures seconds and images per second since the last lap."""
 
     def __init__(self, images: int):
         self.images, self.time = images, time.perf_counter()
 
     def lap(self, images: int) -> dict[str, float]:
-        """What `timing.jsonl` says of the images since the last one."""
+        """Start a new lap; return what `timing.jsonl` records of the last one."""
         now = time.perf_counter()
         seconds, seen = now - self.time, images - self.images
         self.images, self.time = images, now

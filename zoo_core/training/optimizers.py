@@ -1,9 +1,9 @@
-"""Torch's fused Adam and AdamW, for weights that lie in memory channels last.
+"""Torch's fused Adam and AdamW, for channels-last weights.
 
-On a CPU torch's kernel walks through weight, gradient and moments as each lies in memory. First it
-copies every gradient that is not contiguous, and then never reads the copy: half the time of a step
-(docs/log.md). Where a gradient lies otherwise than its weight, it mixes up their elements. Shown
-the same memory in the shape that is contiguous, it copies nothing and mixes up nothing.
+On a CPU, torch's kernel goes through weight, gradient and moments each in its own memory order. It
+first copies every gradient that is not contiguous and never reads the copy, which takes half the
+time of a step (see docs/log.md). If the memory order of a gradient differs from its weight's, it
+mixes up their elements. Given contiguous views in the weight's order, it does neither.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 
-class _InMemoryOrder(torch.optim.Optimizer):
-    """Shows a step all tensors of a weight in the order in which the weight lies in memory."""
+class _MemoryOrder(torch.optim.Optimizer):
+    """Passes all tensors of a weight to the step as views in the weight's memory order."""
 
     def _init_group(
         self,
@@ -24,29 +24,29 @@ class _InMemoryOrder(torch.optim.Optimizer):
         gradients: list[Tensor],
         *states: list[Tensor],
     ) -> Any:
-        """Torch's own hook, which gathers what a step works on."""
+        """Torch's own hook, which collects the tensors for a step."""
         result = super()._init_group(group, weights, gradients, *states)
         for tensors in states:
-            if tensors:  # there are none of what a variant of Adam does not keep
-                tensors[:] = map(_as_it_lies, tensors, weights)
+            if tensors:  # empty for a state that this variant does not keep
+                tensors[:] = map(_in_memory_order, tensors, weights)
         gradients[:] = [
-            _as_it_lies(gradient, weight).contiguous()
+            _in_memory_order(gradient, weight).contiguous()
             for gradient, weight in zip(gradients, weights, strict=True)
         ]
-        weights[:] = map(_as_it_lies, weights, weights)
+        weights[:] = map(_in_memory_order, weights, weights)
         return result
 
 
-class Adam(_InMemoryOrder, torch.optim.Adam):
-    """As torch's; worth it with `fused=True`."""
+class Adam(_MemoryOrder, torch.optim.Adam):
+    """Like torch's; only useful with `fused=True`."""
 
 
-class AdamW(_InMemoryOrder, torch.optim.AdamW):
-    """As torch's; worth it with `fused=True`."""
+class AdamW(_MemoryOrder, torch.optim.AdamW):
+    """Like torch's; only useful with `fused=True`."""
 
 
-def _as_it_lies(tensor: Tensor, weight: Tensor) -> Tensor:
-    """A view of `tensor` [A, B, C, D], where `weight` lies channels last as [A, C, D, B]."""
+def _in_memory_order(tensor: Tensor, weight: Tensor) -> Tensor:
+    """`tensor` [A, B, C, D] viewed as [A, C, D, B] if `weight` is channels last."""
     if tensor.dim() == 4 and weight.is_contiguous(memory_format=torch.channels_last):
         return tensor.permute(0, 2, 3, 1)
     return tensor

@@ -1,12 +1,12 @@
-"""The folder of a run: its configuration, its log, and a lock for the one process that writes.
+"""The folder of a run: configuration, log, weights, and a lock for the process that writes it.
 
 runs/dcgan.critters32/
   config.json            the resolved configuration
   log.jsonl              one line every `log_every` images; no times, so a resume repeats its bytes
-  timing.jsonl           when each of those lines was written, and how fast the run was
+  timing.jsonl           seconds and images per second for each of those lines
   samples/*.png          a grid of fixed seeds every `sample_every` images
-  checkpoints/<images>/  all that a resume needs; see checkpoint.py
-  best.safetensors       the same of the best evaluation, where `evaluate_every` is set
+  checkpoints/<images>/  everything a resume needs; see checkpoint.py
+  best.safetensors       the averaged network of the best evaluation, if `evaluate_every` is set
   generator.safetensors  the averaged generator (or classifier.safetensors) of the last checkpoint
 """
 
@@ -26,7 +26,7 @@ from zoo_core.filesystem import mkdir_with_rollback, replacing
 
 
 class RunFolder:
-    """Opens, compares and appends; creates nothing that stays before `start`."""
+    """Reads, checks and writes a run's files; leaves nothing behind before `start`."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -38,11 +38,11 @@ class RunFolder:
         self.best = path / "best.safetensors"
 
     def weights(self, role: str) -> Path:
-        """Where the averaged network goes, which is a generator or a classifier."""
+        """Path of the averaged network's weights; `role` is generator or classifier."""
         return self.path / f"{role}.safetensors"
 
     def check(self, resolved: Resolved) -> None:
-        """Raise InputError, with the difference, if the folder is a run configured otherwise."""
+        """Raise InputError if the folder is not a run, or is one with other settings (listed)."""
         if not self.config.exists():
             if self.path.exists() and (not self.path.is_dir() or any(self._foreign())):
                 raise InputError(
@@ -63,19 +63,19 @@ class RunFolder:
             differences = [f"model: {before['model']} there, {now['model']} here"]
         if differences:
             raise InputError(
-                f"{self.path} is a run with another configuration: {', '.join(differences)}",
+                f"{self.path} is a run with a different configuration: {', '.join(differences)}",
                 hint="--run-dir NEW_FOLDER, or --tag NEW_TAG",
             )
 
     def precision(self, wanted: str) -> str:
-        """What was wanted, or, where that is "auto", what it meant when the run began."""
+        """The `wanted` precision; for "auto", the one that the run began with, if it has begun."""
         if wanted != "auto" or not self.config.exists():
             return wanted
         began: str = self.read_config()["run"].get("precision", wanted)
         return began
 
     def start(self, resolved: Resolved) -> None:
-        """Create the sub-folders and write the configuration."""
+        """Create the subfolders and write the configuration."""
         try:
             self.samples.mkdir(parents=True, exist_ok=True)
             self.checkpoints.mkdir(exist_ok=True)
@@ -84,7 +84,7 @@ class RunFolder:
             raise self._unwritable(error) from None
 
     def follow(self, resolved: Resolved) -> None:
-        """Write down where the pictures are now, if they have moved, and nothing else."""
+        """Record where the data is now, if it has moved; change nothing else."""
         values = self.read_config()
         before = dict(values["run"])
         values["run"] |= {key: getattr(resolved.run, key) for key in ("data", "evaluate_data")}
@@ -100,7 +100,7 @@ class RunFolder:
             temporary.write_text(text, encoding="utf-8")
 
     def read_config(self) -> dict[str, Any]:
-        """The configuration as written. Raises InputError if it is not there or damaged."""
+        """The configuration as written. Raises InputError if it is missing or damaged."""
         try:
             values = json.loads(self.config.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
@@ -114,9 +114,9 @@ class RunFolder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run for this process; InputError if another one has it, where locks work.
+        """Lock the run for this process, where locks work; InputError if another one has it.
 
-        The lock goes where nothing else was written, and so does a folder that was made for it.
+        If nothing else was written, the lock file is removed, with any folder made for it.
         """
         try:
             import fcntl
@@ -129,10 +129,10 @@ class RunFolder:
                 file = stack.enter_context((self.path / ".lock").open("a+"))
             except OSError as error:
                 raise self._unwritable(error) from None
-            try:  # lockf, not flock: a loader process must not inherit the lock and outlive us
+            try:  # lockf, not flock: a loader process would inherit a flock and may outlive us
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                if error.errno in (errno.EACCES, errno.EAGAIN):  # else: a file system without locks
+                if error.errno in (errno.EACCES, errno.EAGAIN):  # else: no locks here
                     file.seek(0)
                     owner = file.read().strip() or "unknown"
                     raise InputError(
@@ -154,7 +154,7 @@ class RunFolder:
         return InputError(what, hint="--run-dir FOLDER")
 
     def sync_log(self) -> int:
-        """Flush log.jsonl to the disk; its length now, which a checkpoint remembers."""
+        """Flush log.jsonl to disk; return its length, which the checkpoint records."""
         if not self.log.exists():
             return 0
         with self.log.open("ab") as file:
@@ -162,15 +162,13 @@ class RunFolder:
             return file.tell()
 
     def cut_log(self, length: int) -> None:
-        """Forget what was logged after the checkpoint that a run goes on from, and a line that a
-        power cut has left without its end.
-        """
+        """Cut the log back to `length` bytes and drop a line left incomplete by a power cut."""
         if self.log.exists():
             lines = self.log.read_bytes()[:length]
             os.truncate(self.log, lines.rfind(b"\n") + 1)
 
     def read_log(self) -> Iterator[dict[str, Any]]:
-        """The lines of log.jsonl. Raises InputError for one that was damaged."""
+        """The lines of log.jsonl. Raises InputError for a damaged one."""
         if self.log.exists():
             with self.log.open(encoding="utf-8", errors="replace") as file:
                 yield from (self._read_line(*item) for item in enumerate(file, start=1))
@@ -184,19 +182,21 @@ class RunFolder:
 
     @staticmethod
     def append(path: Path, record: Mapping[str, Any]) -> None:
-        """Add one line of JSON."""
+        """Append one line of JSON."""
         with path.open("a") as file:
             file.write(json.dumps(record) + "\n")
 
     def _foreign(self) -> Iterator[Path]:
-        """What lies in the folder and was not put there by a start that was cut short."""
+        """Entries of the folder that do not come from an interrupted start."""
         ours = {".lock", "samples", "checkpoints", ".config.json.tmp"}
         return (entry for entry in self.path.iterdir() if entry.name not in ours)
 
 
 def _differ(key: str, before: Any, now: Any) -> bool:
-    """Whether a setting has another value. Two paths of the data never have: pictures may move, and
-    a checkpoint knows them by their fingerprint. The name of a data set is no path.
+    """Whether a setting has changed.
+
+    Two data paths never count as different: the data may move, and a checkpoint identifies it by
+    its fingerprint. The name of a data set is not a path.
     """
     if key == "data" and "/" in str(before) and "/" in str(now):
         return False

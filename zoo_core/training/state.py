@@ -1,4 +1,4 @@
-"""All that changes during a run: networks, phases, the average, and where they stand."""
+"""Everything that changes during a run: networks, phases, the average, and the progress."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from zoo_core.weights.tensors import Tensors
 
 @dataclass
 class TrainState:
-    """Everything that changes during a run, which is everything that a checkpoint holds."""
+    """Everything that changes during a run, and so everything that a checkpoint holds."""
 
     networks: Networks
     phases: list[Phase]
@@ -42,15 +42,13 @@ class TrainState:
         return self.networks.main if self.ema is None else self.ema.network
 
     def note(self, source: str, terms: Mapping[str, Tensor]) -> None:
-        """Add `terms` to the sums that the next line of the log is made of."""
+        """Add `terms` to the sums for the next log line."""
         for name, value in terms.items():
             total, count = self.terms.get(f"{source}/{name}", (0.0, 0))
             self.terms[f"{source}/{name}"] = (total + value.detach(), count + 1)
 
     def tensors(self) -> Tensors:
-        """Every tensor of every network, of the average, the augmentation and the phases, without
-        copying.
-        """
+        """Every tensor of the networks, the average, the augmentation and the phases; no copies."""
         modules = dict(self.networks.named())
         if self.ema is not None:
             modules["ema"] = self.ema.network
@@ -75,13 +73,13 @@ class TrainState:
 
 
 def blueprint(spec: ModelSpec, config: ModelConfig) -> Generator | Classifier:
-    """The main network without memory for its weights, to ask for its shapes."""
+    """The main network on the meta device, without memory for weights; for its shapes."""
     with torch.device("meta"):
         return spec.build_main(config)
 
 
 def build(spec: ModelSpec, resolved: Resolved, runtime: Runtime) -> TrainState:
-    """Networks, phases and average of a run that has seen nothing yet; a function of the seed."""
+    """Networks, phases and average of a new run; a function of the seed."""
     settings = resolved.run
     torch.manual_seed(stream_key(settings.seed, "initialization") >> 1)
     networks = Networks(**{role: make(resolved.config) for role, make in spec.builders().items()})
@@ -98,12 +96,13 @@ def build(spec: ModelSpec, resolved: Resolved, runtime: Runtime) -> TrainState:
 
 
 def _augmentation(discriminator: Discriminator | None, settings: RunConfig) -> Augment | None:
-    """What the settings ask for, as a hook of the discriminator: phases need not know of it."""
+    """Build the augmentation as a hook of the discriminator, so that phases need not know it."""
     if settings.augment == "none":
         return None
     if discriminator is None:
         raise ConfigError(
-            "the model has no discriminator to augment pictures for", hint="--set augment=none"
+            "the model has no discriminator, so there is nothing to augment",
+            hint="--set augment=none",
         )
     if settings.augment == "diffaugment":
         augment: Augment = DiffAugment(settings.diffaugment)
