@@ -1,4 +1,4 @@
-"""Loader processes end with the one that started them. How a run stops is in test_engine.py."""
+"""Loader processes end with their parent. test_engine.py tests how a run stops."""
 
 import signal
 import subprocess
@@ -22,7 +22,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.skipif(not hasattr(signal, "sigtimedwait"), reason="no telling who sent a signal")
+@pytest.mark.skipif(not hasattr(signal, "sigtimedwait"), reason="cannot tell who sent a signal")
 @pytest.mark.parametrize("start_method", ["fork", "spawn"])
 def test_a_loader_ends_though_its_parent_was_killed_while_it_worked(tmp_path, start_method: str):
     script = tmp_path / "loads.py"
@@ -31,5 +31,5 @@ def test_a_loader_ends_though_its_parent_was_killed_while_it_worked(tmp_path, st
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout.readline() == "loading\n"
         parent.kill()
-        # The loader holds the other end of the pipe for as long as it lives.
+        # The pipe stays open as long as the loader process lives.
         assert parent.communicate(timeout=60)[0] == ""

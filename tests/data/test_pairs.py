@@ -1,4 +1,4 @@
-"""Pairs of pictures from folders, zips and files of two."""
+"""Pairs of pictures from folders, zip files and side-by-side files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RED, BLUE = (200, 0, 0), (0, 0, 200)
 
 
 def save(path: Path, *colors: tuple[int, int, int], size: tuple[int, int] = (8, 8)) -> None:
-    """Squares of these colors, side by side."""
+    """Save rectangles of these colors, side by side."""
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet = Image.new("RGB", (size[0] * len(colors), size[1]))
     for number, color in enumerate(colors):
@@ -68,7 +68,7 @@ def test_a_folder_around_a_and_b_does_not_count(tmp_path: Path):
 def test_a_file_beside_a_and_b_is_refused_instead_of_another_layout_guessed(tmp_path, stray: str):
     for name in ("A/x.png", "B/x.png", stray):
         save(tmp_path / name, RED)
-    with pytest.raises(DataError, match=rf"1 pictures .* neither in A/ nor in B/; given: {stray}"):
+    with pytest.raises(DataError, match=rf"1 pictures .* are in neither A/ nor B/; given: {stray}"):
         PairedPictureFiles(tmp_path)
 
 
@@ -84,7 +84,7 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path):
     save(tmp_path / "A" / "x.png", RED)
     save(tmp_path / "A" / "x.webp", RED)
     save(tmp_path / "B" / "x.png", RED)
-    with pytest.raises(DataError, match="two files called A/x"):
+    with pytest.raises(DataError, match="two files named A/x"):
         PairedPictureFiles(tmp_path)
 
 
@@ -97,5 +97,5 @@ def test_a_source_of_another_size_makes_the_pair_unusable(tmp_path: Path):
 
 def test_an_ordinary_photo_is_no_pair(tmp_path: Path):
     save(tmp_path / "photo.png", RED, size=(12, 8))
-    with pytest.raises(PictureError, match="twice as wide as high"):
+    with pytest.raises(PictureError, match="must be twice as wide as high"):
         PairedPictureFiles(tmp_path)[0]

@@ -1,4 +1,4 @@
-"""Crafted files, byte by byte: what is refused, and that reading costs nothing and runs nothing."""
+"""Crafted safetensors files: bad ones are refused at no cost, and no code is run."""
 
 import json
 import os
@@ -36,19 +36,19 @@ def tensor(dtype="F32", shape=(2,), start=0, stop=8, **more):
 
 
 def crafted(header, data=bytes(8)):
-    """A file with this header, which may be a mapping or the text itself."""
+    """A file with this header, given as a mapping or as bytes."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return len(text).to_bytes(8, "little") + text + data
 
 
 def described(record, **metadata):
-    """A file that says this about itself."""
+    """A file with this record in its metadata."""
     text = record if isinstance(record, str) else json.dumps(record)
     return crafted({"__metadata__": {"zoo": text, **metadata}, "a": tensor()})
 
 
 def pair(name, first, second):
-    """Header text in which one key stands twice."""
+    """Header text in which one key appears twice."""
     return f'{{"{name}": {json.dumps(first)}, "{name}": {json.dumps(second)}}}'.encode()
 
 
@@ -110,7 +110,7 @@ MALFORMED = {
 
 
 def assert_one_line(error, *parts):
-    """Short, printable, and it names what has to be named."""
+    """Assert that the message is short and printable, and contains every part."""
     text = str(error.value)
     assert text.isprintable(), text
     assert len(text) < 1000
@@ -143,7 +143,7 @@ def test_tensors_may_be_listed_in_any_order():
 
 
 def test_a_header_may_have_any_length():
-    """The lowest byte of the length comes first in the file, where a pickle has 0x80."""
+    """The low byte of the length is the first byte of the file, which is 0x80 in a pickle."""
     text = json.dumps({"a": tensor()}).encode()
     for length in range(256, 512):
         data = crafted(text.ljust(length))
@@ -155,7 +155,7 @@ def test_a_header_has_a_largest_size():
     largest = crafted(text.ljust(MAX_HEADER_BYTES))
     assert list(parse_header(largest, len(largest), "x").tensors) == ["a"]
     data = crafted(text.ljust(MAX_HEADER_BYTES + 1))
-    with pytest.raises(WeightsError, match=rf"allowed: {MAX_HEADER_BYTES} bytes"):
+    with pytest.raises(WeightsError, match=rf"allowed: at most {MAX_HEADER_BYTES} bytes"):
         parse_header(data, len(data), "x")
 
 
@@ -203,17 +203,17 @@ def test_an_unreadable_file_is_refused(tmp_path):
 
 
 MISDESCRIBED = {
-    "nothing about itself": (crafted({"a": tensor()}), "not one that the zoo wrote"),
-    "not JSON": (described("{"), "describes itself wrongly"),
-    "no mapping": (described("[]"), "describes itself wrongly"),
-    "no model": (described({"role": "generator"}), "describes itself wrongly"),
-    "a configuration that is no mapping": (described({**ABOUT, "config": 3}), "wrongly"),
+    "nothing about itself": (crafted({"a": tensor()}), "was not written by the zoo"),
+    "not JSON": (described("{"), "has invalid metadata"),
+    "no mapping": (described("[]"), "has invalid metadata"),
+    "no model": (described({"role": "generator"}), "has invalid metadata"),
+    "a configuration that is no mapping": (described({**ABOUT, "config": 3}), "invalid metadata"),
     "nesting 50000": (
         described(json.dumps(ABOUT).replace("4", "[" * 50000 + "]" * 50000)),
-        "describes itself wrongly",
+        "has invalid metadata",
     ),
-    "half a character": (described("\ud800"), "describes itself wrongly"),
-    "a model's name of 1 MB": (described({**ABOUT, "model": "a" * 1_000_000}), "wrongly"),
+    "half a character": (described("\ud800"), "has invalid metadata"),
+    "a model's name of 1 MB": (described({**ABOUT, "model": "a" * 1_000_000}), "invalid metadata"),
     "a newer format": (described({**ABOUT, "format": FORMAT + 1}), "upgrade zoo-core"),
     "a newer format with other fields": (described({"format": FORMAT + 1}), "upgrade zoo-core"),
 }
@@ -230,7 +230,7 @@ def test_a_file_that_does_not_describe_itself_is_refused(data, reason):
 EXPECTED = {"a": ("F32", (2, 3)), "b": ("I64", ())}
 UNFIT = {
     "missing tensor": ({"a": ("F32", (2, 3))}, "'b' is missing"),
-    "extra tensor": ({**EXPECTED, "c": ("F32", ())}, "'c' is not part of it"),
+    "extra tensor": ({**EXPECTED, "c": ("F32", ())}, "'c' is unexpected"),
     "another type": ({**EXPECTED, "a": ("F16", (2, 3))}, "F16 [2, 3]; allowed: F32 [2, 3]"),
     "another kind of type": ({**EXPECTED, "a": ("I32", (2, 3))}, "I32 [2, 3]; allowed: F32 [2, 3]"),
     "another shape": ({**EXPECTED, "a": ("F32", (2, 4))}, "F32 [2, 4]; allowed: F32 [2, 3]"),
@@ -267,7 +267,7 @@ def test_tensors_of_the_architecture_are_accepted():
     [
         ("toy.bars16", False),
         ("owner/toy.bars16", False),
-        ("runs", False),  # exists, but might be a name: it has to be spelt ./runs
+        ("runs", False),  # exists, but might be a name: the path must be spelled ./runs
         ("toy.safetensors", True),
         ("./runs", True),
         ("../runs", True),
@@ -324,7 +324,7 @@ def test_describing_a_file_needs_the_standard_library_and_msgspec_only(tmp_path)
         "from zoo_core.weights.header import parse_metadata, read_header\n"
         f"assert parse_metadata(read_header(Path({str(path)!r})), 'x').model == 'toy'\n"
         "roots = {name.split('.')[0] for name in set(sys.modules) - before}\n"
-        # typing_extensions is msgspec's own
+        # msgspec imports typing_extensions
         "print(*roots - set(sys.stdlib_module_names) - {'typing_extensions'})"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

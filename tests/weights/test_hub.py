@@ -1,4 +1,4 @@
-"""Weights inside installed packages: found without an import, never outside, never unverified."""
+"""Weights in installed packages are found without importing, verified, and never outside."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ DATA = b"these are the weights"
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """An installed package with a file in it, and a secret beside it."""
+    """An installed package that contains a weights file, and a secret file next to the package."""
     folder = tmp_path / "site" / "throwaway_weights"
     (folder / "weights").mkdir(parents=True)
     (folder / "__init__.py").write_text("raise RuntimeError('imported')")
@@ -86,7 +86,7 @@ def test_a_module_that_was_not_imported_from_anywhere_has_no_files(monkeypatch):
 def test_other_bytes_than_the_registered_are_refused(package, other):
     (package / "weights" / "a.safetensors").write_bytes(other)
     with pytest.raises(
-        WeightsError, match=r"the file of toy\.a is not the registered one"
+        WeightsError, match=r"the weights file of toy\.a is not the registered one"
     ) as error:
         read_weights(registered(), "toy.a")
     assert error.value.exit_code == 5

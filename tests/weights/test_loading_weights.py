@@ -1,8 +1,8 @@
-"""`zoo.load`: every way to name weights, and every way in which they may be wrong."""
+"""`zoo.load`: every way to name weights, and every way in which they can be wrong."""
 
 import hashlib
 import json
-import pickle  # noqa: TID251 - a hostile file has to be made with it
+import pickle  # noqa: TID251 - to make a hostile file
 import subprocess
 import sys
 from pathlib import Path
@@ -38,7 +38,7 @@ def generator():
 
 @pytest.fixture
 def save(tmp_path, generator):
-    """Write the generator's weights, with another description if wanted."""
+    """Write the weights of the generator, optionally with changed metadata."""
 
     def write(name="toy.safetensors", network=generator, **changes):
         path = tmp_path / name
@@ -65,7 +65,7 @@ def test_the_folder_of_a_run_is_loaded(save, generator):
 
 
 def test_a_path_object_needs_no_spelling(save, generator, monkeypatch):
-    """As text, `run` might be a name; as a Path it cannot be one."""
+    """The string `run` might be a name; a Path cannot be one."""
     folder = save("run/generator.safetensors").parent
     monkeypatch.chdir(folder.parent)
     assert_same_pictures(load(Path("run"), plugins=toy_plugins()), generator)
@@ -77,7 +77,7 @@ def test_the_names_of_its_classes_come_with_it(save):
     loaded = load(save(**record, classes=("cat", "dog")), plugins=toy_plugins())
     assert loaded.classes == ("cat", "dog")
     assert load(save(**record), plugins=toy_plugins()).classes == ()
-    with pytest.raises(WeightsError, match="names other classes than it has; given: 1; allowed: 2"):
+    with pytest.raises(WeightsError, match="wrong number of class names; given: 1; allowed: 2"):
         load(save(**record, classes=("cat",)), plugins=toy_plugins())
 
 
@@ -102,7 +102,7 @@ def test_a_device_that_is_not_here_is_an_input_error(save):
 
 @pytest.fixture
 def registered(save, monkeypatch, tmp_path):
-    """Plugins with the toy and registered weights, shipped in a package."""
+    """Make plugins with the toy model and registered weights that a package ships."""
 
     def register(roles=("generator",), **changes):
         data = save("site/throwaway_toy/a.safetensors").read_bytes()
@@ -203,7 +203,7 @@ def test_a_file_that_cannot_be_read_is_one_line(save, monkeypatch):
         load(path, plugins=toy_plugins())
 
 
-# Files that claim what they are not.
+# Files that are not what they claim to be.
 
 
 def refusal(path, kind=WeightsError):
@@ -217,7 +217,7 @@ def refusal(path, kind=WeightsError):
 
 
 def rewritten(path, change):
-    """The file with the text of its header changed."""
+    """Change the text of the header of a file, and return its path."""
     data = path.read_bytes()
     length = int.from_bytes(data[:8], "little")
     header = change(data[8 : 8 + length])
@@ -251,14 +251,14 @@ CONFIGS = {
     "pictures of another size": ({"resolution": 32}, "does not fit the architecture"),
     "classes": ({"classes": 3}, "is missing"),
     "a width of a million": ({"width": 1_000_000_000}, "does not fit the architecture"),
-    "a width that no machine has": ({"width": 1 << 60}, "a network that cannot be"),
+    "a width that no machine has": ({"width": 1 << 60}, "a network that cannot be built"),
     "a width of a hundred digits": ({"width": 10**100}, ""),
 }
 
 
 @pytest.mark.parametrize(("config", "reason"), CONFIGS.values(), ids=CONFIGS)
 def test_a_configuration_that_does_not_fit_is_refused(save, config, reason):
-    if config.get("width") == 10**100:  # more than the writer takes
+    if config.get("width") == 10**100:  # too large for the JSON encoder
         path = rewritten(save(), lambda h: h.replace(rb"\"width\":4", rb"\"width\":" + b"9" * 100))
     else:
         path = save(config={**ABOUT.config, **config})
@@ -272,13 +272,13 @@ def test_tensors_of_another_type_are_refused(save, generator):
 def test_a_tensor_listed_twice_is_refused(save):
     path = save()
     rewritten(path, lambda header: header.replace(b'"norm.bias"', b'"norm.weight"'))
-    assert "'norm.weight' stands twice" in refusal(path)
+    assert "'norm.weight' appears twice" in refusal(path)
 
 
 def test_weights_that_are_not_finite_are_refused(save, generator):
     with torch.no_grad():
         generator.paint.bias[1] = float("nan")
-    assert "not finite, in 'paint.bias'" in refusal(save())
+    assert "non-finite values in 'paint.bias'" in refusal(save())
 
 
 def test_a_truncated_file_is_refused(save):
@@ -288,7 +288,7 @@ def test_a_truncated_file_is_refused(save):
 
 
 class Hostile:
-    """When it is unpickled, a file appears."""
+    """Unpickling it creates a file."""
 
     def __init__(self, path):
         self.path = path
@@ -309,7 +309,7 @@ def test_a_pickle_is_refused_and_not_run(tmp_path, write):
 
 
 def test_what_is_checked_is_what_is_loaded(save, generator, monkeypatch):
-    """The file is read once: replaced after the check, it makes no difference."""
+    """The file is read once, so replacing it after the check has no effect."""
     path, parse = save(), loading.parse_header
 
     def parse_and_replace(*arguments):
@@ -342,12 +342,12 @@ from toys import toy_plugins
 from zoo_core import load, load_features
 
 plugins = toy_plugins()
-load(sys.argv[2], plugins=plugins)  # the second time, torch has imported all that it needs
+load(sys.argv[2], plugins=plugins)  # so that torch has imported all that it needs
 loading = True
 load(sys.argv[2], plugins=plugins)
 found = list(while_loading)
 eval("1 + 1")
-assert len(while_loading) > len(found), "the watch sleeps"
+assert len(while_loading) > len(found), "the audit hook is not active"
 loading = False
 import json
 print(json.dumps({"always": always, "while loading": found}))
@@ -356,7 +356,7 @@ print(json.dumps({"always": always, "while loading": found}))
 
 @pytest.fixture(scope="module")
 def audit(tmp_path_factory):
-    """What Python noticed about a process that loads weights."""
+    """The audit events of a process that loads weights."""
     path = tmp_path_factory.mktemp("audit") / "toy.safetensors"
     save_weights(path, ToyGenerator(CONFIG), ABOUT)
     command = [sys.executable, "-c", AUDIT, str(Path(__file__).parents[1]), str(path)]
@@ -395,7 +395,7 @@ def test_a_feature_extractor_takes_another_size():
 
 @pytest.mark.parametrize("size", [0, -1])
 def test_an_impossible_input_size_is_refused(size):
-    with pytest.raises(InputError, match="cannot be of that size"):
+    with pytest.raises(InputError, match="invalid input size"):
         load_features("toy-features", input_size=size, plugins=toy_plugins())
 
 

@@ -1,4 +1,4 @@
-"""Registry files: written badly in every way, brought by plugins, and the one that we ship."""
+"""Registry files: invalid ones, those of plugins, and the one that the zoo ships."""
 
 import hashlib
 import json
@@ -44,7 +44,7 @@ def entry_with_file(**changes):
 
 @pytest.fixture
 def write(tmp_path):
-    """Write a registry file of these entries, or of this text."""
+    """Write a registry file with these entries, or with this text."""
     written = []
 
     def write_file(*entries, schema=1, text=None):
@@ -58,7 +58,7 @@ def write(tmp_path):
 
 
 class Registries:
-    """A plugin that brings registry files."""
+    """A plugin that contributes registry files."""
 
     def __init__(self, *paths):
         self.paths = paths
@@ -101,8 +101,8 @@ BAD_ENTRIES = {
     "name of another model": (entry(name="other.bars16"), "toy.TAG"),
     "tag in upper case": (entry(name="toy.Bars16"), "toy.TAG"),
     "tag that is a path": (entry(name="toy.../x"), "toy.TAG"),
-    "model without a name": (entry(name=".bars16", model=""), "name of a model"),
-    "model that is a path": (entry(name="a/b.bars16", model="a/b"), "name of a model"),
+    "model without a name": (entry(name=".bars16", model=""), "not a valid model name"),
+    "model that is a path": (entry(name="a/b.bars16", model="a/b"), "not a valid model name"),
     "number for a name": (entry(name=3), "name"),
     "metric without protocol": (
         entry(metrics=[{k: v for k, v in METRIC.items() if k != "protocol"}]),
@@ -204,7 +204,7 @@ def test_an_unknown_name_comes_with_the_nearest(write):
     assert error.value.exit_code == 3
 
 
-# What was read is remembered.
+# The cache of registry files.
 
 
 def test_a_registry_is_parsed_once(write, monkeypatch):
@@ -241,7 +241,7 @@ def test_a_cache_that_cannot_be_written_does_not_matter(write, tmp_path, monkeyp
     assert len(read_registry(write(entry()))) == 1
 
 
-# What we publish.
+# The registry that the zoo ships.
 
 RESIDENT = read_registry(resident_registry())
 

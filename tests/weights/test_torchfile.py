@@ -1,4 +1,4 @@
-"""Files of torch.save are read without running anything that stands in them."""
+"""torch.save files are read without running any code in them."""
 
 import io
 import struct
@@ -33,7 +33,7 @@ def network():
 
 
 def same(left, right):
-    """Equal in values, types and order, however deep."""
+    """Whether values, types and order are equal at every depth."""
     if isinstance(left, torch.Tensor):
         alike = isinstance(right, torch.Tensor) and left.dtype == right.dtype
         return alike and left.stride() == right.stride() and torch.equal(left, right)
@@ -56,7 +56,7 @@ def refusal(data):
     return text
 
 
-# What torch.save writes.
+# Files from torch.save.
 
 
 @FORMATS
@@ -133,7 +133,7 @@ def test_an_optimizer_is_plain_data():
 
 @pytest.mark.parametrize("value", [[torch.ones(1)], {"a": 1}, {"a": {"b": torch.ones(1)}}, 3])
 def test_what_is_no_state_dict_is_refused_as_one(value):
-    with pytest.raises(WeightsError, match=r"a\.pth holds no state dict"):
+    with pytest.raises(WeightsError, match=r"a\.pth does not hold a state dict"):
         read_state_dict(saved(value), "a.pth")
 
 
@@ -142,11 +142,11 @@ def test_a_key_that_is_no_text_is_refused_in_a_state_dict():
         read_state_dict(saved({10**5000: torch.ones(1)}), "a.pth")
 
 
-# Files that want to run something.
+# Files that would run code.
 
 
 def program(body, storages=()):
-    """A zip file of torch.save around a handwritten pickle."""
+    """A torch.save zip file that contains a handwritten pickle."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("a/data.pkl", b"\x80\x02" + body + b".")
@@ -169,13 +169,13 @@ HOSTILE = {
     "a dotted name": (
         b"\x8c\x05torch\x8c\x0bhub.os.path\x93)R", "wants to run torch.hub.os.path"
     ),
-    "a class by another way": (b"(ios\nsystem\n", "wants the pickle operation INST 'os system'"),
-    "an object": (b"(" + TEXT + b"o", "wants the pickle operation OBJ"),
+    "a class by another way": (b"(ios\nsystem\n", "uses the pickle operation INST 'os system'"),
+    "an object": (b"(" + TEXT + b"o", "uses the pickle operation OBJ"),
     "a new object": (
-        b"ccollections\nOrderedDict\n)\x81", "wants the pickle operation NEWOBJ"
+        b"ccollections\nOrderedDict\n)\x81", "uses the pickle operation NEWOBJ"
     ),
-    "an extension": (b"\x82\x01", "wants the pickle operation EXT1"),
-    "a persistent name": (b"Pruin\n", "wants the pickle operation PERSID"),
+    "an extension": (b"\x82\x01", "uses the pickle operation EXT1"),
+    "a persistent name": (b"Pruin\n", "uses the pickle operation PERSID"),
     "torch itself": (b"ctorch\nload\n" + TEXT + b"\x85R", "wants to run torch.load"),
     "a tensor g_optimizer": (
         b"ctorch._utils\n_rebuild_tensor\n", "wants to run torch._utils._rebuild_tensor,"
@@ -205,7 +205,7 @@ sys.addaudithook(watch)
 from zoo_core.errors import WeightsError
 from zoo_core.weights.torchfile import read_torch
 data = [open(path, "rb").read() for path in sys.argv[1:]]
-read_torch(data[0], "warm")  # zipfile imports a codec for the names of its entries
+read_torch(data[0], "warm")  # zipfile imports a codec for entry names
 watching = True
 for each in data:
     try:
@@ -230,7 +230,7 @@ def test_python_notices_no_import_no_file_and_no_code(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
 
 
-# Files that are damaged, or built to do damage.
+# Files that are damaged, or made to do damage.
 
 
 @FORMATS
@@ -250,7 +250,7 @@ def test_a_changed_byte_is_an_error_or_other_data_but_never_a_crash(zipped):
             try:
                 read_torch(bytes(changed), "a.pth")
             except WeightsError as error:
-                assert str(error).isprintable()  # noqa: PT017 - either is fine
+                assert str(error).isprintable()  # noqa: PT017 - no error is fine too
 
 
 @pytest.mark.parametrize("data", [b"", b"x", b"PK", b"\x80", b"\x80\x02.", b"{}", b"\0" * 100])
@@ -259,7 +259,7 @@ def test_what_is_no_such_file_is_refused(data):
 
 
 def test_more_after_the_end_is_refused():
-    assert "more follows" in refusal(saved([torch.ones(1)], False) + b"x")
+    assert "there is data after its last storage" in refusal(saved([torch.ones(1)], False) + b"x")
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_compressed_archives_are_refused():
 
 
 def persistent(key="0", count=4, kind="FloatStorage", extra=b""):
-    """The program that leaves a storage on the stack."""
+    """A program that leaves a storage on the stack."""
     text = lambda value: b"X" + struct.pack("<I", len(value)) + value.encode()  # noqa: E731
     number = b"\x8a\x0a" + count.to_bytes(10, "little", signed=True)
     head = b"(" + text("storage") + f"ctorch\n{kind}\n".encode() + text(key)
@@ -299,7 +299,7 @@ def persistent(key="0", count=4, kind="FloatStorage", extra=b""):
 
 
 def tensor(storage, offset=0, size=(4,), stride=(1,)):
-    """The program that makes a tensor."""
+    """A program that makes a tensor."""
     number = lambda value: b"\x8a\x0a" + value.to_bytes(10, "little", signed=True)  # noqa: E731
     numbers = lambda values: b"(" + b"".join(map(number, values)) + b"t"  # noqa: E731
     head = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + number(offset)
@@ -361,7 +361,7 @@ def test_a_legacy_storage_of_absurd_size_takes_no_memory():
 
 def test_keys_that_would_take_forever_to_compare_are_refused():
     def nested(memo: int) -> bytes:
-        """((...), (...)) to a depth of 60, each half the same object."""
+        """((...), (...)) nested 60 deep; both halves are the same object."""
         levels = (bytes([0x68, memo + i, 0x86, 0x71, memo + i + 1]) for i in range(60))
         return bytes([0x29, 0x71, memo]) + b"".join(levels)
 
@@ -393,26 +393,26 @@ DAMAGE = {
     "nothing at the end": (b"", "damaged"),
     "no mark": (b"t", "damaged"),
     "a memo that is empty": (b"h\x07", "damaged"),
-    "items of a list": (b"]K\x01K\x02s", "no dictionary"),
-    "items in odd number": (b"}(K\x01u", "no dictionary"),
-    "appending to a dictionary": (b"}K\x01a", "no list"),
-    "a tuple as a key": (b"})K\x01s", "a key of the type tuple"),
-    "calling a number": (b"K\x01)R", "no function"),
-    "calling with a list": (b"ccollections\nOrderedDict\n]R", "no arguments"),
-    "a type called": (b"ctorch\nFloatStorage\n)R", "no function"),
+    "items of a list": (b"]K\x01K\x02s", "items of a non-dictionary"),
+    "items in odd number": (b"}(K\x01u", "or without values"),
+    "appending to a dictionary": (b"}K\x01a", "something that is not a list"),
+    "a tuple as a key": (b"})K\x01s", "a key of type tuple"),
+    "calling a number": (b"K\x01)R", "not a function"),
+    "calling with a list": (b"ccollections\nOrderedDict\n]R", "call are not a tuple"),
+    "a type called": (b"ctorch\nFloatStorage\n)R", "not a function"),
     "a tensor of numbers": (
-        b"ctorch._utils\n_rebuild_tensor_v2\n(K\x01K\x00)K\x00\x89NtR", "a tensor that is none"
+        b"ctorch._utils\n_rebuild_tensor_v2\n(K\x01K\x00)K\x00\x89NtR", "a tensor is malformed"
     ),
     "a parameter of numbers": (
-        b"ctorch._utils\n_rebuild_parameter\n(K\x01\x89NtR", "a parameter that is no tensor"
+        b"ctorch._utils\n_rebuild_parameter\n(K\x01\x89NtR", "a parameter is not a tensor"
     ),
-    "attributes of a number": (b"K\x01}b", "attributes of what has none"),
-    "a name that is no text": (b"]]\x93", "no text"),
-    "a function as data": (b"ccollections\nOrderedDict\n", "a function where there should be data"),
+    "attributes of a number": (b"K\x01}b", "attributes of something that has none"),
+    "a name that is no text": (b"]]\x93", "a name is not text"),
+    "a function as data": (b"ccollections\nOrderedDict\n", "a function in place of data"),
     "a list in itself": (b"]q\x00h\x00a", "nested deeper"),
     "deep lists": (b"]" * 100_000 + b"a" * 99_999, "nested deeper"),
     "deep tuples": (b")" + b"\x85" * 100_000, "nested deeper"),
-    "deep tuples as a key": (b"})" + b"\x85" * 100_000 + b"K\x01s", "a key of the type tuple"),
+    "deep tuples as a key": (b"})" + b"\x85" * 100_000 + b"K\x01s", "a key of type tuple"),
     "lists doubled 30 times": (
         b"]q\x00" + b"".join(
             b"](h" + bytes([level]) + b"h" + bytes([level]) + b"eq" + bytes([level + 1])
@@ -438,12 +438,12 @@ def test_pairs_of_an_old_ordered_dict_are_its_items():
     pairs = b"](" + a + b"K\x01\x86" + b + b"K\x02\x86e"
     assert read_torch(program(make + pairs + b"\x85R"), "a.pth") == {"a": 1, "b": 2}
     refusal(program(make + b"](" + a + b"K\x01K\x02\x87e\x85R"))
-    assert "a key of the type tuple" in refusal(program(make + b"])K\x01\x86a\x85R"))
-    assert "of what is no list" in refusal(program(make + b")\x85R"))
+    assert "a key of type tuple" in refusal(program(make + b"])K\x01\x86a\x85R"))
+    assert "made of something that is not a list" in refusal(program(make + b")\x85R"))
 
 
 def test_pairs_that_are_named_again_are_not_copied_again():
-    """A few bytes for each copy of a long list would take memory out of all proportion."""
+    """Otherwise each copy of a long list, named in a few bytes, would take memory."""
     make, pair = b"ccollections\nOrderedDict\n", b"X\x01\0\0\0aK\x01\x86"
     again = make + b"h\x00\x85R"
     body = b"](" + make + b"]q\x00" + pair + b"a\x85R" + again * 2 + b"e"

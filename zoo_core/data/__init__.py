@@ -1,4 +1,4 @@
-"""From files and names to batches."""
+"""Pictures and data sets: opening, decoding, packing and batching them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ __getattr__, __dir__, __all__ = public(
     __name__,
     {
         # pictures
-        "decode": "decoding",  # bytes of a file to pixels
-        "fit": "decoding",  # pixels to a square of a size
-        "save_png": "saving",  # one picture to a file
-        "save_grid": "saving",  # many pictures to a file
+        "decode": "decoding",  # an encoded file to pixels
+        "fit": "decoding",  # pixels to a square of the given size
+        "save_png": "saving",  # one picture to a PNG
+        "save_grid": "saving",  # many pictures to one PNG
         # data sets
-        "PictureFiles": "files",  # pictures in a folder or a zip file
-        "PairedPictureFiles": "pairs",  # pairs in a folder or a zip file
-        "open_dataset": "datasets",  # pictures by name or path
+        "PictureFiles": "files",  # pictures in a folder or zip file
+        "PairedPictureFiles": "pairs",  # pairs in a folder or zip file
+        "open_dataset": "datasets",  # a data set by name or path
         "PackedData": "packing",  # all pictures of a data set at one size
-        "pack": "packing",  # pictures to one array on disk
+        "pack": "packing",  # a data set to one array on disk
     },
 )

@@ -1,4 +1,4 @@
-"""Which pictures, and in which order: names and paths to sources, packed pictures to batches."""
+"""The order in which packed pictures are shown, and the batches made of them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from zoo_core.runtime import Runtime
 
 
 def batches(data: PackedData, run: RunConfig, runtime: Runtime, images: int) -> Iterator[Batch]:
-    """Endless batches from global position `images` on, in the order of `Order`.
+    """Yield batches endlessly, from global position `images` on, in the order given by `Order`.
 
-    Worker processes change nothing but the speed.
+    Worker processes affect only the speed.
     """
     order = Order(data, run)
     positions = range(images, 1 << 62, run.batch_size)
@@ -42,8 +42,8 @@ _Raw = tuple[Tensor, Tensor | None, Tensor | None, Tensor]
 class Order(torch.utils.data.Dataset[_Raw]):
     """What is shown when: `order[p]` is the batch whose first picture has global position p.
 
-    Each epoch is another shuffle, a function of (seed, epoch); whether a picture is mirrored, of
-    (seed, position).
+    Each epoch has its own shuffle, a function of (seed, epoch). Whether a picture is mirrored is a
+    function of (seed, position).
     """
 
     def __init__(self, data: PackedData, run: RunConfig):
@@ -51,7 +51,7 @@ class Order(torch.utils.data.Dataset[_Raw]):
         self._epochs: dict[int, NDArray[np.int64]] = {}
 
     def ids(self, start: int) -> NDArray[np.int64]:
-        """Positions in the data set of one batch."""
+        """Data set indices of the batch that begins at `start`."""
         size = len(self.data)
         positions = np.arange(start, start + self.run.batch_size)
         return np.array([self._epoch(int(p) // size)[int(p) % size] for p in positions])
@@ -67,7 +67,7 @@ class Order(torch.utils.data.Dataset[_Raw]):
     def _shown(
         self, pictures: NDArray[np.uint8], ids: NDArray[np.int64], noise: SeededNoise
     ) -> Tensor:
-        """Some packed pictures, cut out and mirrored by chance."""
+        """Packed pictures, randomly cropped and mirrored as the settings say."""
         jitter = self.run.jitter
         corners = noise.integers("jitter", jitter + 1, (2,)) if jitter else None
         shown = gather(pictures, ids, jitter, corners)
@@ -78,7 +78,7 @@ class Order(torch.utils.data.Dataset[_Raw]):
 
     def _epoch(self, epoch: int) -> NDArray[np.int64]:
         if epoch not in self._epochs:
-            self._epochs = {  # a batch is never larger than the data set: it touches two epochs
+            self._epochs = {  # a batch is no larger than the data set: it spans at most two epochs
                 e: shuffle for e, shuffle in self._epochs.items() if e >= epoch - 1
             }
             self._epochs[epoch] = permutation(self.run.seed, "order", epoch, len(self.data))
@@ -88,12 +88,10 @@ class Order(torch.utils.data.Dataset[_Raw]):
 def gather(
     pictures: NDArray[np.uint8],  # [..., H, W, C]
     ids: NDArray[np.int64],  # [N]
-    jitter: int = 0,  # pixels that they are larger than wanted
-    corners: Tensor | None = None,  # int64 [N, 2] in 0..jitter, top and left; None: the middle
+    jitter: int = 0,  # pixels to crop from height and from width
+    corners: Tensor | None = None,  # int64 [N, 2] in 0..jitter: top, left; None: the center
 ) -> Tensor:
-    """A copy of some packed pictures: uint8 [N, C, H - jitter, W - jitter], channels last in
-    memory.
-    """
+    """Copy packed pictures: uint8 [N, C, H - jitter, W - jitter], channels last in memory."""
     if not jitter:
         return torch.from_numpy(pictures[ids]).permute(0, 3, 1, 2)
     height, width = (side - jitter for side in pictures.shape[1:3])
@@ -106,6 +104,6 @@ def gather(
 
 
 def to_uint8(images: Tensor) -> NDArray[np.uint8]:
-    """float [N, C, H, W] in [-1, 1] to uint8 in 0..255 on the CPU, rounded to the nearest."""
+    """Convert float [N, C, H, W] in [-1, 1] to uint8 in 0..255 on the CPU, rounding to nearest."""
     scaled = images.detach().float().add(1).mul(127.5).round().clamp(0, 255)
     return scaled.to("cpu", torch.uint8).contiguous().numpy()

@@ -1,4 +1,4 @@
-"""From a name or a path to pictures."""
+"""Open a data set by name or path."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ from zoo_core.spec import DatasetSpec
 
 @dataclass(frozen=True)
 class OpenedDataset:
-    """Pictures by name or path, and what weights trained on them have to say."""
+    """A data set opened by name or path, and what weights trained on it must record."""
 
-    name: str  # as it stands in a tag
+    name: str  # goes into the default tag of a run
     dataset: PictureDataset
     licence: str
     description: str
-    split: str  # "all" of own pictures
+    split: str  # "all" for your own pictures
 
 
 def open_dataset(
     name: str, resolution: int, split: str, plugins: Plugins, paired: bool = False
 ) -> OpenedDataset:
-    """The data set called `name`, or the pictures in the folder or zip file at that path, read as
-    pairs if `paired`.
+    """Open the data set called `name`, or the pictures in the folder or zip file at that path.
 
-    A path has a slash, a leading dot or a suffix of .zip, or is the name of no data set. Raises
-    UnknownNameError, AmbiguousNameError (a data set and a folder of that name), DataError (no
-    pictures there).
+    A name that starts with `.`, `/` or `~`, has a backslash or ends in .zip is always a path; any
+    other is a path if no data set is called that. With `paired`, a path is read as pairs. Raises
+    UnknownNameError, AmbiguousNameError (a data set and a folder have that name), DataError (no
+    pictures there, or no such split), and PluginError (a plugin cannot open its data set).
     """
     path = typed_path(name)
     if _is_data_set(name, plugins):
         if path.exists():
             raise AmbiguousNameError(
-                f"{name!r} is a data set and also a folder here",
-                allowed=f"./{name} for the folder; remove or rename the folder for the data set",
+                f"{name!r} is both a data set and a folder here",
+                allowed=f"./{name} for the folder; for the data set, rename the folder",
             )
         contribution = plugins.datasets.find(name)
         spec = contribution.spec
@@ -66,16 +66,16 @@ def open_dataset(
 
 
 def from_anywhere(resolved: Resolved, plugins: Plugins) -> Resolved:
-    """The settings, with paths of pictures that lead to the same ones from any folder."""
+    """The settings with absolute paths to pictures, so that they work from any folder."""
     run = resolved.run
     paths = {key: _absolute(getattr(run, key), plugins) for key in ("data", "evaluate_data")}
     return msgspec.structs.replace(resolved, run=msgspec.structs.replace(run, **paths))
 
 
 def _absolute(name: str, plugins: Plugins) -> str:
-    """The path of something that is there made absolute; whatever else `name` is, it stays."""
+    """`name` as an absolute path if it is the path of something that exists, else unchanged."""
     if name and not _is_data_set(name, plugins):
-        with contextlib.suppress(OSError, RuntimeError, ValueError):  # not there, or not in UTF-8
+        with contextlib.suppress(OSError, RuntimeError, ValueError):  # missing, or not UTF-8
             return Path(name).expanduser().resolve(strict=True).as_posix().encode().decode()
     return name
 
@@ -85,15 +85,13 @@ def _is_data_set(name: str, plugins: Plugins) -> bool:
 
 
 def _opened(contribution: Contribution[DatasetSpec], resolution: int, split: str) -> PictureDataset:
-    """What a plugin opens as its data set. Raises PluginError when it cannot, or opens no dataset
-    of pictures.
-    """
-    whose = f"data set {contribution.spec.name!r} of the plugin {contribution.plugin}"
+    """Open a plugin's data set. Raises PluginError if that fails or returns no PictureDataset."""
+    whose = f"data set {contribution.spec.name!r} of plugin {contribution.plugin}"
     try:
         dataset = contribution.spec.open(resolution, split)
         if not isinstance(dataset, PictureDataset):
-            raise TypeError(f"it has to be a PictureDataset, not {type(dataset).__name__}")
-        assert isinstance(dataset.fingerprint, str), "its fingerprint is text"
+            raise TypeError(f"open() must return a PictureDataset, not {type(dataset).__name__}")
+        assert isinstance(dataset.fingerprint, str), "its fingerprint must be a string"
     except ZooError:
         raise
     except Exception as error:

@@ -1,14 +1,14 @@
-"""One picture: from the bytes of a file to pixels, and from those to the size a network takes.
+"""Decode one picture file to pixels, and fit pixels to the size that a network takes.
 
-Policy for a file, in this order (tests/data/test_decoding.py shows each line):
-    format      PNG, JPEG and WebP; of an animation the first frame
-    size        more than MAX_PIXELS pixels is refused before anything is decoded
-    damage      a truncated or corrupt file is refused, and one that is no image, whatever its name
+Policy for a file, in this order (tests/data/test_decoding.py tests each line):
+    format      PNG, JPEG and WebP; only the first frame of an animation
+    size        more than MAX_PIXELS pixels is refused before decoding
+    damage      a truncated or corrupt file is refused; so is a non-image, whatever its name
     EXIF        the picture is turned upright
-    16-bit      grey is scaled from 0..65535 to 0..255 (Pillow's own convert clips it to white)
+    16-bit      gray is scaled from 0..65535 to 0..255 (Pillow's own convert clips it to white)
     CMYK        converted by the plain formula, without color profiles
-    alpha       LA, RGBA and transparent palettes are laid on white
-    grey        becomes RGB for 3-channel models; RGB becomes luma (ITU-R 601) for 1-channel models
+    alpha       LA, RGBA and transparent palettes are composited on white
+    gray        becomes RGB for 3-channel models; RGB becomes luma (ITU-R 601) for 1-channel models
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 Fit = Literal["crop", "pad", "stretch", "exact"]
-ORIENTATION = 0x0112  # of EXIF, and what of Pillow's Transpose turns a picture upright by it
+ORIENTATION = 0x0112  # EXIF tag; TURNS maps its value to the Transpose that undoes it
 TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_PIXELS = 100_000_000
@@ -35,7 +35,7 @@ _PILLOW = re.compile(r"PIL\.")
 
 
 def decode(data: bytes, name: str) -> Pixels:
-    """The pixels of an encoded picture, by the policy at the top: uint8 [H, W] or [H, W, 3].
+    """Decode a picture by the policy above: uint8 [H, W] or [H, W, 3].
 
     Raises PictureError with the reason, one line that starts with `name`.
     """
@@ -46,7 +46,7 @@ def decode(data: bytes, name: str) -> Pixels:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 size = f"{image.width} x {image.height} pixels"
-                raise PictureError(name, f"{size}, more than {MAX_PIXELS} allowed")
+                raise PictureError(name, f"{size}, more than the {MAX_PIXELS} allowed")
             image.load()
             turn = TURNS.get(image.getexif().get(ORIENTATION))
             return _to_uint8(image if turn is None else image.transpose(turn), name)
@@ -62,14 +62,14 @@ def decode(data: bytes, name: str) -> Pixels:
 
 def fit(
     pixels: Pixels,
-    resolution: int,  # pixels a side of the result
+    resolution: int,  # side length in pixels
     channels: int,  # 1 or 3
     mode: Fit,
     name: str = "picture",
 ) -> Pixels:
-    """A square picture uint8 [channels, resolution, resolution], scaled by Lanczos if need be.
+    """Fit a picture to uint8 [channels, resolution, resolution], scaled with Lanczos if necessary.
 
-    Raises PictureError when `mode` is "exact" and the picture has another size.
+    Raises PictureError if `mode` is "exact" and the picture has another size.
     """
     import numpy as np
     from PIL import Image
@@ -77,18 +77,18 @@ def fit(
     size = (resolution, resolution)
     if mode == "exact" and pixels.shape[:2] != size:
         height, width = pixels.shape[:2]
-        raise PictureError(name, f"is {width} x {height}, has to be {resolution} x {resolution}")
+        raise PictureError(name, f"is {width} x {height}, must be {resolution} x {resolution}")
     image = Image.fromarray(pixels).convert("L" if channels == 1 else "RGB")
     if image.size != size:
         image = _resized(image, resolution, mode)
     planes = np.asarray(image).reshape(*size, channels).transpose(2, 0, 1)
-    return planes.copy()  # torch warns about an array that may not be written to
+    return planes.copy()  # torch warns about read-only arrays
 
 
 def _mute_pillow() -> None:
-    """Ignore Pillow's warnings: the policy decides, and they do not say which file they are about.
+    """Ignore Pillow's warnings: the policy decides, and the warnings do not name the file.
 
-    For the whole process, because `catch_warnings` swaps a global: threads would undo each other's.
+    The filter is process-wide: `catch_warnings` swaps a global, and threads would interfere.
     """
     if not any(item[3] == _PILLOW for item in warnings.filters):
         warnings.filterwarnings("ignore", module=_PILLOW.pattern)
@@ -102,7 +102,7 @@ def _resized(image: Image.Image, resolution: int, mode: Fit) -> Image.Image:
         return ImageOps.fit(image, size, Image.Resampling.LANCZOS)
     if mode == "pad":
         white: Any = 255 if image.mode == "L" else (255, 255, 255)
-        longest = max(image.size)  # Pillow by itself shrinks a line of pixels to nothing
+        longest = max(image.size)  # Pillow's pad alone would shrink a line of pixels to nothing
         inner = [max(1, round(side / longest * resolution)) for side in image.size]
         image = image.resize((inner[0], inner[1]), Image.Resampling.LANCZOS)
         return ImageOps.pad(image, size, color=white)
@@ -116,10 +116,10 @@ def _to_uint8(image: Image.Image, name: str) -> Pixels:
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
-            raise PictureError(name, "integer pixels outside 0..65535")
+            raise PictureError(name, "integer pixel values outside 0..65535")
         return ((values * 255 + 32767) // 65535).astype(np.uint8)
     if image.mode == "F":
-        raise PictureError(name, "floating-point pixels have no stated range")
+        raise PictureError(name, "floating-point pixels have no defined range")
     if image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))

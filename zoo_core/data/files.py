@@ -22,17 +22,17 @@ MAX_FILE_BYTES = 1 << 30
 
 
 class PictureFiles(PictureDataset):
-    """Pictures in a folder or a zip file, ordered by path, or one picture file; first-level
-    sub-folders are classes. A folder around all of them, as zip files often have, does not count.
+    """Pictures in a folder or a zip file, ordered by path, or one picture file.
 
-    A file counts by its suffix (png, jpg, jpeg, webp); hidden files and folders, and folders that
-    are only linked, do not. Labels exist only when every picture lies in a sub-folder and there are
-    at least two of them. Threads and other processes, forked or spawned, may read it at once.
+    First-level sub-folders are classes; an outer folder that contains everything, as in many zip
+    files, is skipped. Labels exist only if every picture is in a sub-folder and there are at least
+    two of those. Files are selected by suffix (png, jpg, jpeg, webp); hidden files and folders and
+    symlinked folders are ignored. Threads and processes, forked or spawned, may read concurrently.
     """
 
     def __init__(self, path: Path):
         self.path = path
-        self._archives: dict[int, zipfile.ZipFile] = {}  # by process
+        self._archives: dict[int, zipfile.ZipFile] = {}  # by process ID
         if path.is_dir():
             found = _walk(path)
         elif path.is_file() and path.suffix.lower() == ".zip":
@@ -41,7 +41,7 @@ class PictureFiles(PictureDataset):
             found, self.path = [_file(path, path.parent)], path.parent
         else:
             raise DataError(
-                f"{path} is no folder, zip file or picture",
+                f"{path} is not a folder, zip file or picture",
                 allowed="png, jpg, jpeg and webp files",
             )
         suffixes = Counter(PurePosixPath(name).suffix.lower() for name, _, _ in found)
@@ -73,18 +73,18 @@ class PictureFiles(PictureDataset):
         name, size, _ = self.files[index]
         label = None if self._labels is None else self._labels[index]
         if size > MAX_FILE_BYTES:
-            raise PictureError(name, f"{size} bytes are more than a picture may have")
+            raise PictureError(name, f"{size} bytes is too large for a picture file")
         try:
             data = self._read(name)
-        except Exception as error:  # zipfile lets through what its codecs raise, such as zlib.error
+        except Exception as error:  # zipfile passes on errors of its codecs, such as zlib.error
             raise PictureError(name, f"cannot be read ({error})") from None
         return Picture(name, decode(data, name), label)
 
     def _read(self, name: str) -> bytes:
         if self.path.is_dir():
             return (self.path / name).read_bytes()
-        # Opened once a process: threads may share a ZipFile (it locks), but a forked worker would
-        # move its parent's position in the file.
+        # One ZipFile per process: threads can share it (it locks), but a forked worker would move
+        # its parent's file position.
         process = os.getpid()
         if process not in self._archives:
             self._archives.setdefault(process, zipfile.ZipFile(self.path))
@@ -95,20 +95,20 @@ class PictureFiles(PictureDataset):
 
 
 def _as_text(name: str) -> str:
-    """The name of a folder, whose bytes may be no UTF-8 or, on macOS, spell an accent apart."""
+    """A folder name as NFC text: its bytes may not be UTF-8, and macOS decomposes accents."""
     return normalize("NFC", os.fsencode(name).decode(errors="backslashreplace"))
 
 
 def _inside(names: list[str]) -> list[str]:
-    """These paths, inside the folder that is around all of them, if there is one."""
+    """The paths relative to the deepest folder that contains all of them."""
     folders = [name.split("/")[:-1] for name in names]
-    levels = zip(*folders, strict=False)  # as deep as the shallowest file
+    levels = zip(*folders, strict=False)  # down to the shallowest file
     around = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, levels))
     return ["/".join(name.split("/")[around:]) for name in names]
 
 
 def _walk(folder: Path) -> list[tuple[str, int, int]]:
-    """(relative path with forward slashes, bytes, modification time) of every file of a picture."""
+    """(relative path with forward slashes, bytes, mtime in ns) of every picture file."""
 
     def refuse(error: OSError) -> None:
         raise DataError(f"cannot list {error.filename}: {error.strerror}")
@@ -127,13 +127,13 @@ def _file(path: Path, folder: Path) -> tuple[str, int, int]:
     name = path.relative_to(folder).as_posix()
     try:
         status = path.stat()
-    except OSError:  # a broken link: kept, so that reading it names it
+    except OSError:  # a broken link: kept, so that reading it reports its name
         return name, 0, 0
     return name, status.st_size, status.st_mtime_ns
 
 
 def _zip_members(path: Path) -> list[tuple[str, int, int]]:
-    """The same of a zip file's members; the checksum stands in for the modification time."""
+    """Like `_walk`, for the members of a zip file; the CRC takes the place of the mtime."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -141,7 +141,7 @@ def _zip_members(path: Path) -> list[tuple[str, int, int]]:
         raise DataError(f"cannot read {path}: {error}") from None
     names = [member.filename for member in members]
     if len(names) != len(set(names)):
-        raise DataError(f"{path} holds two files of the same name")
+        raise DataError(f"{path} contains two files with the same name")
     return [
         (member.filename, member.file_size, member.CRC)
         for member in members

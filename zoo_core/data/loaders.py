@@ -1,4 +1,4 @@
-"""Processes that load pictures beside the one that trains, and end when it does, not before."""
+"""Loader processes, which end when the training process does and not before."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from zoo_core.errors import RunError
 
 Item = TypeVar("Item")
 
-LAST_WORD = 5.0  # seconds that torch has to say how a loader process ended
-TELLS_SENDER = hasattr(signal, "sigtimedwait")  # of a signal: not on macOS, not on Windows
+LAST_WORD = 5.0  # seconds to wait for torch's error about how a loader process ended
+TELLS_SENDER = hasattr(signal, "sigtimedwait")  # of a signal; not on macOS or Windows
 
 
 def loaded(data: Dataset[Item], positions: range, workers: int) -> Iterator[Item]:
-    """`data[p]` for all positions, in order, computed by so many processes; RunError when one of
-    them hangs up.
+    """Yield `data[p]` for all positions, in order, computed by `workers` processes.
+
+    Raises RunError if a process breaks its connection.
     """
     loader = torch.utils.data.DataLoader(
         data,
@@ -39,22 +40,23 @@ def loaded(data: Dataset[Item], positions: range, workers: int) -> Iterator[Item
             items = iter(loader)
         yield from items
     except (ConnectionError, EOFError) as error:
-        time.sleep(LAST_WORD)  # ended by torch's error, which later would strike anywhere
+        # Torch's own error interrupts this wait; later it would be raised at an arbitrary point.
+        time.sleep(LAST_WORD)
         what = f"a loader process is gone: {str(error) or type(error).__name__}"
         raise RunError(what, hint="--set workers=0") from None
 
 
 @contextlib.contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """Processes started here block, in all their threads, what asks the run to stop.
+    """Block SIGINT and SIGTERM in all threads of the processes started here.
 
-    A scheduler, or `timeout`, sends SIGTERM to every process of a run, as Ctrl-C does SIGINT; but
-    to stop at a step's end takes the batches that are under way.
+    Schedulers and `timeout` send SIGTERM to every process of a run, as Ctrl-C does SIGINT; but a
+    run that stops at the end of a step still needs the batches under way.
     """
     if not TELLS_SENDER:
         yield
         return
-    resource_tracker.ensure_running()  # of multiprocessing, whose start would unblock them
+    resource_tracker.ensure_running()  # started later, it would unblock the signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
@@ -63,7 +65,7 @@ def _signals_blocked() -> Iterator[None]:
 
 
 def _obey_the_parent(worker: int) -> None:
-    """End this process when its parent, and nobody else, sends SIGTERM, or is no more."""
+    """End this process when its parent has ended or sends SIGTERM; ignore SIGTERM from others."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 

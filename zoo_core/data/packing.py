@@ -1,8 +1,8 @@
-"""Pictures decoded, fitted and packed into one array of bytes, the first time they are used.
+"""Decode, fit and pack pictures into one array of bytes, the first time they are used.
 
-That finds every bad file before training rather than in the middle of it, and makes a step's data a
-copy of a few kilobytes. The array lies in the cache folder, named by what it was made from;
-deleting it costs only the time to make it again.
+This finds every bad file before training rather than in the middle of it, and reduces loading a
+batch to copying a few kilobytes. The array lies in the cache folder under a name derived from its
+inputs; deleting it costs only the time to pack again.
 """
 
 from __future__ import annotations
@@ -29,45 +29,45 @@ from zoo_core.errors import DataError, PictureError, RunError, first_few
 from zoo_core.filesystem import cache_folder
 from zoo_core.pictures import BadPicture, Picture, PictureDataset
 
-ABANDONED = 24 * 3600  # seconds after which nobody is packing any more
-PACK_VERSION = 2  # raise when the same pictures would be packed into other bytes
+ABANDONED = 24 * 3600  # seconds without a write after which a packing process is taken to be dead
+PACK_VERSION = 2  # increase when the same pictures are packed into different bytes
 
 
 @dataclass(frozen=True)
 class PackedData:
-    """All pictures of a data set at one size. Arrays are mapped from disk, not read."""
+    """All pictures of a data set at one size; the arrays are memory-mapped."""
 
     folder: Path
-    images: NDArray[np.uint8]  # [N, H, W, C], the order that a step computes in
+    images: NDArray[np.uint8]  # [N, H, W, C], the memory format of training
     source: NDArray[np.uint8] | None  # [N, H, W, C]
     labels: NDArray[np.int64] | None  # [N]
     classes: tuple[str, ...]
     skipped: tuple[BadPicture, ...]
-    fingerprint: str  # of the pixels, labels and classes, whatever the files are called
+    fingerprint: str  # of the pixels, labels and classes, not of file names
 
     def __len__(self) -> int:
         return len(self.images)
 
     def names(self, ids: Sequence[int]) -> list[str]:
-        """What the pictures with these ids are called."""
+        """The names of the pictures with these ids."""
         every = json.loads((self.folder / "names.json").read_text(encoding="utf-8"))
         return [every[index] for index in ids]
 
 
 def pack(
     dataset: PictureDataset,
-    resolution: int,  # pixels a side
+    resolution: int,  # side length in pixels
     channels: int,  # 1 or 3
     mode: Fit = "crop",
-    skip_bad: bool = False,  # leave bad pictures out instead of refusing the data set
+    skip_bad: bool = False,  # leave out bad pictures instead of raising DataError
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-    cache: Path | None = None,  # None: the cache folder of this user
-    source_channels: int | None = None,  # of the source of a pair; None: as many as `channels`
+    cache: Path | None = None,  # None: the user's cache folder
+    source_channels: int | None = None,  # of a pair's source; None: same as `channels`
 ) -> PackedData:
-    """The packed pictures of `dataset`, from the cache if they were packed before.
+    """Pack the pictures of `dataset`, or open them from the cache if they were packed before.
 
-    Raises DataError that names the first bad pictures and counts them, unless they are to be
-    skipped; RunError when the cache folder cannot be written.
+    Raises DataError, which counts the bad pictures and names the first ones, unless they are
+    skipped; RunError if the cache folder cannot be written.
     """
     source_channels = channels if source_channels is None else source_channels
     planes = channels if source_channels == channels else f"{channels}+{source_channels}"
@@ -82,13 +82,13 @@ def pack(
         except OSError as error:
             raise RunError(
                 f"cannot pack pictures into {folder.parent}: {error.strerror}",
-                hint="set ZOO_CACHE to a folder with room",
+                hint="set ZOO_CACHE to a writable folder with free space",
             ) from None
     return open_packed(folder)
 
 
 def open_packed(folder: Path) -> PackedData:
-    """Map what `pack` wrote."""
+    """Memory-map what `pack` wrote."""
     index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
 
     def mapped(name: str) -> NDArray[np.uint8]:
@@ -107,7 +107,7 @@ def open_packed(folder: Path) -> PackedData:
 
 @dataclass(frozen=True)
 class _Packer:
-    """What to pack, and how; the arguments of `pack`."""
+    """The arguments of `pack`, and the packing itself."""
 
     dataset: PictureDataset
     resolution: int
@@ -118,7 +118,7 @@ class _Packer:
     on_progress: Callable[[int, int], None]
 
     def pack_into(self, folder: Path) -> None:
-        """Write to a temporary folder and rename it: a half-packed one is never found."""
+        """Write to a temporary folder, then rename it, so that no half-packed one is ever found."""
         _sweep(folder.parent)
         temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
         temporary.mkdir(parents=True)
@@ -127,7 +127,7 @@ class _Packer:
             (temporary / "index.json").write_text(index, encoding="utf-8")
             try:
                 temporary.rename(folder)
-            except OSError as error:  # another process was faster: its pictures are the same
+            except OSError as error:  # another process was faster, with the same result
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
         finally:
@@ -162,12 +162,12 @@ class _Packer:
         return index | {"skipped": bad, "fingerprint": digest.hexdigest()[:24]}
 
     def _read_all(self) -> Iterator[Picture | BadPicture]:
-        """Every picture fitted, in order, read by as many threads as there are cores.
+        """Yield every picture, fitted, in order, read by one thread per core.
 
-        Pillow's decoders release the interpreter's lock, so photos are read in parallel.
+        Pillow's decoders release the GIL, so files are decoded in parallel.
         """
         workers = os.cpu_count() or 1
-        ahead = 64 * workers  # bounds what is decoded but not yet written
+        ahead = 64 * workers  # bounds how many are decoded but not yet written
         with ThreadPoolExecutor(workers) as pool:
             for start in range(0, len(self.dataset), ahead):
                 yield from pool.map(self._read, range(start, min(start + ahead, len(self.dataset))))
@@ -185,16 +185,16 @@ class _Packer:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what processes that were killed have left half packed."""
+    """Remove half-packed folders that killed processes left behind."""
     for leftover in folder.glob(".*-*"):
-        with contextlib.suppress(OSError):  # another process was faster
+        with contextlib.suppress(OSError):  # another process removed it first
             written = max(path.stat().st_mtime for path in (leftover, *leftover.iterdir()))
             if time.time() - written > ABANDONED:
                 shutil.rmtree(leftover)
 
 
 def _write_row(picture: Picture, images: IO[bytes], sources: IO[bytes], digest: Any) -> None:
-    """Write the pixels of a picture, and of its source, and add them to the digest."""
+    """Append the pixels of a picture, and of its source, to the files and to the digest."""
     for pixels, file in ((picture.pixels, images), (picture.source, sources)):
         if pixels is not None:
             row = pixels.transpose(1, 2, 0).tobytes()
@@ -207,7 +207,7 @@ def _refusal(bad: Sequence[BadPicture], count: int) -> DataError:
     hint = "zoo data check PATH to see all"
     if len(bad) < count:
         hint += (
-            "; to leave them out, --set bad_pictures=skip when training, "
+            "; to skip them, --set bad_pictures=skip when training, "
             "--bad-pictures skip when evaluating"
         )
     return DataError(f"{len(bad)} of {count} pictures cannot be used: {named}", hint=hint)

@@ -1,9 +1,9 @@
-"""Pairs of pictures in a folder or a zip file, for models that turn one picture into another.
+"""Pairs of pictures in a folder or a zip file, for image-to-image models.
 
-Two layouts are understood, both of Isola et al. 2017 (pix2pix):
+Two layouts are supported, both from Isola et al. 2017 (pix2pix):
 
-    A/cat.png  B/cat.jpg     source and picture under the same name, sub-folders and all
-    cat.png                  both in one file, twice as wide as high: source left, picture right
+    A/cat.png  B/cat.jpg     source and target under the same name, sub-folders included
+    cat.png                  both in one file, twice as wide as high: source left, target right
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from zoo_core.data.files import PictureFiles
 from zoo_core.errors import DataError, PictureError, first_few
 from zoo_core.pictures import Picture, PictureDataset
 
-SIDES = ("A", "B")  # the folders of sources and of pictures
+SIDES = ("A", "B")  # the folders of sources and of targets
 
 
 class PairedPictureFiles(PictureDataset):
-    """Pairs ordered by name, without labels; the layout is that of folders if there are folders A
-    and B.
+    """Pairs of pictures ordered by name, without labels.
 
-    Raises DataError when a file of one folder has no partner in the other, or lies in neither.
+    If there are folders A and B, a pair is two files, otherwise one. Raises DataError if a file in
+    one folder has no partner in the other, or lies in neither.
     """
 
     paired = True
@@ -48,32 +48,32 @@ class PairedPictureFiles(PictureDataset):
 
 
 def lie_in_two_folders(files: PictureFiles) -> bool:
-    """Whether there are folders A and B."""
+    """Whether there is both a folder A and a folder B."""
     return set(SIDES) <= {PurePosixPath(name).parts[0] for name in files.inside}
 
 
 def _by_name(names: list[str], path: Path) -> list[tuple[int, int]]:
-    """(number of the source, number of the picture) of each pair."""
+    """(index of the source, index of the target) of each pair."""
     stray = [name for name in names if not name.startswith(tuple(f"{side}/" for side in SIDES))]
     if stray:
         raise DataError(
-            f"{len(stray)} pictures in {path} lie neither in A/ nor in B/",
+            f"{len(stray)} pictures in {path} are in neither A/ nor B/",
             given=first_few(stray),
-            hint="move them away; or, if every file holds both pictures, rename A/ and B/",
+            hint="move them away; or rename A/ and B/ if each file holds both pictures",
         )
     sides: dict[str, dict[str, int]] = {side: {} for side in SIDES}
     for number, name in enumerate(names):
         side, _, rest = name.partition("/")
         stem = str(PurePosixPath(rest).with_suffix(""))
         if stem in sides[side]:
-            raise DataError(f"{path} holds two files called {side}/{stem}")
+            raise DataError(f"{path} contains two files named {side}/{stem}")
         sides[side][stem] = number
     a, b = sides["A"], sides["B"]
     lonely = [f"A/{stem}" for stem in a if stem not in b]
     lonely += [f"B/{stem}" for stem in b if stem not in a]
     if lonely:
         raise DataError(
-            f"{len(lonely)} pictures in {path} have no partner of the same name",
+            f"{len(lonely)} pictures in {path} have no partner with the same name",
             given=first_few(lonely),
             allowed="A/NAME and B/NAME for every pair",
         )
@@ -85,8 +85,8 @@ def _halves(both: Picture) -> Picture:
     if width != 2 * height:
         raise PictureError(
             both.name,
-            f"is {_size(both)}; a pair side by side is twice as wide as high, "
-            "pairs in two files go into A/ and B/",
+            f"is {_size(both)}; a side-by-side pair must be twice as wide as high, "
+            "and pairs in two files go into A/ and B/",
         )
     return Picture(both.name, both.pixels[:, height:], source=both.pixels[:, :height])
 

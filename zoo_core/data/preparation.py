@@ -1,4 +1,4 @@
-"""Whether pictures suit a model and a run, and what is made of them then."""
+"""Check that pictures suit a model and a run, and prepare them for it."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from zoo_core.pictures import Picture, PictureDataset
 
 def prepare(
     dataset: PictureDataset,
-    network: Generator | Classifier,  # that is to learn the pictures
+    network: Generator | Classifier,  # that will learn the pictures
     run: RunConfig,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     cache: Path | None = None,
 ) -> PackedData:
-    """The pictures packed as the model and the settings want them: size, channels, direction; with
-    labels if it learns classes.
+    """Pack the pictures as the network and the settings need them: size, channels, pair direction.
 
-    Raises what `check_enough`, `check_fits` and `pack` raise.
+    Labels are kept only if the network learns classes. Raises what `check_enough`, `check_fits` and
+    `pack` raise.
     """
     check_enough(len(dataset), run.batch_size)
     check_fits(network, dataset.classes, dataset.paired)
@@ -42,12 +42,12 @@ def prepare(
 def pack_shapes(
     dataset: PictureDataset,
     image_shape: tuple[int, int, int],  # C, H, W
-    source_shape: tuple[int, int, int] | None,  # of the source of a pair
+    source_shape: tuple[int, int, int] | None,  # C, H, W of a pair's source
     run: RunConfig,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     cache: Path | None = None,
 ) -> PackedData:
-    """The pictures packed at those shapes, as the settings say. Raises what `pack` raises."""
+    """Pack the pictures at these shapes, as the settings say. Raises what `pack` raises."""
     channels, resolution, _ = image_shape
     source_channels = source_shape[0] if source_shape else channels
     if run.reverse_pairs:
@@ -69,7 +69,7 @@ def pack_shapes(
 
 
 def check_enough(count: int, batch_size: int) -> None:
-    """Raise DataError unless there are two pictures, and a full batch of different ones."""
+    """Raise DataError unless there are at least two pictures and enough for a full batch."""
     if count < 2:
         raise DataError("at least two pictures are needed", given=count)
     if count < batch_size:
@@ -80,15 +80,15 @@ def check_enough(count: int, batch_size: int) -> None:
 
 
 def check_fits(network: Generator | Classifier, classes: Sequence[str], paired: bool) -> None:
-    """Raise DataError unless the network can learn pictures of these classes, or pairs."""
+    """Raise DataError unless the pictures have the classes or pairs that the network needs."""
     if network.num_classes and not classes:
         raise DataError(
-            "the model learns classes and the pictures have no labels",
-            hint="put each class into a sub-folder of its own",
+            "the model learns classes, but the pictures have no labels",
+            hint="put each class into its own sub-folder",
         )
     if network.num_classes and network.num_classes != len(classes):
         raise DataError(
-            "the model has another number of classes than the pictures",
+            "the model and the pictures have different numbers of classes",
             given=network.num_classes,
             allowed=str(len(classes)),
             hint=f"--set num_classes={len(classes)}",
@@ -96,31 +96,31 @@ def check_fits(network: Generator | Classifier, classes: Sequence[str], paired: 
     if network.num_classes and network.classes and network.classes != tuple(classes):
         ours, theirs = _where_different(network.classes, classes)
         raise DataError(
-            "the pictures have other classes than the model has learned",
+            "the pictures do not have the classes that the model learned",
             given=theirs,
             allowed=ours,
         )
     if network.source_shape is not None and not paired:
         raise DataError(
             "the model needs pairs of pictures",
-            allowed="image-to-image data sets; folders A/ and B/; files of two pictures",
+            allowed="image-to-image data sets; folders A/ and B/; side-by-side pairs in one file",
             hint="zoo data list",
         )
 
 
 def _where_different(ours: Sequence[str], theirs: Sequence[str]) -> tuple[str, str]:
-    """The first class that is not the same on both sides, with its number."""
+    """The first class that differs between the two, with its index."""
     number = next(n for n, pair in enumerate(zip(ours, theirs, strict=True)) if len(set(pair)) > 1)
     return f"{ours[number]!r} as class {number}", f"{theirs[number]!r}"
 
 
 def source_images(
-    pictures: Iterable[Picture],  # to translate, or pairs, of which the source is taken
+    pictures: Iterable[Picture],  # to translate; of a pair, its source
     generator: Generator,
-    mode: Fit,  # a picture becomes square
-    reverse_pairs: bool = False,  # the picture of a pair is taken, not its source
+    mode: Fit,  # how a picture is made square
+    reverse_pairs: bool = False,  # of a pair, use the target instead
 ) -> Tensor:
-    """What a translator's `sample` takes as `source`: float32 [N, C, H, W] in [-1, 1].
+    """The `source` for `sample` of an image-to-image model: float32 [N, C, H, W] in [-1, 1].
 
     Raises PictureError for a picture that cannot be used.
     """

@@ -1,4 +1,4 @@
-"""Pictures as files: one, a grid of many, an animation; each is written whole or not at all."""
+"""Save one picture, a grid or an animation; a file is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def save_grid(path: Path, pictures: NDArray[np.uint8], columns: int) -> None:
-    """Pictures [N, C, H, W] as one PNG, row by row from the top left, written atomically."""
+    """Save pictures [N, C, H, W] as one PNG, row by row from the top left, atomically."""
     import numpy as np
 
     count, channels, height, width = pictures.shape
@@ -29,10 +29,9 @@ def save_grid(path: Path, pictures: NDArray[np.uint8], columns: int) -> None:
 
 
 def save_animation(path: Path, frames: Iterator[Pixels], fps: float) -> None:
-    """Pictures [H, W, C], one after the other for ever, as a GIF, WebP or PNG by the suffix of
-    `path`, written atomically.
+    """Save frames [H, W, C] as an endless animation, atomically: GIF, WebP or PNG, by suffix.
 
-    WebP and PNG lose nothing; a GIF has 256 colors a picture. Raises InputError for another suffix.
+    WebP and PNG are lossless; GIF has 256 colors per frame. Raises InputError for other suffixes.
     """
     from PIL import Image
 
@@ -48,7 +47,7 @@ def save_animation(path: Path, frames: Iterator[Pixels], fps: float) -> None:
             temporary,
             format=kind,
             save_all=True,
-            # Of an iterator Pillow 13 writes no more than the first picture as a PNG.
+            # Given an iterator, Pillow 13 writes only the first frame of a PNG.
             append_images=list(images) if kind == "PNG" else images,
             duration=1000 / fps,
             loop=0,
@@ -57,7 +56,7 @@ def save_animation(path: Path, frames: Iterator[Pixels], fps: float) -> None:
 
 
 def save_png(path: Path, pixels: Pixels) -> None:
-    """One picture [H, W, C] or [H, W] as a PNG, written atomically."""
+    """Save one picture [H, W, C] or [H, W] as a PNG, atomically."""
     from PIL import Image
 
     if pixels.ndim == 3 and pixels.shape[2] == 1:

@@ -1,1 +1,1 @@
-"""From a name to tensors, and back."""
+"""Registered weights and weights files: finding, verifying, loading and saving them."""

@@ -1,9 +1,8 @@
-"""What a safetensors file says of itself, read with the standard library and believed only after
-checking.
+"""The header of a safetensors file, read without torch or safetensors, and checked strictly.
 
-The safetensors parser accepts duplicate tensor names (the last wins), extra fields and any name;
-two parsers that disagree are an attack. So the header is parsed here first, strictly, before any
-tensor is allocated.
+The safetensors parser accepts duplicate tensor names (the last wins), extra fields and any name. A
+file that two parsers read differently can be an attack, so the header is parsed here first, before
+any tensor is allocated.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ import msgspec
 from zoo_core.errors import InputError, WeightsError
 from zoo_core.filesystem import can_only_be_path, exists
 
-WEIGHTS = ("generator.safetensors", "classifier.safetensors")  # what a run leaves, one of them
-FORMAT = 1  # of the record under the metadata key "zoo"
+WEIGHTS = ("generator.safetensors", "classifier.safetensors")  # a run writes one of them
+FORMAT = 1  # version of the record under the metadata key "zoo"
 MAX_HEADER_BYTES = 10 << 20
-MAX_NAME = 128  # characters; what a file says of itself is repeated in messages
-MAX_CLASS = 1024  # the name of a folder has 255 bytes, each of them \xff at worst
+MAX_NAME = 128  # characters; messages repeat these names
+MAX_CLASS = 1024  # characters; a folder name has 255 bytes, each at worst written \xff
 DTYPE_BYTES = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2,
     "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1,
@@ -35,7 +34,7 @@ _TENSOR_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-/]{0,255}")
 
 
 class TensorInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One tensor's entry: its bytes are `data_offsets` of what follows the header."""
+    """One tensor's entry; `data_offsets` count from the end of the header."""
 
     dtype: str
     shape: Annotated[tuple[Size, ...], msgspec.Meta(max_length=16)]
@@ -50,7 +49,7 @@ class Header(msgspec.Struct, frozen=True):
 
 
 class WeightsMetadata(msgspec.Struct, frozen=True, kw_only=True):
-    """What a weights file of the zoo says about itself."""
+    """What a weights file written by the zoo records about itself."""
 
     model: Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
     role: Annotated[str, msgspec.Meta(max_length=MAX_NAME)]  # generator, discriminator, ...
@@ -59,7 +58,7 @@ class WeightsMetadata(msgspec.Struct, frozen=True, kw_only=True):
     licence: str  # SPDX identifier
     trained_on: str
     zoo_version: str
-    classes: tuple[Annotated[str, msgspec.Meta(max_length=MAX_CLASS)], ...] = ()  # of each label
+    classes: tuple[Annotated[str, msgspec.Meta(max_length=MAX_CLASS)], ...] = ()  # by label
     format: int = FORMAT
 
 
@@ -68,8 +67,9 @@ class _Format(msgspec.Struct, frozen=True):
 
 
 def is_path(name: str | Path) -> bool:
-    """Whether `name` is a path rather than a registered name: it can be nothing else, or it has a
-    slash and exists.
+    """Whether `name` is a path rather than a registered name.
+
+    It is one if it can be nothing else, or if it has a slash and exists.
     """
     if isinstance(name, Path) or can_only_be_path(name, ".safetensors"):
         return True
@@ -77,21 +77,19 @@ def is_path(name: str | Path) -> bool:
 
 
 def weights_path(name: str | Path) -> Path:
-    """The weights file at a path, which may be the folder of a run. Raises InputError if there is
-    none.
-    """
+    """The weights file at a path or in a run folder. Raises InputError if there is none."""
     try:
         path = Path(name).expanduser()
         inside = [path / name for name in WEIGHTS]
         file = next(filter(Path.exists, inside), inside[0]) if path.is_dir() else path
         usable, taken = file.is_file(), file.exists()
-    except (OSError, RuntimeError) as error:  # too long a name, a forbidden folder, ~nobody
+    except (OSError, RuntimeError) as error:  # name too long, no permission, unknown ~user
         raise InputError(f"cannot read {str(name)[:255]}: {_reason(error)}") from None
     if taken and not usable:
         raise InputError(f"{file} is not a regular file")
     if not usable:
         if file == path:
-            raise InputError(f"no file {path}", hint="zoo list")
+            raise InputError(f"there is no file {path}", hint="zoo list")
         runs = sorted({str(found.parent) for name in WEIGHTS for found in path.glob(f"*/{name}")})
         raise InputError(
             f"no {' or '.join(WEIGHTS)} in the folder {path}",
@@ -101,12 +99,12 @@ def weights_path(name: str | Path) -> Path:
 
 
 def read_header(path: Path) -> Header:
-    """The checked header of the file at `path`. Raises WeightsError, one line that names it."""
+    """Read and check the header of the file at `path`. Raises WeightsError, one line naming it."""
     return _read(path, whole=False)[0]
 
 
 def trained_images(path: Path) -> int:
-    """After how many images of training a weights file was written; 0 if there is none to read."""
+    """The number of training images that a weights file records; 0 if it cannot be read."""
     try:
         return parse_metadata(read_header(path), "").images
     except WeightsError:
@@ -114,14 +112,14 @@ def trained_images(path: Path) -> int:
 
 
 def read_file(path: Path) -> bytes:
-    """All bytes of a weights file, read once, and only after its header was found to be sound."""
+    """Read all bytes of a weights file, once, and only after its header has been checked."""
     return _read(path, whole=True)[1]
 
 
 def _read(path: Path, whole: bool) -> tuple[Header, bytes]:
     try:
         if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
-            raise WeightsError(f"cannot read {path}: it is not a regular file")
+            raise WeightsError(f"cannot read {path}: not a regular file")
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             data = file.read(8)
@@ -134,20 +132,20 @@ def _read(path: Path, whole: bool) -> tuple[Header, bytes]:
 
 
 def parse_header(data: bytes, size: int, name: str) -> Header:
-    """The header at the start of `data`, the beginning of a file `name` of `size` bytes."""
+    """Parse and check the header in `data`, the beginning of a file `name` of `size` bytes."""
     length = int.from_bytes(data[:8], "little")
     fits = size >= 8 and 2 <= length <= min(MAX_HEADER_BYTES, size - 8)
-    # Not by these bytes alone: every 32nd header is of a length whose low byte is 0x80.
+    # These bytes alone prove nothing: one in 32 header lengths has 0x80 as its low byte.
     if not fits and data.startswith((b"PK\x03\x04", b"\x80")):
         raise WeightsError(
-            f"{name} is a pickle (torch.save), which can run code when it is opened",
-            allowed="safetensors files only",
+            f"{name} is a pickle (torch.save), which can run code when it is loaded",
+            allowed="safetensors files",
         )
     if size < 8 or not 2 <= length <= size - 8:
-        raise WeightsError(f"{name} is no safetensors file: its header would end after the file")
+        raise WeightsError(f"{name} is not a safetensors file: its header would end after the file")
     if length > MAX_HEADER_BYTES:
         raise WeightsError(
-            f"{name} has a header of {length} bytes", allowed=f"{MAX_HEADER_BYTES} bytes"
+            f"{name} has a header of {length} bytes", allowed=f"at most {MAX_HEADER_BYTES} bytes"
         )
     entries = _parse_json(data[8 : 8 + length], name)
     metadata = entries.pop("__metadata__", {})
@@ -163,19 +161,19 @@ def parse_header(data: bytes, size: int, name: str) -> Header:
 
 
 def parse_metadata(header: Header, name: str) -> WeightsMetadata:
-    """The zoo's own record in a header. Raises WeightsError when there is none, or a newer one."""
+    """The zoo's own record in a header. Raises WeightsError if it is missing, invalid or newer."""
     text = header.metadata.get("zoo")
     if text is None:
-        raise WeightsError(f"{name} is a safetensors file, but not one that the zoo wrote")
+        raise WeightsError(f"{name} is a safetensors file, but was not written by the zoo")
     try:
         written = msgspec.json.decode(text.encode(), type=_Format).format
-        if written > FORMAT:  # first of all: its other fields may be different ones
+        if written > FORMAT:  # checked first: a newer format may have other fields
             raise WeightsError(
                 f"{name} has format {written}, this zoo reads {FORMAT}", hint="upgrade zoo-core"
             )
         return msgspec.json.decode(text.encode(), type=WeightsMetadata)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
-        raise WeightsError(f"{name} describes itself wrongly: {_shown(error)}") from None
+        raise WeightsError(f"{name} has invalid metadata: {_shown(error)}") from None
 
 
 def check_tensors(
@@ -187,10 +185,10 @@ def check_tensors(
     missing = sorted(expected.keys() - header.tensors.keys())
     extra = sorted(header.tensors.keys() - expected.keys())
     if missing or extra:
-        first = f"{missing[0]!r} is missing" if missing else f"{extra[0]!r} is not part of it"
+        first = f"{missing[0]!r} is missing" if missing else f"{extra[0]!r} is unexpected"
         raise WeightsError(
             f"{name} does not fit the architecture: {first} "
-            f"({len(missing)} tensors missing, {len(extra)} too many)"
+            f"({len(missing)} tensors missing, {len(extra)} unexpected)"
         )
     for key, (dtype, shape) in expected.items():
         found = header.tensors[key]
@@ -207,7 +205,7 @@ def _reason(error: Exception) -> str:
 
 
 def _shown(value: object) -> str:
-    """What a file says, short enough for a message."""
+    """Text from a file, short enough for a message."""
     return str(value)[:200]
 
 
@@ -216,7 +214,7 @@ def _parse_json(text: bytes, name: str) -> dict[str, Any]:
         seen: set[str] = set()
         for key, _ in pairs:
             if key in seen:
-                raise ValueError(f"{key[:60]!r} stands twice")
+                raise ValueError(f"{key[:60]!r} appears twice")
             seen.add(key)
         return dict(pairs)
 
@@ -225,20 +223,18 @@ def _parse_json(text: bytes, name: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise WeightsError(f"{name} has a malformed header: {error}") from None
     if not isinstance(entries, dict):
-        raise WeightsError(f"{name} has a malformed header: not a mapping")
+        raise WeightsError(f"{name} has a malformed header: not a JSON object")
     return entries
 
 
 def _check_layout(header: Header, data_bytes: int, name: str) -> None:
-    """Every tensor has a sane name, a known dtype and exactly its bytes; together they fill the
-    file.
-    """
+    """Check that tensors have valid names, known dtypes and exact extents, and fill the file."""
     end = 0
     for key, info in sorted(header.tensors.items(), key=lambda item: item[1].data_offsets):
         if not _TENSOR_NAME.fullmatch(key):
-            raise WeightsError(f"{name} holds a tensor with an unusable name: {key[:60]!r}")
+            raise WeightsError(f"{name} holds a tensor with an invalid name: {key[:60]!r}")
         if info.dtype not in DTYPE_BYTES:
-            raise WeightsError(f"{name} holds an unusable tensor {key!r}: {_shown(info.dtype)}")
+            raise WeightsError(f"{name} holds {key!r} with an unknown dtype: {_shown(info.dtype)}")
         start, stop = info.data_offsets
         if start != end or stop - start != math.prod(info.shape) * DTYPE_BYTES[info.dtype]:
             raise WeightsError(
@@ -249,5 +245,5 @@ def _check_layout(header: Header, data_bytes: int, name: str) -> None:
         raise WeightsError(
             f"{name} is damaged or truncated",
             given=f"{data_bytes} bytes of tensors",
-            allowed=f"{end}",
+            allowed=f"{end} bytes",
         )

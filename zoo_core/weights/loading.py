@@ -1,5 +1,5 @@
-"""`zoo.load`: a registered name, a weights file or a run folder becomes a generator that is ready
-to use. `zoo.load_features`: the name of a feature extractor becomes one.
+"""Load networks: `zoo.load` for generators, by registered name, weights file or run folder;
+`zoo.load_features` for feature extractors, by name.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ ROLES: tuple[Role, ...] = get_args(Role)
 
 
 def load(name: str | Path, *, device: str = "cpu", plugins: Plugins | None = None) -> Generator:
-    """A generator in evaluation mode, without gradients; verified, and no code in a file is run.
+    """Load a generator in eval mode, without gradients. Files are verified; no code in them is run.
 
-    `name` is a registered `model.tag`, the path of a `.safetensors` file, or the folder of a run.
+    `name` is a registered `model.tag`, the path of a `.safetensors` file, or a run folder.
     Registered weights are compared with the registry's sha256. `device` is "cpu", "cuda", "auto"
-    and so on. `plugins` are the ones to look in, by default all that are installed.
+    and so on. `plugins` are the plugins to search, by default all that are installed.
 
-    Raises UnknownNameError or AmbiguousNameError for a name, InputError for a path that is not
-    there, and WeightsError for a file that is damaged, unsafe, or does not fit its architecture.
+    Raises UnknownNameError or AmbiguousNameError for a name, InputError for a path that does not
+    exist, and WeightsError for a file that is damaged, unsafe, or does not fit its architecture.
     """
     network = load_main(name, device=device, plugins=plugins)
     if not isinstance(network, Generator):
@@ -56,7 +56,7 @@ def load(name: str | Path, *, device: str = "cpu", plugins: Plugins | None = Non
 def load_main(
     name: str | Path, *, device: str = "cpu", plugins: Plugins | None = None
 ) -> Generator | Classifier:
-    """What `load` does, for whichever network a model is for."""
+    """Like `load`, for the main network of a model: its generator or classifier."""
     plugins = plugins or load_plugins()
     data, label = _read(name, plugins)
     header = parse_header(data, len(data), label)
@@ -72,30 +72,30 @@ def load_features(
     device: str = "cpu",
     plugins: Plugins | None = None,
 ) -> FeatureExtractor:
-    """A frozen network that turns pictures into features; no code in a file is run.
+    """Load a frozen network that turns pictures into features; no code in a file is run.
 
-    `name` is what a plugin calls an extractor, such as `timm/tf_efficientnet_lite0.in1k`, or what
-    `load` takes, where it holds a classifier. `input_size` are the pixels a side that pictures are
-    resized to, by default those that the network was trained on. Under `torch.device("meta")` it is
-    built there, without its weights.
+    `name` is an extractor of a plugin, such as `timm/tf_efficientnet_lite0.in1k`, or the registered
+    name, file or run folder of a classifier. Pictures are resized to `input_size` pixels a side, by
+    default the size that the network was trained on. Under `torch.device("meta")` it is built
+    there, without its weights.
 
-    Raises UnknownNameError or AmbiguousNameError for a name, InputError for a size that does not
-    fit, WeightsError for a file that is not the one it has to be, and OfflineError for one that is
-    not on this machine.
+    Raises UnknownNameError or AmbiguousNameError for a name, InputError for an unsupported size,
+    WeightsError for a file that is not the expected one, and OfflineError for a file that is not on
+    this machine.
     """
     plugins = plugins or load_plugins()
     if is_path(name) or load_registry(plugins).matches(name):
         return _of_classifier(name, input_size, device, plugins)
     spec = plugins.find_feature_extractor(name)
     if input_size is not None and input_size < 1:
-        raise InputError("pictures cannot be of that size", given=input_size, allowed="1 and more")
+        raise InputError("invalid input size", given=input_size, allowed="1 or more")
     extractor = spec.build(spec.input_size if input_size is None else input_size)
     extractor.distance = spec.distance
     return _placed(extractor, device)
 
 
 def _placed(network: Network, device: str) -> Network:
-    """On the device that is asked for, but left where it is under `torch.device("meta")`."""
+    """Move to the requested device, except under `torch.device("meta")`."""
     if torch.get_default_device().type == "meta":
         return network
     return Runtime.detect(device, "fp32").place(network)
@@ -106,17 +106,15 @@ def _of_classifier(
 ) -> FeatureExtractor:
     classifier = load_main(name, device=device, plugins=plugins)
     if not isinstance(classifier, Classifier):
-        raise WeightsError(f"{name} holds a generator, which offers no features")
+        raise WeightsError(f"{name} holds a generator, which has no features")
     size = classifier.image_shape[2]
     if input_size not in (None, size):
-        raise InputError(
-            f"{name} takes pictures of its own size", given=input_size, allowed=str(size)
-        )
+        raise InputError(f"{name} has a fixed input size", given=input_size, allowed=str(size))
     return ClassifierFeatures(classifier, name="classifier")
 
 
 def _read(name: str | Path, plugins: Plugins) -> tuple[bytes, str]:
-    """The bytes of the weights, and what a message calls them."""
+    """The bytes of the weights, and their name for messages."""
     if not is_path(name):
         entry = _registered(str(name), plugins)
         role = next(role for role in ROLES if role in entry.files)
@@ -129,7 +127,7 @@ def _registered(name: str, plugins: Plugins) -> WeightsEntry:
     registry = load_registry(plugins)
     if not registry.matches(name) and exists(name):
         raise UnknownNameError(
-            registry.kind, name, registry.names(), hint=f"./{name} for what lies in this folder"
+            registry.kind, name, registry.names(), hint=f"./{name} for the file or folder"
         )
     entry = registry.get(name)
     if not set(ROLES) & set(entry.files):
@@ -143,7 +141,7 @@ def _build(
     if record.role not in ROLES:
         raise WeightsError(f"{label} holds a {record.role!r}, not a {' or a '.join(ROLES)}")
     if not plugins.models.matches(record.model):
-        known, need = plugins.models.names(), f"install the plugin that {label} was made with"
+        known, need = plugins.models.names(), f"install the plugin that {label} needs"
         raise UnknownNameError("model", record.model, known, hint=need)
     spec = plugins.models.get(record.model)
     try:
@@ -151,12 +149,12 @@ def _build(
     except ConfigError as error:
         raise WeightsError(str(error)) from None
     if record.role != spec.role:
-        raise WeightsError(f"{label} holds a {record.role}, and {spec.name} has a {spec.role}")
+        raise WeightsError(f"{label} holds a {record.role}, but {spec.name} has a {spec.role}")
     network = load_weights(data, label, lambda: spec.build_main(config))
     assert isinstance(network, Generator | Classifier)
     if record.classes and len(record.classes) != network.num_classes:
         raise WeightsError(
-            f"{label} names other classes than it has",
+            f"{label} has the wrong number of class names",
             given=len(record.classes),
             allowed=str(network.num_classes),
         )

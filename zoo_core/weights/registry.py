@@ -1,4 +1,4 @@
-"""Weights by name: registry files, ours and plugins', looked up by `model.tag`."""
+"""Look up weights by `model.tag` in registry files: the zoo's own and those of plugins."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ ROLES = frozenset({"generator", "discriminator", "classifier"})
 
 
 class RegistryFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The content of a registry file."""
+    """The contents of a registry file."""
 
     schema: int
     weights: tuple[WeightsEntry, ...]
 
 
 def resident_registry() -> Path:
-    """The zoo's own registry: beside the package in a checkout, inside it when installed."""
+    """The zoo's own registry file: beside the package in a checkout, inside it when installed."""
     here = Path(__file__).resolve().parents[1]
     inside = here / "registry.yaml"
     return inside if inside.is_file() else here.parent / "registry.yaml"
 
 
 def read_registry(path: Path) -> tuple[WeightsEntry, ...]:
-    """Every entry of a registry file. Raises ConfigError for the first thing wrong with it.
+    """Read every entry of a registry file. Raises ConfigError for the first error in it.
 
-    What was read once is kept as JSON in the cache folder, under a name made of the file's content:
-    importing the YAML parser takes longer than all the rest of listing weights.
+    The entries are cached as JSON in the cache folder, under a name derived from the file's
+    content: importing the YAML parser takes longer than all the rest of listing weights.
     """
     try:
         content = path.read_bytes()
@@ -47,9 +47,9 @@ def read_registry(path: Path) -> tuple[WeightsEntry, ...]:
     remembered = cache_folder() / "registry" / f"{_fingerprint(content)}.json"
     try:
         return msgspec.json.decode(remembered.read_bytes(), type=tuple[WeightsEntry, ...])
-    except (OSError, msgspec.DecodeError):  # never read before, or damaged
+    except (OSError, msgspec.DecodeError):  # not cached yet, or damaged
         entries = parse_registry(path)
-    with contextlib.suppress(OSError):  # a cache that cannot be written costs time only
+    with contextlib.suppress(OSError):  # without a writable cache, reading is only slower
         remembered.parent.mkdir(parents=True, exist_ok=True)
         with replacing(remembered, shared=True) as temporary:
             temporary.write_bytes(msgspec.json.encode(entries))
@@ -57,7 +57,7 @@ def read_registry(path: Path) -> tuple[WeightsEntry, ...]:
 
 
 def parse_registry(path: Path) -> tuple[WeightsEntry, ...]:
-    """The entries of a registry file, read from its YAML and checked."""
+    """Parse and check the entries of a YAML registry file."""
     try:
         file = msgspec.convert(read_yaml(path), RegistryFile)
     except msgspec.ValidationError as error:
@@ -66,7 +66,7 @@ def parse_registry(path: Path) -> tuple[WeightsEntry, ...]:
         raise ConfigError(f"{path} has schema {file.schema}, this zoo reads {SCHEMA}")
     for entry in file.weights:
         if not NAME.fullmatch(entry.model):
-            raise ConfigError(f"{path}: {entry.model!r} is not the name of a model")
+            raise ConfigError(f"{path}: {entry.model!r} is not a valid model name")
         if not set(entry.files) <= ROLES or not entry.files:
             raise ConfigError(
                 f"{path}: {entry.name} has files for the roles {', '.join(entry.files) or 'none'}",
@@ -80,12 +80,15 @@ def parse_registry(path: Path) -> tuple[WeightsEntry, ...]:
 
 
 def _fingerprint(content: bytes) -> str:
-    """Names a content; two checksums and a length, since a hash would cost another import."""
+    """A name for the content: two checksums and the length, as hashlib would be one more import."""
     return f"{SCHEMA}-{zlib.crc32(content):08x}{zlib.adler32(content):08x}-{len(content)}"
 
 
 def load_registry(plugins: Plugins) -> Contributions[WeightsEntry]:
-    """All registered weights. A registry that cannot be read becomes a problem of its plugin."""
+    """All registered weights. A registry that cannot be read becomes a problem of its plugin.
+
+    Raises PluginError instead if ZOO_STRICT=1 is set.
+    """
     contributions: Contributions[WeightsEntry] = Contributions(
         "weights file, run folder or registered name", "zoo list"
     )
@@ -101,7 +104,7 @@ def load_registry(plugins: Plugins) -> Contributions[WeightsEntry]:
             )
             if os.environ.get("ZOO_STRICT") == "1":
                 raise PluginError(str(problem)) from error
-            if problem not in plugins.problems:  # the registry may be asked more than once
+            if problem not in plugins.problems:  # this function may be called more than once
                 plugins.problems.append(problem)
             continue
         contributions.records += [

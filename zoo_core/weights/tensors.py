@@ -1,4 +1,4 @@
-"""A network's weights as a safetensors file, written and read back."""
+"""Write a network's weights to a safetensors file, and load them."""
 
 from __future__ import annotations
 
@@ -23,57 +23,57 @@ _DTYPES = {
 
 
 def save_weights(path: Path, network: nn.Module, about: WeightsMetadata) -> None:
-    """Write one network with its description, atomically."""
+    """Write a network's weights and metadata, atomically."""
     metadata = {"zoo": msgspec.json.encode(about).decode()}
     write_file(path, safetensors.torch.save(plain(network.state_dict()), metadata))
 
 
 def write_tensors(path: Path, tensors: Tensors, about: Mapping[str, str]) -> None:
-    """Write tensors that are no network's, atomically, with a word `about` them."""
+    """Write tensors that belong to no network, with the metadata `about`, atomically."""
     write_file(path, safetensors.torch.save(plain(tensors), dict(about)))
 
 
 def load_weights(data: bytes, name: str, build: Callable[[], nn.Module]) -> nn.Module:
-    """The network that `build` makes, with the weights of a safetensors file `data`.
+    """Build a network and load the weights from the bytes `data` of a safetensors file.
 
-    The header is compared with the architecture (names, dtypes, shapes) before memory is taken for
-    either, then every value is checked to be finite. Raises WeightsError that starts with `name`.
+    The header is compared with the architecture (names, dtypes, shapes) before memory is allocated
+    for either; then all values must be finite. Raises WeightsError that starts with `name`.
     """
     header = parse_header(data, len(data), name)
     try:
         with torch.device("meta"):
             blueprint = build().state_dict()
-    except OfflineError:  # a package that the network is built with is not installed
+    except OfflineError:  # a package that the network needs is not installed
         raise
-    except Exception as error:  # whatever a plugin and torch make of absurd sizes
+    except Exception as error:  # plugins and torch raise anything for absurd sizes
         reason = str(error).partition("\n")[0]
-        raise WeightsError(f"{name} describes a network that cannot be: {reason}") from error
+        raise WeightsError(f"{name} describes a network that cannot be built: {reason}") from error
     check_tensors(header, layout(blueprint), name)
     tensors = read_tensors(data, name)
     for key, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise WeightsError(f"{name} holds numbers that are not finite, in {key!r}")
+            raise WeightsError(f"{name} holds non-finite values in {key!r}")
     network = build()
-    if torch.get_default_device().type != "meta":  # where it has no values
+    if torch.get_default_device().type != "meta":  # meta tensors have no values
         network.load_state_dict(tensors)
     return network
 
 
 def layout(tensors: Mapping[str, Tensor]) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Name to (dtype, shape), as `check_tensors` compares them."""
+    """Name -> (dtype, shape), as `check_tensors` compares them."""
     return {key: (_DTYPES[tensor.dtype], tuple(tensor.shape)) for key, tensor in tensors.items()}
 
 
 def read_tensors(data: bytes, name: str) -> Tensors:
-    """Every tensor of a safetensors file whose header has been checked."""
+    """Read every tensor of a safetensors file whose header has been checked."""
     try:
         return safetensors.torch.load(data)
-    except Exception as error:  # its own error, ValueError and OverflowError all escape from it
+    except Exception as error:  # SafetensorError, ValueError or OverflowError
         raise WeightsError(f"{name} cannot be read: {error}") from None
 
 
 def plain(tensors: Mapping[str, Tensor]) -> Tensors:
-    """Contiguous copies on the CPU that share no memory, as safetensors demands."""
+    """Contiguous copies on the CPU that share no memory, as safetensors requires."""
     return {
         key: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         for key, tensor in tensors.items()

@@ -1,12 +1,12 @@
-"""The tensors of a file that `torch.save` wrote, read without unpickling it.
+"""Read the tensors of a `torch.save` file without unpickling it.
 
-Such a file is a program for a virtual machine that can call anything. This one knows enough of the
-program to follow plain data and tensors (text, numbers, None, lists, tuples, dictionaries;
-`OrderedDict`, `_rebuild_tensor_v2`, `_rebuild_parameter`), and calls nothing: whatever else a file
-names is an error that says what it was. Memory stays in proportion to the size of the file.
+A pickle is a program for a virtual machine that can call anything. The machine here understands
+only enough to rebuild plain data and tensors (text, numbers, None, lists, tuples, dictionaries;
+`OrderedDict`, `_rebuild_tensor_v2`, `_rebuild_parameter`). It imports and calls nothing that a file
+names; any other name is an error that quotes it. Memory use is proportional to the file size.
 
     zip      a folder in a zip archive: data.pkl, and data/KEY for each storage
-    legacy   pickles in a row (magic number, version, platform, the data, the keys), then storages
+    legacy   consecutive pickles (magic number, version, platform, data, keys), then the storages
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from torch import Tensor
 
 from zoo_core.errors import WeightsError
 
-MAX_OPERATIONS = 1 << 20  # of a program; a tensor takes about thirty
-MAX_DEPTH, MAX_ENTRIES = 32, 1 << 20  # of what it makes, written out
+MAX_OPERATIONS = 1 << 20  # per program; a tensor takes about thirty
+MAX_DEPTH, MAX_ENTRIES = 32, 1 << 20  # of the result; a value counts each time it occurs
 MAX_DIMENSIONS = 16
-MAGIC = 0x1950A86A20F9469CFC6C  # first in a legacy file
+MAGIC = 0x1950A86A20F9469CFC6C  # at the start of a legacy file
 VERSION = 1001
 PLAIN = (str, bytes, int, float, type(None))  # bool is an int
 DTYPES = {
@@ -42,29 +42,29 @@ DTYPES = {
 
 
 class _Malformed(Exception):
-    """Why a file cannot be read; it becomes a WeightsError that names the file."""
+    """A file cannot be read. Becomes a WeightsError that starts with the name of the file."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Global:
-    """A function or class that a file names. Nothing behind the name is ever touched."""
+    """The name of a function or class in a file; it is never resolved."""
 
     name: str
 
 
 @dataclass(frozen=True, eq=False)
 class _Storage:
-    """Numbers in a row, which tensors are views of."""
+    """A flat array that tensors are views of."""
 
     flat: Tensor
 
 
 def read_torch(data: bytes, name: str) -> Any:
-    """What `torch.save` was given: nested plain data and tensors on the CPU, without gradients.
+    """Read what `torch.save` was given: nested plain data and CPU tensors, without gradients.
 
-    An OrderedDict comes back as a dict, a Parameter as its tensor; tensors that shared memory share
-    it. Raises WeightsError, one line that starts with `name`, for a file that is damaged, too deep
-    or too long, or that would run anything.
+    An OrderedDict comes back as a dict, a Parameter as its tensor; tensors that shared memory still
+    share it. Raises WeightsError, one line that starts with `name`, if the file is damaged, too
+    deep, too long, or would run anything.
     """
     try:
         if data.startswith(b"PK"):
@@ -79,22 +79,22 @@ def read_torch(data: bytes, name: str) -> Any:
     ) as error:  # fmt: skip
         reason = str(error).partition("\n")[0][:80] or type(error).__name__
         raise WeightsError(f"{name} is damaged: {reason}") from None
-    raise WeightsError(f"{name} is no file of torch.save")
+    raise WeightsError(f"{name} is not a torch.save file")
 
 
 def read_state_dict(data: bytes, name: str) -> dict[str, Tensor]:
-    """The tensors of a saved state dict, by name and in order.
+    """Read a saved state dict: tensors by name, in order.
 
-    Raises WeightsError as `read_torch` does, and for a file that holds anything else.
+    Raises WeightsError as `read_torch` does, and if the file holds anything else.
     """
     state = read_torch(data, name)
     if not isinstance(state, dict):
-        raise WeightsError(f"{name} holds no state dict", given=type(state).__name__)
+        raise WeightsError(f"{name} does not hold a state dict", given=type(state).__name__)
     for key, value in state.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             given = f"{key[:60]!r}" if isinstance(key, str) else type(key).__name__
             raise WeightsError(
-                f"{name} holds no state dict", given=f"{given}: {type(value).__name__}"
+                f"{name} does not hold a state dict", given=f"{given}: {type(value).__name__}"
             )
     return state
 
@@ -103,14 +103,14 @@ def read_state_dict(data: bytes, name: str) -> dict[str, Tensor]:
 
 
 class _Storages:
-    """The storages of a file by their keys: never more bytes together than the file has."""
+    """The storages of a file by key; their total size is at most that of the file."""
 
     def __init__(self, size: int, read: Callable[[str, torch.dtype, int], Tensor]):
         self.left, self.read = size, read
         self.found: dict[str, Tensor] = {}
 
     def fetch(self, key: str, dtype: torch.dtype, count: int) -> Tensor:
-        """`count` numbers in a row."""
+        """The storage `key`, which has `count` numbers of `dtype`."""
         if key not in self.found:
             self.left -= count * dtype.itemsize
             if self.left < 0:
@@ -118,7 +118,7 @@ class _Storages:
             self.found[key] = self.read(key, dtype, count)
         flat = self.found[key]
         if (flat.dtype, len(flat)) != (dtype, count):
-            raise _Malformed(f"is damaged: storage {key[:20]!r} is not of the size it should have")
+            raise _Malformed(f"is damaged: storage {key[:20]!r} has the wrong dtype or size")
         return flat
 
 
@@ -127,13 +127,13 @@ def _read_zip(data: bytes) -> Any:
         entries = {entry.filename: entry for entry in archive.infolist()}
         programs = [name for name in entries if name.endswith("/data.pkl")]
         if len(programs) != 1 or len(entries) != len(archive.infolist()):
-            raise _Malformed("is a zip archive, but not one of torch.save")
+            raise _Malformed("is a zip archive, but not from torch.save")
         folder = programs[0].removesuffix("data.pkl")
 
         def read(name: str) -> bytes:
             entry = entries[folder + name]
             if entry.compress_type != zipfile.ZIP_STORED:
-                raise _Malformed("is compressed, which torch.save never does")
+                raise _Malformed("has compressed entries, which torch.save never writes")
             return archive.read(entry)
 
         if f"{folder}byteorder" in entries and read("byteorder") != b"little":
@@ -147,37 +147,37 @@ def _read_legacy(data: bytes) -> Any:
     none = _Storages(0, lambda *_: torch.empty(0))
     magic, version, platform = (_run(stream, none) for _ in range(3))
     if (magic, version) != (MAGIC, VERSION) or type(platform) is not dict:
-        raise _Malformed("is a pickle, but not one of torch.save")
+        raise _Malformed("is a pickle, but not from torch.save")
     if platform.get("little_endian") is not True:
         raise _Malformed("was written on a big-endian machine")
-    # The numbers follow after the tensors that are made of them.
+    # The data of the storages follows the tensors that are views of it.
     storages = _Storages(len(data), lambda _, dtype, count: torch.empty(count, dtype=dtype))
     result = _run(stream, storages)
     keys = _run(stream, none)
-    is_list = type(keys) is list and all(type(key) is str for key in keys)  # no nested tuples
+    is_list = type(keys) is list and all(type(key) is str for key in keys)  # not nested tuples
     if not is_list or sorted(keys) != sorted(storages.found):
-        raise _Malformed("is damaged: its list of storages is not the one that its tensors name")
+        raise _Malformed("is damaged: its list of storages does not match its tensors")
     for key in keys:
         (count,) = struct.unpack("<q", stream.read(8))
         flat = storages.found[key]
         if count != len(flat):
-            raise _Malformed(f"is damaged: storage {key[:20]!r} is not of the size it should have")
+            raise _Malformed(f"is damaged: storage {key[:20]!r} has the wrong size")
         flat.copy_(_flat(stream.read(flat.nbytes), flat.dtype))
     if stream.read(1):
-        raise _Malformed("is damaged: more follows after its last storage")
+        raise _Malformed("is damaged: there is data after its last storage")
     return result
 
 
 def _flat(data: bytes, dtype: torch.dtype) -> Tensor:
-    """The numbers in `data`, in memory of their own."""
+    """The numbers in `data`, in their own memory."""
     return torch.frombuffer(bytearray(data), dtype=dtype) if data else torch.empty(0, dtype=dtype)
 
 
-# The program.
+# The pickle program.
 
 
 def _run(stream: io.BytesIO, storages: _Storages) -> Any:
-    """What one program makes; the stream is left behind its end."""
+    """Run one program and return its result; `stream` is left at its end."""
     machine = _Machine(storages)
     for number, (operation, argument, _) in enumerate(pickletools.genops(stream)):
         if number == MAX_OPERATIONS:
@@ -188,14 +188,14 @@ def _run(stream: io.BytesIO, storages: _Storages) -> Any:
         if step is None:
             what = f" {argument[:80]!r}" if isinstance(argument, str) else ""
             raise _Malformed(
-                f"wants the pickle operation {operation.name}{what}, which no tensor needs"
+                f"uses the pickle operation {operation.name}{what}, which no tensor needs"
             )
         step(machine, argument)
     raise _Malformed("is damaged: it ends too early")
 
 
 class _Machine:
-    """A stack, what was below each open mark, and a memo: all that a pickle program works on."""
+    """The state of a pickle program: a stack, what is below each open mark, and a memo."""
 
     def __init__(self, storages: _Storages):
         self.storages = storages
@@ -219,18 +219,18 @@ class _Machine:
 
     def make_tuple(self, count: int) -> None:
         if count > len(self.stack):
-            raise _Malformed("is damaged: a tuple of things that are not there")
+            raise _Malformed("is damaged: a tuple is longer than the stack")
         cut = len(self.stack) - count
         self.stack[cut:] = [tuple(self.stack[cut:])]
 
     def append(self, values: list[Any]) -> None:
         if type(self.stack[-1]) is not list:
-            raise _Malformed("is damaged: it appends to what is no list")
+            raise _Malformed("is damaged: it appends to something that is not a list")
         self.stack[-1].extend(values)
 
     def set_items(self, values: list[Any]) -> None:
         if type(self.stack[-1]) is not dict or len(values) % 2:
-            raise _Malformed("is damaged: it sets items of what is no dictionary")
+            raise _Malformed("is damaged: it sets items of a non-dictionary or without values")
         for key, value in zip(values[::2], values[1::2], strict=True):
             self.stack[-1][_checked_key(key)] = value
 
@@ -238,27 +238,27 @@ class _Machine:
         return [self.stack.pop() for _ in range(count)][::-1]
 
     def name(self, module: Any, attribute: Any) -> None:
-        """A name is looked up in our own lists, never imported."""
+        """Look up a name in our own tables; nothing is imported."""
         if not isinstance(module, str) or not isinstance(attribute, str):
-            raise _Malformed("is damaged: a name that is no text")
+            raise _Malformed("is damaged: a name is not text")
         name = f"{module}.{attribute}"
         if name not in DTYPES and name not in _CALLS:
-            raise _Malformed(f"wants to run {name[:120]}, and nothing in a file is ever run")
+            raise _Malformed(f"wants to run {name[:120]}, but nothing in a file is ever run")
         self.push(_Global(name))
 
     def call(self, _: Any) -> None:
         function, arguments = self.take(2)
         if not isinstance(function, _Global) or function.name not in _CALLS:
-            raise _Malformed("is damaged: it calls what is no function")
+            raise _Malformed("is damaged: it calls something that is not a function")
         if type(arguments) is not tuple:
-            raise _Malformed("is damaged: it calls with what are no arguments")
+            raise _Malformed("is damaged: the arguments of a call are not a tuple")
         self.push(_CALLS[function.name](*arguments))
 
     def drop_attributes(self, _: Any) -> None:
-        """`_metadata` of a state dict: nothing that a tensor depends on."""
+        """Ignore attributes, such as `_metadata` of a state dict: no tensor depends on them."""
         target, _ = self.take(2)
         if type(target) is not dict:
-            raise _Malformed("is damaged: it sets attributes of what has none")
+            raise _Malformed("is damaged: it sets attributes of something that has none")
         self.push(target)
 
     def storage(self, _: Any) -> None:
@@ -273,33 +273,34 @@ class _Machine:
 
 
 def _ordered_dict(pairs: Any = None) -> dict[Any, Any]:
-    """Empty, and filled later; Python 2 gave it a list of pairs, which is emptied: a file that
-    names one list again and again would have it copied as often.
+    """An OrderedDict: usually empty and filled later, but made of a list of pairs by Python 2.
+
+    The list is emptied, or a file that names it many times would have it copied as many times.
     """
     if pairs is None:
         return {}
     if type(pairs) is not list:
-        raise _Malformed("is damaged: a dictionary of what is no list")
+        raise _Malformed("is damaged: a dictionary is made of something that is not a list")
     filled = {_checked_key(key): value for key, value in pairs}
     pairs.clear()
     return filled
 
 
 def _checked_key(key: Any) -> Any:
-    if not isinstance(key, PLAIN):  # hashing a tuple of tuples of ... ends the process
-        raise _Malformed(f"has a key of the type {type(key).__name__}")
+    if not isinstance(key, PLAIN):  # hashing deeply nested tuples crashes the process
+        raise _Malformed(f"has a key of type {type(key).__name__}")
     return key
 
 
 def _rebuild_tensor(
     storage: Any, offset: Any, size: Any, stride: Any, requires_grad: Any, *rest: Any
 ) -> Tensor:
-    """A view of a storage that lies inside it and repeats none of it."""
+    """A view that lies inside its storage and has no more elements than it."""
     if type(storage) is not _Storage or type(size) is not tuple or type(stride) is not tuple:
-        raise _Malformed("is damaged: a tensor that is none")
+        raise _Malformed("is damaged: a tensor is malformed")
     numbers = (offset, *size, *stride)
     if len(size) > MAX_DIMENSIONS or any(type(n) is not int or n < 0 for n in numbers):
-        raise _Malformed("is damaged: a tensor of an impossible shape")
+        raise _Malformed("is damaged: a tensor has an impossible shape")
     flat, count = storage.flat, math.prod(size)
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     if count and (last >= len(flat) or count > len(flat)):
@@ -309,7 +310,7 @@ def _rebuild_tensor(
 
 def _rebuild_parameter(tensor: Any, requires_grad: Any, hooks: Any) -> Tensor:
     if not isinstance(tensor, Tensor):
-        raise _Malformed("is damaged: a parameter that is no tensor")
+        raise _Malformed("is damaged: a parameter is not a tensor")
     return tensor
 
 
@@ -358,9 +359,10 @@ _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
 
 
 def _checked(result: Any) -> Any:
-    """`result`, if it is data and tensors only, and of a size and depth that can be walked.
+    """Return `result` if it is only data and tensors, within MAX_DEPTH and MAX_ENTRIES.
 
-    Lists can hold themselves, or each other twice, level by level: counted as if written out.
+    A list can contain itself, or another list twice at each of many levels, so a value counts each
+    time it occurs.
     """
     open_values = [iter((result,))]
     for _ in range(MAX_ENTRIES):
@@ -374,7 +376,7 @@ def _checked(result: Any) -> Any:
                 raise _Malformed(f"is nested deeper than {MAX_DEPTH} levels")
             open_values.append(_entries(value))
         elif not isinstance(value, (*PLAIN, Tensor)):
-            raise _Malformed("is damaged: a function where there should be data")
+            raise _Malformed("is damaged: there is a function in place of data")
     raise _Malformed(f"holds more than {MAX_ENTRIES} entries")
 
 
