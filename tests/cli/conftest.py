@@ -1,4 +1,4 @@
-"""The command, run in this process in an empty folder, with only the toy plugin installed."""
+"""Fixture that runs `zoo` in this process, in an empty folder, with only the toy plugin."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Answer:
 
     @property
     def error(self) -> str:
-        """The one line that a mistake is answered with."""
+        """The only error line; a traceback or a second error line fails the test."""
         lines = [line for line in self.err.splitlines() if line.startswith("error: ")]
         assert len(lines) == 1, self.err
         assert "Traceback" not in self.err
@@ -50,7 +50,7 @@ def zoo(monkeypatch, tmp_path, capsys):
         for name in [
             name for name in sys.modules if name.startswith(("bad_", "zoo_toy", "zoo_sorter"))
         ]:
-            del sys.modules[name]  # as in a process of its own
+            del sys.modules[name]  # as in a new process
         capsys.readouterr()
         code: Any = 0
         try:
@@ -68,7 +68,7 @@ def zoo(monkeypatch, tmp_path, capsys):
 
 @pytest.fixture
 def photos(tmp_path) -> Path:
-    """Eight different pictures."""
+    """A folder of eight different images."""
     folder = tmp_path / "photos"
     folder.mkdir()
     for number in range(8):

@@ -1,4 +1,4 @@
-"""`zoo evaluate`, and evaluations and alarms of `zoo train`."""
+"""`zoo evaluate`, and evaluation during `zoo train`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def trained(zoo, monkeypatch, tmp_path):
 
 @pytest.fixture
 def drawn(trained):
-    """A folder with pictures of the run."""
+    """A folder with images sampled from the run."""
     trained("sample", RUN, "--seeds", "0-15", "--each", "--out", "drawn")
     return "./drawn"
 
@@ -82,7 +82,7 @@ def test_an_earlier_answer_of_other_metrics_is_said(trained):
     Path("before.json").write_text(trained("evaluate", RUN, *FEW, "-m", "ppl", "--json").out)
     answer = trained("evaluate", RUN, *FEW, "-m", "fd", "--compare", "before.json")
     assert answer.code == 0
-    assert "nothing to compare with: before, ppl was measured" in answer.err
+    assert "nothing to compare with: the earlier evaluation has only ppl" in answer.err
 
 
 def test_numbers_of_another_protocol_are_not_compared(trained):
@@ -156,7 +156,7 @@ def test_pictures_that_cannot_be_used_are_left_out_on_both_sides_if_asked_for(tr
     answer = trained(*command, "--bad-pictures", "skip")
     assert numbers(answer)["fd"] == pytest.approx(0, abs=1e-6)
     assert answer.json["metrics"][0]["protocol"]["num_fake"] == 8
-    assert answer.err.count("left out 1 of 9 pictures") == 2
+    assert answer.err.count("skipped 1 of 9 images") == 2
 
 
 def test_a_run_that_left_pictures_out_is_measured_on_those_it_learned(trained, photos):
@@ -188,7 +188,7 @@ def test_the_split_is_that_of_the_run_and_own_pictures_have_none(trained, photos
 
 
 def in_classes(folder: str, names: str) -> str:
-    """A folder with two pictures of each class, which has one letter."""
+    """A folder with two images per class; each letter of `names` is a class."""
     for name in names:
         Path(folder, name).mkdir(parents=True)
         for number in range(2):
@@ -216,7 +216,7 @@ def test_pictures_of_other_classes_are_refused_not_compared_by_number(trained):
     afterwards = trained("evaluate", "runs/own", "--data", other)
     assert afterwards.code == 2
     for answer in (while_training, afterwards):
-        assert "other classes" in answer.error
+        assert "do not have the classes" in answer.error
         assert "given: 'e'; allowed: 'd' as class 3" in answer.error
 
 

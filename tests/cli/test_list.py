@@ -1,4 +1,4 @@
-"""`zoo list`, `zoo show`, `zoo data`, `zoo plugin`: what is here, and who brought it."""
+"""`zoo list`, `zoo show`, `zoo data` and `zoo plugin`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_pattern_filters(zoo):
     assert "toy" in zoo("list", "t*").out
     answer = zoo("list", "x*")
     assert (answer.code, answer.out) == (0, "")
-    assert "no model or weights match 'x*'" in answer.err
+    assert "no models or weights match 'x*'" in answer.err
 
 
 def test_a_model_is_shown_with_its_settings(zoo):
@@ -91,13 +91,13 @@ def test_a_data_set_is_shown_and_drawn(zoo):
 def test_good_pictures_pass_the_check(zoo, photos):
     answer = zoo("data", "check", photos)
     assert answer.code == 0
-    assert "8 of 8 pictures are usable; sizes: 20x24 (8)" in answer.out
+    assert "8 of 8 images are usable; sizes: 20x24 (8)" in answer.out
 
 
 def test_a_data_set_without_pairs_does_not_pass_as_pairs(zoo):
     answer = zoo("data", "check", "toys", "--pairs")
     assert answer.code == 2
-    assert "toys holds no pairs" in answer.error
+    assert "toys contains no pairs; try: omit --pairs" in answer.error
 
 
 def test_a_grid_that_no_memory_holds_is_refused(zoo):
@@ -113,7 +113,7 @@ def test_every_bad_picture_is_named_with_its_reason(zoo, photos):
     assert answer.code == 2
     for line in ("page.jpg: a web page", "empty.png: an empty file", "cut.png: damaged"):
         assert line in answer.out
-    assert "3 of 11 pictures cannot be used" in answer.error
+    assert "3 of 11 images cannot be used" in answer.error
     found = zoo("data", "check", photos, "--json")
     assert len(found.json["checks"][0]["bad"]) == 3
 
@@ -160,7 +160,7 @@ REASONS = {
     "raises": "RuntimeError: no luck",
     "exits": "called sys.exit(3)",
     "prints": "printed to stdout: 'hello from a plugin'",
-    "twin": "model 'toy' is also brought by toy (zoo-toy 1.0)",
+    "twin": "model 'toy' is also provided by toy (zoo-toy 1.0)",
     "misspelt": "zoo_models",
     "future": "plugin API 99",
     "garbage": "zoo_models",

@@ -1,4 +1,4 @@
-"""What the progress line says."""
+"""Text of the progress display."""
 
 from __future__ import annotations
 

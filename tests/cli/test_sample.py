@@ -1,4 +1,4 @@
-"""`zoo sample`: a grid, or a file a seed; and the files it must not open."""
+"""`zoo sample`, `zoo interpolate`, `zoo mix`: output files, and weights that are rejected."""
 
 from __future__ import annotations
 
@@ -55,21 +55,31 @@ def test_a_run_a_file_and_python_agree(trained):
     assert np.array_equal(pixels(Path("file.png")), expected)
 
 
-@pytest.mark.parametrize("seeds", ["", "a", "5-2", "1-", "-3", "0-9999999999"])
-def test_seeds_that_are_none_are_refused(zoo, seeds: str):
+@pytest.mark.parametrize(
+    ("seeds", "message"),
+    [
+        ("", "takes numbers and ranges"),
+        ("a", "takes numbers and ranges"),
+        ("5-2", "takes ascending ranges; given: '5-2'; try: --seeds 2-5"),
+        ("1-", "takes numbers and ranges"),
+        ("-3", "takes numbers and ranges"),
+        ("0-9999999999", "has too many numbers"),
+    ],
+)
+def test_seeds_that_are_none_are_refused(zoo, seeds: str, message: str):
     answer = zoo("sample", "anything", f"--seeds={seeds}")
     assert answer.code == 2
-    assert "--seeds takes" in answer.error
+    assert f"--seeds {message}" in answer.error
 
 
 @pytest.mark.parametrize(
     ("content", "word"),
     [
-        (b"", "no safetensors file"),
+        (b"", "not a safetensors file"),
         (b"\x80\x04K\x01.", "pickle"),
         (b"PK\x03\x04" + b"\0" * 40, "pickle"),
         ((1 << 40).to_bytes(8, "little") + b"{}", "header would end after the file"),
-        ((2).to_bytes(8, "little") + b"{}", "not one that the zoo wrote"),
+        ((2).to_bytes(8, "little") + b"{}", "was not written by the zoo"),
     ],
 )
 def test_a_file_that_is_no_weights_file_is_refused_with_5(zoo, content: bytes, word: str):
@@ -94,7 +104,7 @@ def test_numbers_that_are_not_finite_are_refused_with_5(trained):
     Path("nan.safetensors").write_bytes(data)
     answer = trained("sample", "nan.safetensors")
     assert answer.code == 5
-    assert "not finite" in answer.error
+    assert "non-finite values" in answer.error
 
 
 @pytest.mark.parametrize(
@@ -114,7 +124,7 @@ def test_what_is_not_there_is_one_line(zoo, name: str, code: int, word: str):
 def test_a_seed_that_is_too_large_is_refused(trained):
     answer = trained("sample", RUN, "--seeds", 1 << 64)
     assert answer.code == 2
-    assert "no such seed" in answer.error
+    assert "invalid seed" in answer.error
 
 
 def test_a_label_for_a_model_without_classes_is_refused(trained):
@@ -125,7 +135,7 @@ def test_a_label_for_a_model_without_classes_is_refused(trained):
 
 @pytest.fixture
 def conditional(zoo, monkeypatch):
-    """A trained toy with the classes `class 0` to `class 3`."""
+    """A trained class-conditional toy with the classes `class 0` to `class 3`."""
     monkeypatch.setenv("ZOO_PLUGINS", "toy,sorter")
     settings = ("--preset", "tiny", "--data", "sorted-toys", "--set", "classes=4")
     assert zoo("train", "toy", *settings, "--run-dir", "runs/conditional").code == 0
@@ -193,7 +203,7 @@ def test_a_truncation_that_is_no_number_is_refused(zoo, command: str):
         command, "anything", "--truncation", "nan", *("--layers", "0") * (command == "mix")
     )
     assert answer.code == 2
-    assert "nan is no number" in answer.err
+    assert "nan is not a finite number" in answer.err
 
 
 @pytest.mark.parametrize(
@@ -213,7 +223,7 @@ def test_a_place_that_cannot_be_written_is_one_line_and_leaves_nothing(trained, 
     answer = trained(*command, "--out", out)
     assert answer.code == 2
     assert out.partition("/")[0] in answer.error
-    assert ("is a folder" in answer.error) == out.startswith("folder")  # said before drawing
+    assert ("is a folder" in answer.error) == out.startswith("folder")  # checked before sampling
     assert sorted(Path().iterdir()) == before
 
 
@@ -308,7 +318,7 @@ def test_weights_beside_the_configuration_of_something_else_are_sampled(trained)
 
 @pytest.fixture
 def translator(zoo, tmp_path):
-    """A trained toy that translates, and the folder of the sources it was trained on."""
+    """A trained image-to-image toy, and the folder of pairs it was trained on."""
     for number in range(4):
         for side, color in (("A", (60 * number, 0, 0)), ("B", (0, 0, 60 * number))):
             (tmp_path / "pairs" / side).mkdir(parents=True, exist_ok=True)
@@ -357,12 +367,12 @@ def test_a_source_is_never_written_over(translator, source: str, out: tuple[str,
     before = Path("pairs/A/p1.png").read_bytes()
     answer = translator("sample", "runs/translator", "--source", source, *out)
     assert answer.code == 2
-    assert "lies among what is translated" in answer.error
+    assert "is inside --source" in answer.error
     assert Path("pairs/A/p1.png").read_bytes() == before
 
 
 def colors(sheet: Path) -> list[tuple[int, ...]]:
-    """Of the sources in a grid of one column."""
+    """Colors of the sources in a grid with one column."""
     return [tuple(row[0]) for row in pixels(sheet)[::16]]
 
 
@@ -420,7 +430,7 @@ def test_sources_that_cannot_be_used_are_all_named_before_any_is_translated(tran
         Path(f"pairs/A/{name}.png").write_bytes(b"nothing")
     answer = translator("sample", "runs/translator", "--source", "pairs/A", "--each", "--out", "o")
     assert answer.code == 2
-    assert "2 of 4 pictures cannot be translated" in answer.error
+    assert "2 of 4 source images cannot be used" in answer.error
     assert "p0.png" in answer.error
     assert "p3.png" in answer.error
     assert not Path("o").exists()
@@ -453,9 +463,9 @@ def test_a_run_that_translates_names_a_command_with_a_source(translator):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "translates pictures and was given none"),
+        ((), "is an image-to-image model and needs source images"),
         (("--source", "nowhere"), "nowhere"),
-        (("--source", "pairs/A", "--seeds", "0-2"), "1 or 4"),
+        (("--source", "pairs/A", "--seeds", "0-2"), "given: 3; allowed: 1 or 4"),
     ],
 )
 def test_a_translator_says_what_it_needs(translator, arguments, message):
@@ -490,7 +500,7 @@ def test_frames_do_not_mix_with_those_of_another_walk(trained):
     assert trained(*command, "3").code == 0
     answer = trained(*command, "2")
     assert answer.code == 2
-    assert "walk holds other pictures already" in answer.error
+    assert "walk already contains PNG files" in answer.error
     assert len(list(Path("walk").iterdir())) == 6
 
 
@@ -498,7 +508,7 @@ def test_frames_do_not_mix_with_those_of_another_walk(trained):
 def test_a_speed_that_is_no_number_is_refused(zoo, fps: str):
     answer = zoo("interpolate", "anything", "--fps", fps)
     assert answer.code == 2
-    assert f"{fps} is no number" in answer.err
+    assert f"{fps} is not a finite number" in answer.err
 
 
 def test_a_kind_of_file_that_cannot_move_is_refused(trained):

@@ -1,4 +1,4 @@
-"""`zoo train`: finish, resume, refuse."""
+"""`zoo train`: finished, resumed and rejected runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_same_command_again_says_that_the_run_is_finished(zoo):
 def test_more_images_go_on_from_there(zoo):
     zoo(*TRAIN)
     answer = zoo(*TRAIN, "--images", 32)
-    assert "going on after 16 images" in answer.err
+    assert "resuming after 16 images" in answer.err
     assert "finished: 32 images" in answer.out
 
 
@@ -56,7 +56,7 @@ def test_a_signal_saves_and_exits_with_130(zoo, monkeypatch):
         answer = zoo(*TRAIN)
     assert answer.code == 130
     assert "stopped after 8 images" in answer.err
-    assert "going on after 8 images" in zoo(*TRAIN).err
+    assert "resuming after 8 images" in zoo(*TRAIN).err
 
 
 def test_nothing_but_the_result_is_on_stdout(zoo):
@@ -102,7 +102,7 @@ def test_the_configuration_of_a_run_repeats_it(zoo):
         (("train", "tob"), 3, ["'tob'", "nearest: toy", "zoo list"]),
         ((*TRAIN[:3], "tinny"), 3, ["'tinny'", "nearest: tiny", "zoo show toy"]),
         ((*TRAIN, "--data", "toyz"), 3, ["'toyz'", "nearest: toys", "zoo data list"]),
-        ((*TRAIN, "--data", "./nowhere"), 2, ["nowhere", "no folder, zip file or picture"]),
+        ((*TRAIN, "--data", "./nowhere"), 2, ["nowhere", "not a folder, zip file or picture"]),
         ((*TRAIN, "--set", "widht=8"), 2, ["'widht'", "nearest: width", "zoo show toy"]),
         ((*TRAIN, "--set", "preset=tiny"), 2, ["'preset'", "try: --preset tiny"]),
         ((*TRAIN, "--set", "width=wide"), 2, ["width", "'wide'", "integer >= 1"]),
@@ -155,8 +155,8 @@ def test_a_bad_picture_is_left_out_when_told_and_said(zoo, photos):
     (photos / "cut.png").write_bytes(whole[: len(whole) // 2])
     answer = zoo(*TRAIN, "--data", photos, "--set", "bad_pictures=skip")
     assert answer.code == 0
-    assert "left out cut.png: damaged" in answer.err
-    assert "left out 1 of 9 pictures" in answer.err
+    assert "skipped cut.png: damaged" in answer.err
+    assert "skipped 1 of 9 images" in answer.err
 
 
 def test_another_configuration_in_the_same_run_shows_the_difference(zoo):
@@ -202,7 +202,7 @@ def test_other_pictures_are_refused_wherever_they_lie(zoo, photos, images):
     Image.new("RGB", (20, 24)).save(other / "1.png")
     answer = zoo(*OWN, "--data", "./other", "--images", images)
     assert answer.code == 2
-    assert "the pictures are not those that the run in own began with" in answer.error
+    assert "these are not the images that the run in own began with" in answer.error
     assert "--run-dir" in answer.error
     assert Path("own/config.json").read_bytes() == before
 
@@ -226,7 +226,7 @@ def test_a_damaged_checkpoint_is_said_and_passed_over(zoo):
     answer = zoo(*TRAIN, "--images", 32)
     assert answer.code == 0
     assert "is damaged" in answer.err
-    assert "going on after 8 images" in answer.err
+    assert "resuming after 8 images" in answer.err
 
 
 def test_a_place_that_cannot_be_written_is_one_line(zoo):

@@ -1,5 +1,6 @@
-"""The command `zoo`. Only this package imports typer or prints; a command's heavy imports are
-inside it.
+"""The `zoo` command.
+
+Only this package imports typer or prints. Heavy imports are inside the functions of the commands.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import typer
 
 from zoo_core.errors import Interrupted, ZooError
 
-# Command -> the module that holds it and its function there, or a group of commands called `app`.
+# Command -> its module and the attribute in it: a function, or a group of commands called `app`.
 COMMANDS = {
     "list": ("list_", "list_models"),
     "show": ("show", "show"),
@@ -27,12 +28,13 @@ COMMANDS = {
 
 
 def build(only: str | None = None) -> typer.Typer:
-    """The application with every command, or with `only` one: importing and declaring the others
-    would take as long as `zoo list` itself.
+    """Build the application with all commands, or with `only` one.
+
+    Importing and declaring the others would take as long as `zoo list` itself.
     """
     app = typer.Typer(
         name="zoo",
-        help="A zoo of generative image models: list, train, measure, sample.",
+        help="A zoo of generative image models: train them, sample them, evaluate them.",
         no_args_is_help=True,
         rich_markup_mode=None,  # rich would double the time of --help
         pretty_exceptions_enable=False,
@@ -58,16 +60,20 @@ def _print_version(wanted: bool) -> None:
 
 
 def options(
-    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+    debug: bool = typer.Option(False, "--debug", help="Show the full traceback of an error."),
     version: bool = typer.Option(
-        False, "--version", help="Print the version.", is_eager=True, callback=_print_version
+        False,
+        "--version",
+        help="Print the version and exit.",
+        is_eager=True,
+        callback=_print_version,
     ),
 ) -> None:
-    """A zoo of generative image models: list, train, measure, sample."""
+    """A zoo of generative image models: train them, sample them, evaluate them."""
 
 
 def main() -> None:
-    """Entry point of the command: a user's mistake is one line and the documented exit code."""
+    """Entry point: report a ZooError as one line on stderr and exit with its documented code."""
     debug = "--debug" in sys.argv or os.environ.get("ZOO_DEBUG") == "1"
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     first = arguments[0] if arguments else ""
@@ -76,7 +82,7 @@ def main() -> None:
     except ZooError as error:
         if debug:
             raise
-        stopped = isinstance(error, Interrupted)  # by request: nothing went wrong
+        stopped = isinstance(error, Interrupted)  # on request; not an error
         color = None if stopped or _plain() else typer.colors.RED
         typer.secho(f"{'' if stopped else 'error: '}{error}", err=True, fg=color)
         sys.exit(error.exit_code)

@@ -1,4 +1,4 @@
-"""`python -m zoo_core.cli`: the command, where no script is installed."""
+"""`python -m zoo_core.cli`: run `zoo` where its script is not installed."""
 
 from zoo_core.cli import main
 

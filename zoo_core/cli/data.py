@@ -1,4 +1,4 @@
-"""`zoo data`: data sets that are here, and whether your own pictures are usable."""
+"""`zoo data`: list and show data sets, and check your own images."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ from zoo_core.cli.output import (
 )
 
 app = typer.Typer(
-    help="Data sets, and checks of your own pictures.", no_args_is_help=True, rich_markup_mode=None
+    help="List and show data sets, and check your own images.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 
 @app.command("list")
 def list_datasets(as_json: bool = JSON_OPTION) -> None:
-    """List data sets and the plugin that brought each."""
+    """List data sets; --json includes the plugin that provides each."""
     from zoo_core.plugins.loading import load_plugins
 
     plugins = load_plugins()
@@ -43,13 +45,17 @@ def list_datasets(as_json: bool = JSON_OPTION) -> None:
 
 @app.command("show")
 def show(
-    name: str = typer.Argument(help="A data set, or the path of a folder or zip file."),
-    resolution: int = typer.Option(64, "--resolution", min=1, max=4096, help="Pixels a side."),
-    split: str = typer.Option("train", "--split"),
-    out: Path = typer.Option(None, "--out", "-o", help="Draw the first 64 pictures into this PNG."),
+    name: str = typer.Argument(help="Data set, or path to a folder or zip file of images."),
+    resolution: int = typer.Option(
+        64, "--resolution", min=1, max=4096, help="Width and height in pixels."
+    ),
+    split: str = typer.Option("train", "--split", help="Split to open."),
+    out: Path = typer.Option(
+        None, "--out", "-o", help="PNG file for a grid of the first 64 images."
+    ),
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Show what a data set is; with --out also what it looks like."""
+    """Show details of a data set; --out also saves a grid of images."""
     check_grid(out)
     from zoo_core.data.datasets import open_dataset
 
@@ -76,14 +82,15 @@ def show(
 
 @app.command("check")
 def check(
-    path: str = typer.Argument(help="A folder or zip file of pictures, or a data set."),
+    path: str = typer.Argument(help="Folder or zip file of images, or a data set."),
     pairs: bool = typer.Option(
-        False, "--pairs", help="Read pairs: folders A/ and B/, or two pictures a file."
+        False, "--pairs", help="Read pairs: folders A/ and B/, or two images side by side per file."
     ),
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Read every picture and name each one that cannot be used, with the reason; exit code 2 if
-    there is one.
+    """Read every image and list the unusable ones with the reason.
+
+    The exit code is 2 if there are any.
     """
     from zoo_core.cli.progress import counting
     from zoo_core.data.datasets import open_dataset
@@ -92,7 +99,7 @@ def check(
 
     dataset = open_dataset(path, 64, "train", loaded_plugins(), pairs).dataset
     if pairs and not dataset.paired:
-        raise DataError(f"{path} holds no pairs", hint="leave --pairs out")
+        raise DataError(f"{path} contains no pairs", hint="omit --pairs")
     warn_ignored(dataset)
     bad: list[BadPicture] = []
     sizes: Counter[str] = Counter()
@@ -110,7 +117,7 @@ def check(
     _report_check(path, len(dataset), bad, sizes, classes, as_json)
     if bad:
         raise DataError(
-            f"{len(bad)} of {len(dataset)} pictures cannot be used",
+            f"{len(bad)} of {len(dataset)} images cannot be used",
             hint="remove them, or train with --set bad_pictures=skip",
         )
 
@@ -137,9 +144,7 @@ def _report_check(
         typer.echo(f"{name}: {reason}")
     common = ", ".join(f"{size} ({n})" for size, n in sizes.most_common(3))
     more = f" and {len(sizes) - 3} more sizes" if len(sizes) > 3 else ""
-    typer.echo(
-        f"{count - len(bad)} of {count} pictures are usable; sizes: {common or 'none'}{more}"
-    )
+    typer.echo(f"{count - len(bad)} of {count} images are usable; sizes: {common or 'none'}{more}")
     if classes:
         typer.echo("classes: " + ", ".join(f"{name} ({n})" for name, n in sorted(classes.items())))
 
@@ -156,7 +161,7 @@ def _record(spec: Any) -> dict[str, Any]:
 
 
 def _draw(dataset: Any, resolution: int, out: Path) -> None:
-    """The first 64 pictures; of pairs, the source beside each."""
+    """Save a grid of the first 64 images; for pairs, each with its source on the left."""
     import numpy as np
 
     from zoo_core.data.decoding import fit

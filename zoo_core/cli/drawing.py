@@ -1,4 +1,4 @@
-"""What the commands that draw have in common: seeds, classes, and where pictures go."""
+"""Shared by the commands that generate images: seeds, classes and output paths."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from zoo_core.interfaces import Generator
 
 MAX_SEEDS = 1_000_000
-MAX_STEM = 80  # bytes of a file's name; file systems take 255
+MAX_STEM = 80  # bytes of a file name; file systems allow 255
 
 WEIGHTS = typer.Argument(
-    help="Registered weights, a .safetensors file or a run folder.",
+    help="Registered weights (see `zoo list`), a .safetensors file or a run folder.",
     autocompletion=complete_weights,
 )
 LABEL = typer.Option(
-    None, "--label", help="Name or number of a class, for a class-conditional model."
+    None, "--label", help="Class name or number; required by class-conditional models."
 )
 TRUNCATION = typer.Option(
-    1.0, "--truncation", callback=finite, help="1: all variety; towards 0: the average."
+    1.0, "--truncation", callback=finite, help="1: full variety; toward 0: the average image."
 )
 DEVICE = typer.Option("cpu", "--device", help="cpu, cuda, mps or auto.")
 
 
 def parse_seeds(text: str, option: str = "--seeds") -> list[int]:
-    """`"1,5,20-30"` to the numbers it names, in that order."""
+    """Expand a list such as `"1,5,20-30"` in its order; InputError if it is malformed."""
     from zoo_core.errors import InputError
 
     numbers: list[int] = []
@@ -48,20 +48,22 @@ def parse_seeds(text: str, option: str = "--seeds") -> list[int]:
         stop = int(last) if dash else int(first)
         if stop < int(first):
             hint = f"{option} {last}-{first}"
-            raise InputError(f"{option} takes rising ranges", given=repr(text), hint=hint)
+            raise InputError(f"{option} takes ascending ranges", given=repr(text), hint=hint)
         if stop - int(first) + len(numbers) >= MAX_SEEDS:
             raise InputError(
-                f"{option} takes fewer seeds",
+                f"{option} has too many numbers",
                 given=repr(text),
-                allowed=f"{MAX_SEEDS:,} seeds at most",
+                allowed=f"at most {MAX_SEEDS:,}",
             )
         numbers.extend(range(int(first), stop + 1))
     return numbers
 
 
 def label_of(name: str | None, generator: Generator) -> int | None:
-    """The number of a class, which was given by its name or by that; InputError if there is none
-    such.
+    """Return the number of the class called `name`, or of the class with that number.
+
+    Return None for a model without classes. Raises InputError for an unknown class, and for a label
+    that is missing or that the model does not take.
     """
     from zoo_core.errors import InputError, nearest
 
@@ -71,15 +73,15 @@ def label_of(name: str | None, generator: Generator) -> int | None:
         raise InputError(
             f"{type(generator).__name__} takes no labels",
             given=f"--label {shlex.quote(name)}",
-            hint="leave --label out",
+            hint="omit --label",
         )
     if name is None:
         raise InputError(
-            f"{type(generator).__name__} draws pictures of a class",
+            f"{type(generator).__name__} is class-conditional and needs a label",
             allowed=f"0..{generator.num_classes - 1}",
             hint=f"--label {shlex.quote(generator.classes[0]) if generator.classes else 0}",
         )
-    name = normalize("NFC", name)  # as the names of folders are read
+    name = normalize("NFC", name)  # as for class names read from folders
     if name in generator.classes:
         return generator.classes.index(name)
     if name.isdecimal() and len(name) < 10 and int(name) < generator.num_classes:
@@ -94,20 +96,20 @@ def label_of(name: str | None, generator: Generator) -> int | None:
 def default_target(
     weights: str, what: str, suffix: str, label: str | None = None, truncation: float = 1.0
 ) -> Path:
-    """`samples/WEIGHTS-WHAT`, and what else was asked for: where pictures go by default."""
+    """Return the default output path: `samples/WEIGHTS-WHAT`, plus label and truncation if set."""
     path = Path(weights).expanduser().resolve()
     parts = [path.name, what]
     if path.suffix == ".safetensors":
         parts[0] = {"generator": path.parent.name, "best": f"{path.parent.name}-best"}.get(
             path.stem, path.stem
-        )  # what every run calls its own
+        )  # file names that are the same in every run
     parts += [f"label-{stem(label)}"] if label is not None else []
     parts += [f"psi{truncation:g}"] if truncation != 1 else []
     return Path("samples", stem("-".join(parts)) + suffix)
 
 
 def stem(text: str) -> str:
-    """A path, a name or a list of seeds as the name of a file, without its suffix."""
+    """Turn a path, a name or a list of seeds into a file name without suffix."""
     import hashlib
 
     from zoo_core.data.files import SUFFIXES
@@ -122,7 +124,7 @@ def stem(text: str) -> str:
 
 
 def file_names(names: Iterable[str]) -> Iterator[str]:
-    """What files of pictures are called, without suffix: `cat`; else `cat_jpg`; else `cat_2`."""
+    """Yield unique file names without suffix: `cat`; if taken, `cat_jpg`; then `cat_2`."""
     taken: set[str] = set()
     for name in names:
         short = stem(name)
@@ -135,7 +137,7 @@ def file_names(names: Iterable[str]) -> Iterator[str]:
 
 
 def check_grid(out: Path | None, hint: str = "") -> None:
-    """Raise InputError for a grid that would be no PNG."""
+    """Raise InputError unless the grid is written to a .png file."""
     from zoo_core.errors import InputError
 
     if out is not None and out.suffix.lower() != ".png":
@@ -149,8 +151,9 @@ def check_grid(out: Path | None, hint: str = "") -> None:
 
 @contextlib.contextmanager
 def writing(target: Path, folder: bool = False) -> Iterator[None]:
-    """Make the folder of `target`, or `target` itself if it is one; it goes again if nothing is
-    written. What the system says against it becomes an InputError.
+    """Make the folder of `target`, or `target` itself if `folder` is set.
+
+    The folder is removed again if nothing is written to it. An OSError becomes an InputError.
     """
     from zoo_core.errors import InputError
     from zoo_core.filesystem import mkdir_with_rollback

@@ -1,4 +1,4 @@
-"""`zoo evaluate`: how good weights are, or a folder of pictures, with each number's protocol."""
+"""`zoo evaluate`: measure weights or a folder of images; print each number with its protocol."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from zoo_core.cli.output import (
 from zoo_core.config import EXTRACTOR, BadPictures
 from zoo_core.data.decoding import Fit
 from zoo_core.filesystem import typed_path
-from zoo_core.metrics.protocol import DEFAULT_COUNT, DEFAULT_METRICS, METRICS, need
+from zoo_core.metrics.protocol import DEFAULT_COUNT, DEFAULT_METRICS, METRICS, needs_any
 
 if TYPE_CHECKING:
     from zoo_core.config import RunConfig
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class Options(NamedTuple):
-    """What the command was told; None where it was told nothing."""
+    """Options of the command; None where an option was not given."""
 
     metrics: tuple[str, ...] | None
     data: str | None
@@ -54,56 +54,68 @@ class Options(NamedTuple):
 
     @property
     def wanted(self) -> tuple[str, ...]:
-        """The metrics, of generated pictures."""
+        """The metrics for generated images, by default DEFAULT_METRICS."""
         return self.metrics or DEFAULT_METRICS
 
 
-OF_A_RUN = ("data", "split", "fit", "bad_pictures", "reverse_pairs")  # a run knows how it read them
+OF_A_RUN = ("data", "split", "fit", "bad_pictures", "reverse_pairs")  # by default as in the run
 
 
 def evaluate(
     target: str = typer.Argument(
-        help="Registered weights, a .safetensors file, a run folder, or a folder of pictures.",
+        help="Registered weights, a .safetensors file, a run folder, or a folder or zip of images.",
         autocompletion=complete_weights,
     ),
     data: str = typer.Option(
-        None, "--data", "-d", help="The real pictures [default: those that the run learned]."
+        None, "--data", "-d", help="Real images to compare with [default: the run's training data]."
     ),
     split: str = typer.Option(
         None,
         "--split",
-        help="Which part [default: that of the run, train; test for a classifier].",
+        help="Split of the real images [default: as in the run, or train; test for a classifier].",
     ),
     metrics: str = typer.Option(
         None,
         "--metrics",
         "-m",
-        help=f"Some of {','.join(METRICS)} [default: {','.join(DEFAULT_METRICS)}].",
+        help=f"Any of {','.join(METRICS)}, comma-separated [default: {','.join(DEFAULT_METRICS)}].",
     ),
     count: int = typer.Option(
-        DEFAULT_COUNT, "--count", min=2, help="Pictures that a generator draws."
+        DEFAULT_COUNT, "--count", min=2, help="Number of images to generate."
     ),
-    seed: int = typer.Option(0, "--seed", min=0, help="Of the first of them."),
-    truncation: float = typer.Option(1.0, "--truncation", callback=finite, help="1: all variety."),
-    extractor: str = typer.Option(EXTRACTOR, "--extractor", help="Whose features are compared."),
+    seed: int = typer.Option(0, "--seed", min=0, help="Seed of the first generated image."),
+    truncation: float = typer.Option(
+        1.0, "--truncation", callback=finite, help="1: full variety; toward 0: the average image."
+    ),
+    extractor: str = typer.Option(
+        EXTRACTOR, "--extractor", help="Network whose features are compared."
+    ),
     fit: Fit = typer.Option(
-        None, "--fit", help="How real pictures become square [default: as in the run, or crop]."
+        None,
+        "--fit",
+        help="How to make real images square; exact allows no resizing "
+        "[default: as in the run, or crop].",
     ),
     bad_pictures: BadPictures = typer.Option(
         None,
         "--bad-pictures",
-        help="What to do with those that cannot be used [default: as in the run, or refuse].",
+        help="Stop at unusable images, or skip them [default: as in the run, or refuse].",
     ),
     reverse_pairs: bool = typer.Option(
-        None, "--reverse-pairs", help="Swap the sides of pairs [default: as in the run]."
+        None,
+        "--reverse-pairs",
+        help="Use side B of each pair as the input [default: as in the run].",
     ),
     earlier: Path = typer.Option(
-        None, "--compare", help="An earlier answer of --json, to show what changed."
+        None, "--compare", help="File with earlier --json output; show the change of each number."
     ),
     device: str = typer.Option("cpu", "--device", help="cpu, cuda, mps or auto."),
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Measure pictures against real ones, or a classifier on pictures it has not seen."""
+    """Evaluate generated images, or test a classifier.
+
+    Generated images are compared with real ones; a classifier is tested on held-out images.
+    """
     plugins = loaded_plugins()
     names = None if metrics is None else tuple(name.strip() for name in metrics.split(","))
     reading = {"fit": fit, "bad_pictures": bad_pictures, "reverse_pairs": reverse_pairs}
@@ -112,7 +124,7 @@ def evaluate(
     before = _read(earlier) if earlier else []
     from zoo_core.runtime import Runtime
 
-    Runtime.detect(device, "fp32").keep_freed_memory()  # twice as fast
+    Runtime.detect(device, "fp32").keep_freed_memory()  # makes this twice as fast
     if _is_pictures(target):
         numbers = _of_pictures(typed_path(target), options, plugins)
     else:
@@ -121,7 +133,7 @@ def evaluate(
 
 
 def _is_pictures(target: str) -> bool:
-    """Whether it is a folder or a zip of pictures, and not a run."""
+    """Whether `target` is a folder or zip file of images, not a run."""
     from zoo_core.weights.header import WEIGHTS, is_path
 
     path = typed_path(target)
@@ -133,7 +145,7 @@ def _is_pictures(target: str) -> bool:
 
 
 def _of_weights(target: str, options: Options, plugins: Plugins) -> list[Metric]:
-    """A classifier, or a generator, which is asked for pictures."""
+    """Evaluate a classifier, or a generator by the images it generates."""
     from zoo_core.interfaces import Classifier
     from zoo_core.metrics.evaluation import check_metrics, evaluate_generator
     from zoo_core.weights.loading import load_features, load_main
@@ -145,16 +157,16 @@ def _of_weights(target: str, options: Options, plugins: Plugins) -> list[Metric]
     options = _with_settings_of_the_run(target, options)
     check_metrics(options.wanted, network, options.truncation)
     extractor = None
-    if need(options.wanted, "statistics", "features", "logits", "latents"):
+    if needs_any(options.wanted, "statistics", "features", "logits", "latents"):
         extractor = load_features(options.extractor, device=options.device, plugins=plugins)
     data, protocol = _real(options, network, plugins)
     reference = None if extractor is None else _reference(options, data, extractor)
-    with _counting("drawing and measuring") as on_progress:
+    with _counting("generating and measuring") as on_progress:
         return evaluate_generator(network, data, protocol, reference, on_progress)
 
 
 def _of_pictures(path: Path, options: Options, plugins: Plugins) -> list[Metric]:
-    """Pictures that somebody has made; they all have to be of one size."""
+    """Evaluate existing images, which must all have the same size."""
     from zoo_core.data.files import PictureFiles
     from zoo_core.data.packing import pack
     from zoo_core.metrics.evaluation import check_metrics, evaluate_pictures
@@ -184,12 +196,12 @@ def _of_classifier(network: Classifier, options: Options, plugins: Plugins) -> l
 
     if options.metrics is not None or options.truncation != 1:
         raise InputError(
-            "a classifier is measured by its accuracy and its loss",
-            hint="leave --metrics and --truncation out",
+            "a classifier is evaluated only by its accuracy and its loss",
+            hint="omit --metrics and --truncation",
         )
     held_out, measured = _real(options, network, plugins)
     if measured.split == "all":
-        warn("own pictures have no held-out split: those that it learned may be among them")
+        warn("your own images have no held-out split, so they may include training images")
     protocol = {"data": measured.data, "split": measured.split, "num_real": len(held_out)}
     return [
         Metric(name=name, value=value, protocol=protocol, command=measured.command)
@@ -198,7 +210,7 @@ def _of_classifier(network: Classifier, options: Options, plugins: Plugins) -> l
 
 
 def _with_settings_of_the_run(target: str, options: Options) -> Options:
-    """What was not said is what a run was trained with."""
+    """Fill in options that were not given with the settings of the run."""
     settings = settings_of_run(target)
     unsaid = [name for name in OF_A_RUN if getattr(options, name) is None]
     return options._replace(**{name: settings[name] for name in unsaid if name in settings})
@@ -207,7 +219,7 @@ def _with_settings_of_the_run(target: str, options: Options) -> Options:
 def _real(
     options: Options, network: Generator | Classifier, plugins: Plugins
 ) -> tuple[PackedData, Protocol]:
-    """The real pictures as the network makes or takes them, and how they are measured with."""
+    """Return the real images, prepared for the network, and the protocol of the measurement."""
     from zoo_core.data.preparation import prepare
 
     resolution, paired = network.image_shape[2], network.source_shape is not None
@@ -220,7 +232,7 @@ def _real(
 def _real_of_size(
     options: Options, resolution: int, plugins: Plugins
 ) -> tuple[PackedData, Protocol]:
-    """The same for pictures that no network has made."""
+    """Return the same for images that come without a network: RGB at this resolution."""
     from zoo_core.data.preparation import check_enough, pack_shapes
 
     opened = _opened(options, resolution, plugins)
@@ -238,12 +250,12 @@ def _opened(
     from zoo_core.errors import InputError
 
     if options.data is None:
-        raise InputError("real pictures are needed to compare with", hint="--data NAME_OR_FOLDER")
+        raise InputError("there are no real images to compare with", hint="--data NAME_OR_FOLDER")
     return open_dataset(options.data, resolution, options.split or "train", plugins, paired)
 
 
 def _reading(options: Options) -> RunConfig:
-    """How the real pictures are read, as settings of a run."""
+    """Run settings for reading the real images."""
     from zoo_core.config import RunConfig
 
     return RunConfig(
@@ -278,13 +290,13 @@ def _protocol(
 def _reference(
     options: Options, data: PackedData, extractor: FeatureExtractor
 ) -> ReferenceFeatures:
-    """The real pictures as an extractor sees them, measured if they will be compared with."""
+    """Features of the real images, computed now if a metric compares them."""
     from zoo_core.metrics.feature_sets import ReferenceFeatures
 
     reference = ReferenceFeatures(data, extractor)
-    if need(options.wanted, "statistics", "features"):
+    if needs_any(options.wanted, "statistics", "features"):
         with _counting(f"measuring {options.data}") as on_progress:
-            reference.measure(keep=need(options.wanted, "features"), on_progress=on_progress)
+            reference.measure(keep=needs_any(options.wanted, "features"), on_progress=on_progress)
     return reference
 
 
@@ -295,7 +307,7 @@ def _counting(what: str) -> Any:
 
 
 def _read(path: Path) -> list[Metric]:
-    """What `--json` printed earlier."""
+    """Read the output of an earlier `zoo evaluate --json`."""
     import msgspec
 
     from zoo_core.errors import InputError
@@ -307,19 +319,19 @@ def _read(path: Path) -> list[Metric]:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
     except (msgspec.DecodeError, KeyError, TypeError):
-        raise InputError(f"{path} is no answer of `zoo evaluate --json`") from None
+        raise InputError(f"{path} is not the output of `zoo evaluate --json`") from None
 
 
 def _show(
     numbers: Sequence[Metric], before: Sequence[Metric], as_json: bool, plugins: Plugins
 ) -> None:
-    """The numbers, and how they changed; then what they have in common."""
+    """Print the numbers and their changes, then the part of the protocol that they share."""
     import msgspec
 
     old = {metric.name: metric for metric in before}
     changes = {m.name: m.difference(old[m.name]) for m in numbers if m.name in old}
     if before and not changes:
-        warn(f"nothing to compare with: before, {', '.join(old)} was measured")
+        warn(f"nothing to compare with: the earlier evaluation has only {', '.join(old)}")
     if as_json:
         records = [msgspec.to_builtins(metric) for metric in numbers]
         for record in records:
@@ -346,7 +358,7 @@ def _show(
 
 
 def _own(metric: Metric, numbers: Sequence[Metric]) -> dict[str, Any]:
-    """What of a protocol is not that of every number."""
+    """The part of a protocol that differs between the numbers."""
     return {
         key: value
         for key, value in metric.protocol.items()

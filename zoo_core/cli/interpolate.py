@@ -1,4 +1,4 @@
-"""`zoo interpolate`: a walk from seed to seed, as an animated file or a folder of frames."""
+"""`zoo interpolate`: interpolate between seeds, as an animated file or a folder of frames."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ from zoo_core.cli.output import finite, loaded_plugins
 
 def interpolate(
     name: str = WEIGHTS,
-    seeds: str = typer.Option("0-7", "--seeds", help="The pictures on the way, such as 0-7."),
-    frames: int = typer.Option(24, "--frames", min=1, help="From one seed to the next."),
-    loop: bool = typer.Option(True, "--loop/--no-loop", help="Go back to the first seed."),
-    fps: float = typer.Option(24, "--fps", min=0.1, callback=finite, help="Frames a second."),
+    seeds: str = typer.Option("0-7", "--seeds", help="Seeds to pass through."),
+    frames: int = typer.Option(24, "--frames", min=1, help="Frames from one seed to the next."),
+    loop: bool = typer.Option(True, "--loop/--no-loop", help="Return to the first seed."),
+    fps: float = typer.Option(24, "--fps", min=0.1, callback=finite, help="Frames per second."),
     out: Path = typer.Option(
-        None, "--out", "-o", help="A .gif, .webp or .png file, or a folder for frames."
+        None, "--out", "-o", help="A .gif, .webp or .png file, or a folder for the frames."
     ),
     label: str = LABEL,
     truncation: float = TRUNCATION,
     device: str = DEVICE,
 ) -> None:
-    """Walk through the latent space: through W for a model with styles, else from latent to
-    latent.
+    """Animate the interpolation between seeds.
+
+    Models with styles are interpolated in W, others from latent to latent.
     """
     numbers = parse_seeds(seeds)
     plugins = loaded_plugins()
@@ -61,7 +62,7 @@ def interpolate(
         if not folder:
             save_animation(target, pictures, fps)
         elif any(target.glob("*.png")):
-            raise InputError(f"{target} holds other pictures already", hint="--out NEW_FOLDER")
+            raise InputError(f"{target} already contains PNG files", hint="--out NEW_FOLDER")
         else:
             for number, picture in enumerate(pictures):
                 save_png(target / f"{number:06d}.png", picture)

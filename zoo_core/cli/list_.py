@@ -1,4 +1,4 @@
-"""`zoo list`: what is here, and who brought it."""
+"""`zoo list`: the installed models, their plugins and their weights."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from zoo_core.cli.output import JSON_OPTION, print_json, print_table, warn, warn
 
 def list_models(
     pattern: str = typer.Argument(
-        "*", help="Shell pattern of models or weights, such as 'style*'."
+        "*", help="Shell pattern for models or weights, such as 'style*'."
     ),
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """List models, the plugin that brought each, and their weights."""
+    """List models with their plugins and weights."""
     from fnmatch import fnmatchcase
 
     from zoo_core.plugins.loading import load_plugins
@@ -41,7 +41,7 @@ def list_models(
         return
     warn_problems(plugins)
     if not records:
-        warn(f"no model or weights match {pattern!r}")
+        warn(f"no models or weights match {pattern!r}")
         return
     print_table(
         ("NAME", "TASK", "PLUGIN", "WEIGHTS", "SUMMARY"),

@@ -1,4 +1,4 @@
-"""`zoo mix`: the styles of some seeds in the pictures of others, as a grid."""
+"""`zoo mix`: a grid of images that mix the styles of two sets of seeds."""
 
 from __future__ import annotations
 
@@ -23,17 +23,23 @@ from zoo_core.cli.output import loaded_plugins
 
 def mix(
     name: str = WEIGHTS,
-    seeds: str = typer.Option("0-3", "--seeds", help="The pictures to change, one a row."),
-    others: str = typer.Option("4-11", "--with", help="Whose styles they take, one a column."),
+    seeds: str = typer.Option("0-3", "--seeds", help="Seeds to change, one per row."),
+    others: str = typer.Option("4-11", "--with", help="Seeds to take styles from, one per column."),
     layers: str = typer.Option(
-        ..., "--layers", help="Which styles: 0 and up, from coarse (pose) to fine (color)."
+        ...,
+        "--layers",
+        help="Layers to take from the --with seeds, such as 0-3: 0 is the coarsest (pose), "
+        "higher is finer (color).",
     ),
-    out: Path = typer.Option(None, "--out", "-o", help="File of the grid."),
+    out: Path = typer.Option(None, "--out", "-o", help="PNG file of the grid."),
     label: str = LABEL,
     truncation: float = TRUNCATION,
     device: str = DEVICE,
 ) -> None:
-    """Mix styles: the first column and the first row are the pictures that are mixed."""
+    """Mix the styles of two sets of seeds in a grid.
+
+    The first column and the first row show the images that are mixed.
+    """
     rows, columns = parse_seeds(seeds), parse_seeds(others, "--with")
     chosen = parse_seeds(layers, "--layers")
     check_grid(out)

@@ -1,4 +1,4 @@
-"""How every command talks: data on stdout, everything else on stderr."""
+"""Output of all commands: data on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from zoo_core.plugins.contributions import Problem
     from zoo_core.plugins.loading import Plugins
 
-SCHEMA = 1  # of every --json answer; fields are added, never renamed
+SCHEMA = 1  # version of all --json output; fields are added, never renamed
 
 JSON_OPTION = typer.Option(False, "--json", help="Print JSON.")
 
 
 def finite(value: float) -> float:
-    """What an option may be: a number that is one."""
+    """Validate that the value of an option is neither NaN nor infinite."""
     if not math.isfinite(value):
-        raise typer.BadParameter(f"{value} is no number")
+        raise typer.BadParameter(f"{value} is not a finite number")
     return value
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Columns as wide as their content, the last one as wide as it likes."""
+    """Print aligned columns; lines are not wrapped."""
     lines = [[str(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     for line in lines:
@@ -37,7 +37,7 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None
 
 
 def print_json(kind: str, records: Sequence[Any], problems: Iterable[Problem] = ()) -> None:
-    """One object: the schema, the records under `kind`, and what is wrong with which plugin."""
+    """Print one object: the schema version, the records under `kind`, and problems of plugins."""
     import json
 
     found = [
@@ -50,38 +50,38 @@ def print_json(kind: str, records: Sequence[Any], problems: Iterable[Problem] = 
 
 
 def warn(message: str) -> None:
-    """One line on stderr."""
+    """Print a warning on stderr."""
     typer.echo(f"warning: {message}", err=True)
 
 
 def note(message: str) -> None:
-    """One line on stderr."""
+    """Print a line on stderr."""
     typer.echo(message, err=True)
 
 
 def warn_problems(plugins: Plugins) -> None:
-    """One line a problem."""
+    """Print one warning per problem of a plugin."""
     for problem in plugins.problems:
         warn(str(problem))
 
 
 def warn_ignored(source: PictureDataset) -> None:
-    """Which kinds of picture are not read, if there are any."""
+    """Warn about files in image formats that are not read."""
     if source.ignored:
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in source.ignored.items())
-        warn(f"left out {kinds}: only PNG, JPEG and WebP files are read")
+        warn(f"skipped {kinds}: only PNG, JPEG and WebP files are read")
 
 
 def warn_left_out(packed: PackedData) -> None:
-    """Which pictures could not be used, if any."""
+    """Warn about images that could not be used."""
     for name, reason in packed.skipped[:5]:
-        warn(f"left out {name}: {reason}")
+        warn(f"skipped {name}: {reason}")
     if packed.skipped:
-        warn(f"left out {len(packed.skipped)} of {len(packed.skipped) + len(packed)} pictures")
+        warn(f"skipped {len(packed.skipped)} of {len(packed.skipped) + len(packed)} images")
 
 
 def loaded_plugins() -> Plugins:
-    """Every installed plugin; what is wrong with any of them is said on stderr."""
+    """Load all installed plugins, and warn about their problems."""
     from zoo_core.plugins.loading import load_plugins
 
     plugins = load_plugins()
@@ -90,7 +90,7 @@ def loaded_plugins() -> Plugins:
 
 
 def settings_of_run(name: str) -> dict[str, Any]:
-    """What the run was told whose weights are meant; nothing for weights that lie elsewhere."""
+    """The settings of the run that the weights belong to; empty for weights outside a run."""
     from zoo_core.training.run_folder import RunFolder
     from zoo_core.weights.header import is_path, weights_path
 
@@ -101,14 +101,14 @@ def settings_of_run(name: str) -> dict[str, Any]:
 
 
 def complete_model(incomplete: str) -> list[str]:
-    """Names for shell completion."""
+    """Complete the name of a model in the shell."""
     from zoo_core.plugins.loading import load_plugins
 
     return [name for name in load_plugins().models.names() if name.startswith(incomplete)]
 
 
 def complete_weights(incomplete: str) -> list[str]:
-    """Names for shell completion."""
+    """Complete the name of registered weights in the shell."""
     from zoo_core.plugins.loading import load_plugins
     from zoo_core.weights.registry import load_registry
 

@@ -1,4 +1,4 @@
-"""`zoo plugin`: what is installed, what is broken, and whether a model keeps the contract."""
+"""`zoo plugin`: list plugins and their problems, and check a model against the plugin contract."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import typer
 
 from zoo_core.cli.output import JSON_OPTION, complete_model, loaded_plugins, print_json, print_table
 
-app = typer.Typer(help="Installed plugins.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="List plugins, and check models.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @app.command("list")
 def list_plugins(as_json: bool = JSON_OPTION) -> None:
-    """List plugins, broken ones with their reason, and how long each takes to import."""
+    """List plugins with import times and the problems of broken ones."""
     from zoo_core.plugins.loading import load_plugins
     from zoo_core.weights.registry import load_registry
 
     plugins = load_plugins()
-    load_registry(plugins)  # finds registry files that cannot be read
+    load_registry(plugins)  # reports registry files that cannot be read
     kinds = (plugins.models, plugins.datasets, plugins.feature_extractors)
     records = []
     for info in plugins.infos:
@@ -60,18 +62,18 @@ def list_plugins(as_json: bool = JSON_OPTION) -> None:
                 text,
             )
         )
-    print_table(("NAME", "DISTRIBUTION", "STATUS", "IMPORT", "BRINGS OR REASON"), rows)
+    print_table(("NAME", "DISTRIBUTION", "STATUS", "IMPORT", "PROVIDES OR PROBLEM"), rows)
 
 
 @app.command("check")
 def check(
     model: str = typer.Argument(help="A model from `zoo list`.", autocompletion=complete_model),
 ) -> None:
-    """Run the contract suite on a model's preset `tiny`: what every plugin promises."""
+    """Check a model against the plugin contract, with its preset `tiny`."""
     from zoo_core.errors import PluginError
 
     plugins = loaded_plugins()
-    plugins.models.get(model)  # an unknown name is said before anything heavy is imported
+    plugins.models.get(model)  # report an unknown name before the heavy imports
     from zoo_core.testing import run_contract
 
     failures = 0
@@ -83,4 +85,4 @@ def check(
         failures += error is not None
     typer.echo(f"{len(results)} checks ran, {failures} failed")
     if failures or not results:
-        raise PluginError(f"{model} does not keep the contract of a plugin")
+        raise PluginError(f"{model} violates the plugin contract")

@@ -1,4 +1,4 @@
-"""Progress bars: on a terminal only, on stderr. Elsewhere a line whenever samples are drawn."""
+"""Progress on stderr: bars on a terminal, otherwise a line whenever samples are drawn."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ProgressDisplay:
-    """Watches a run through the same hooks as any plugin: images, img/s, time left, losses."""
+    """Display of a run, fed by the same hooks as any plugin: images, img/s, time left, losses."""
 
     def __init__(self) -> None:
         self._bar: Progress | None = None
@@ -27,13 +27,13 @@ class ProgressDisplay:
         self._losses = ""
         self._numbers = ""
         self._started = (0, 0.0)  # images, time
-        self._alarms: dict[str, tuple[int, Alarm]] = {}  # with the images seen when they began
+        self._alarms: dict[str, tuple[int, Alarm]] = {}  # by name: images seen, alarm
 
     @hookimpl
     def zoo_run_started(self, run: RunInfo, images: int) -> None:
-        """Say what begins, and open the bar."""
-        how = f"going on after {images:,} images" if images else "starting"
-        note(f"{run.name}: {how}, {run.settings.images:,} in all; Ctrl-C saves and stops")
+        """Print how the run starts, and open the bar."""
+        how = f"resuming after {images:,} images" if images else "starting"
+        note(f"{run.name}: {how}, {run.settings.images:,} in total; Ctrl-C saves and stops")
         self._started, self._said = (images, time.perf_counter()), images
         if sys.stderr.isatty():
             self._bar = _bar("{task.fields[rate]}", "{task.fields[losses]}")
@@ -45,7 +45,7 @@ class ProgressDisplay:
 
     @hookimpl
     def zoo_progress(self, run: RunInfo, images: int, terms: Mapping[str, float] | None) -> None:
-        """Move the bar."""
+        """Update the bar, or print a line if one is due."""
         if terms is not None:
             self._losses = losses(terms)
             if self._bar is None and self._due(run, images):
@@ -56,28 +56,28 @@ class ProgressDisplay:
 
     @hookimpl
     def zoo_evaluation(self, run: RunInfo, images: int, numbers: Mapping[str, float]) -> None:
-        """Show the numbers until there are new ones; without a bar in a line of their own."""
+        """Show the numbers until the next evaluation; without a bar, also print them on a line."""
         self._numbers = " ".join(f"{name} {value:.4g}" for name, value in numbers.items())
         if self._bar is None:
             note(f"{images:,} images: {self._numbers}")
 
     @hookimpl
     def zoo_alarm(self, run: RunInfo, images: int, alarm: Alarm) -> None:
-        """Say what goes wrong when it begins; a bar shows its name until the end."""
+        """Warn when the alarm is raised, or show its name in the bar until the end."""
         self._alarms.setdefault(alarm.name, (images, alarm))
         if self._bar is None:
             warn(f"{images:,} images: {alarm.what}; try: {alarm.hint}")
 
     @hookimpl
     def zoo_run_ended(self, run: RunInfo) -> None:
-        """Close the bar, whatever happened, and say once more what went wrong."""
+        """Close the bar, also after an error, and repeat the alarms."""
         if self._bar is not None:
             self._bar.stop()
         for images, alarm in self._alarms.values():
             warn(f"after {images:,} images: {alarm.what}; try: {alarm.hint}")
 
     def _due(self, run: RunInfo, images: int) -> bool:
-        """Whether a line is due where there is no bar: about as often as samples are drawn."""
+        """Whether to print a line in place of the bar: about as often as samples are drawn."""
         every, before = run.settings.sample_every, self._said
         self._said = images
         return images // every > before // every or images >= run.settings.images
@@ -88,7 +88,7 @@ class ProgressDisplay:
         note(f"{images:,} of {run.settings.images:,} images, {rate}, {self._status()}")
 
     def _status(self) -> str:
-        """Losses, the numbers of the last evaluation, and the alarms there have been."""
+        """Losses, numbers of the last evaluation, and names of all alarms so far."""
         parts = (self._losses, self._numbers, *(f"!{name}" for name in self._alarms))
         return " ".join(filter(None, parts))
 
@@ -98,7 +98,7 @@ class ProgressDisplay:
 
 
 def losses(terms: Mapping[str, float]) -> str:
-    """The loss of each phase by the initial of its name, `D 0.42 G 1.3`, if these are distinct."""
+    """Format the loss of each phase: `D 0.42 G 1.3`, or with full names if initials coincide."""
     found = {n.removesuffix("/loss"): value for n, value in terms.items() if n.endswith("/loss")}
     initials = {name: name[0].upper() for name in found}
     short = initials if len(set(initials.values())) == len(initials) else {n: n for n in found}
@@ -107,7 +107,7 @@ def losses(terms: Mapping[str, float]) -> str:
 
 @contextlib.contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar for work with a known number of items; shown once the work turns out to take time."""
+    """Progress bar for work with a known number of items; it appears after half a second."""
     started = time.perf_counter()
     bar: Progress | None = None
     task: TaskID | None = None
@@ -117,7 +117,7 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
         if bar is None and time.perf_counter() - started > 0.5:
             if not sys.stderr.isatty():
                 if done < total and task is None:
-                    note(f"{what} ({total:,} pictures, once)")
+                    note(f"{what} ({total:,} images)")
                     task = 0  # type: ignore[assignment]
                 return
             bar = _bar()
@@ -134,7 +134,7 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _bar(*fields: str) -> Progress:
-    """A bar on stderr; of its `fields` the last one gives way where the terminal is narrow."""
+    """Build a bar on stderr; on a narrow terminal, the last of `fields` is cut off."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,

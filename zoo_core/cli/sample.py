@@ -1,4 +1,4 @@
-"""`zoo sample`: pictures by their seeds, or made from other pictures; a grid or a file each."""
+"""`zoo sample`: images from seeds or from source images, as a grid or as one file per image."""
 
 from __future__ import annotations
 
@@ -35,41 +35,56 @@ if TYPE_CHECKING:
 
     Pictures: TypeAlias = NDArray[np.uint8]  # [N, C, H, W]
 
-CHUNK = 256  # pictures at once, which bounds the memory that --each needs
+CHUNK = 256  # images per call; bounds the memory of --each
 
 
 def sample(
     name: str = WEIGHTS,
     seeds: str = typer.Option(
-        None, "--seeds", help="Such as 7, 0-63 or 1,5,20-30 [default: 0-15, or one a source]."
+        None, "--seeds", help="Such as 7, 0-63 or 1,5,20-30 [default: 0-15, or one per source]."
     ),
     source: str = typer.Option(
-        None, "--source", help="What to translate: a picture, a folder, a zip or a data set."
+        None,
+        "--source",
+        help="Input of an image-to-image model: an image, a folder, a zip file or a data set.",
     ),
     fit: Fit = typer.Option(
-        None, "--fit", help="How a source becomes square [default: as in the run, or crop]."
+        None,
+        "--fit",
+        help="How to make sources square; exact allows no resizing "
+        "[default: as in the run, or crop].",
     ),
     pairs: bool = typer.Option(
         None,
         "--pairs/--no-pairs",
-        help="Sources are pairs, of which a side is translated [default: if in A/ and B/].",
+        help="Treat sources as pairs, with one side as the input [default: if in A/ and B/].",
     ),
     reverse_pairs: bool = typer.Option(
-        None, "--reverse-pairs", help="Of pairs, translate the picture [default: as in the run]."
+        None,
+        "--reverse-pairs",
+        help="Use side B of each pair as the input [default: as in the run].",
     ),
-    out: Path = typer.Option(None, "--out", "-o", help="File of the grid, or folder for --each."),
-    each: bool = typer.Option(False, "--each", help="One file a picture instead of one grid."),
+    out: Path = typer.Option(
+        None, "--out", "-o", help="PNG file of the grid, or folder for --each."
+    ),
+    each: bool = typer.Option(False, "--each", help="Write one file per image instead of a grid."),
     columns: int = typer.Option(
-        None, "--columns", min=1, help="Pictures in a row [default: a square]."
+        None,
+        "--columns",
+        min=1,
+        help="Images per row of the grid [default: as square as possible].",
     ),
     label: str = LABEL,
     truncation: float = TRUNCATION,
     device: str = DEVICE,
 ) -> None:
-    """Draw pictures. The noise of a seed is the same whatever else is drawn with it."""
+    """Generate images from seeds or from source images.
+
+    A seed always draws the same noise, whatever other seeds are given.
+    """
     numbers = None if seeds is None else parse_seeds(seeds)
     if not each:
-        check_grid(out, hint="--each for a folder of files")
+        check_grid(out, hint="--each to write one file per image")
     plugins = loaded_plugins()
 
     import numpy as np
@@ -106,7 +121,7 @@ def _asked_for(
     pairs: bool | None,
     reverse_pairs: bool | None,
 ) -> str:
-    """What the pictures are of, and whatever else was said of them, for the name of a file."""
+    """Describe the source, seeds and options that were given, for the default file name."""
     sides = [] if pairs is None else ["pairs" if pairs else "no-pairs"]
     sides += ["reversed"] if reverse_pairs else []
     given = [stem(each) for each in (source, seeds, fit) if each]
@@ -114,7 +129,7 @@ def _asked_for(
 
 
 class _Sources:
-    """What a translator starts from, as it takes it."""
+    """Source images of an image-to-image model, read in the format that it takes."""
 
     def __init__(
         self, source: PictureDataset, generator: Generator, mode: Fit, reverse_pairs: bool
@@ -122,8 +137,9 @@ class _Sources:
         self.source, self.reading = source, (generator, mode, reverse_pairs)
 
     def names(self, pairs: bool | None) -> list[str]:
-        """Of all pictures. Each is read, so that nothing was written when one cannot be used: then
-        InputError is raised.
+        """The names of all sources; InputError if any cannot be used.
+
+        Every source is read here, before any output is written.
         """
         from zoo_core.data.preparation import source_images
         from zoo_core.errors import InputError, PictureError, first_few
@@ -141,16 +157,18 @@ class _Sources:
             names.append(picture.name)
         if unusable:
             raise InputError(
-                f"{len(unusable)} of {len(names)} pictures cannot be translated",
+                f"{len(unusable)} of {len(names)} source images cannot be used",
                 given=first_few(unusable, "; "),
                 hint="zoo data check FOLDER" + " --pairs" * self.source.paired,
             )
         if wide == len(names) and pairs is None and not self.source.paired:
-            warn("all of them are twice as wide as high; --pairs, if they are pairs side by side")
+            warn(
+                "all sources are twice as wide as high; if they are side-by-side pairs, use --pairs"
+            )
         return names
 
     def images(self, first: int, count: int) -> Tensor:
-        """float32 [count, C, H, W] in [-1, 1], from number `first` on."""
+        """Sources from number `first` on: float32 [count, C, H, W] in [-1, 1]."""
         from zoo_core.data.preparation import source_images
 
         return source_images((self.source[first + row] for row in range(count)), *self.reading)
@@ -163,7 +181,7 @@ def _drawn(
     truncation: float,
     starts: _Sources | None,
 ) -> Iterator[tuple[Pictures | None, Pictures]]:
-    """A chunk of pictures after the other, with what they were made of, if of pictures."""
+    """Yield chunks of (sources, generated images); sources are None for a latent model."""
     from zoo_core.data.batches import to_uint8
 
     for first in range(0, len(seeds), CHUNK):
@@ -175,18 +193,18 @@ def _drawn(
 
 
 def _check_apart(files: Iterable[Path], source: str | None) -> None:
-    """Raise InputError for a file that would lie among the sources, or be one of them."""
+    """Raise InputError if an output file is a source or lies in the source folder."""
     from zoo_core.errors import InputError
     from zoo_core.filesystem import typed_path
 
     sources = typed_path(source).resolve() if source else None
     for file in files:
         if sources and typed_path(str(file)).resolve().is_relative_to(sources):
-            raise InputError(f"{file} lies among what is translated", hint="--out ELSEWHERE")
+            raise InputError(f"the output {file} is inside --source", hint="--out OTHER_PATH")
 
 
 def _as_in_the_run(name: str, fit: Fit | None, reverse_pairs: bool | None) -> tuple[Fit, bool]:
-    """How sources are read: as the run read them, where nothing was said."""
+    """Return fit and reverse_pairs, by default as in the run."""
     settings = settings_of_run(name)
     if reverse_pairs is None:
         reverse_pairs = settings.get("reverse_pairs", False)
@@ -200,7 +218,7 @@ def _open(
     generator: Generator,
     plugins: Plugins,
 ) -> PictureDataset | None:
-    """What a translator starts from; None for a latent model."""
+    """Open the sources of an image-to-image model; None for a latent model."""
     from zoo_core.data.datasets import open_dataset
     from zoo_core.data.files import PictureFiles
     from zoo_core.data.pairs import lie_in_two_folders
@@ -209,14 +227,14 @@ def _open(
     if generator.source_shape is None:
         if text is not None:
             raise InputError(
-                f"{type(generator).__name__} starts from seeds, not from pictures",
+                f"{type(generator).__name__} starts from seeds, not from source images",
                 given=f"--source {text}",
                 hint="--seeds 0-63",
             )
         return None
     if text is None:
         raise InputError(
-            f"{type(generator).__name__} translates pictures and was given none",
+            f"{type(generator).__name__} is an image-to-image model and needs source images",
             hint="--source FOLDER",
         )
     if reverse_pairs and pairs is False:
@@ -230,12 +248,12 @@ def _open(
         except DataError as error:
             raise InputError(str(error), hint=f"--source {text}/A, or --no-pairs") from None
     if paired and not source.paired:
-        raise InputError(f"{text} holds no pairs", hint="leave --pairs and --reverse-pairs out")
+        raise InputError(f"{text} contains no pairs", hint="omit --pairs and --reverse-pairs")
     return source
 
 
 def _seeds(given: list[int] | None, starts: PictureDataset | None) -> list[int]:
-    """One for every picture to be made."""
+    """Return one seed per image to generate."""
     from zoo_core.errors import InputError
 
     if starts is None:
@@ -243,14 +261,17 @@ def _seeds(given: list[int] | None, starts: PictureDataset | None) -> list[int]:
     if given is None:
         return list(range(len(starts)))
     if len(given) not in (1, len(starts)):
-        allowed = f"1 or {len(starts)}, as many as pictures to translate"
-        raise InputError("--seeds and --source do not fit", given=len(given), allowed=allowed)
+        allowed = f"1 or {len(starts)}, one per source image"
+        raise InputError(
+            "the number of seeds does not match --source", given=len(given), allowed=allowed
+        )
     return given * (len(starts) // len(given))
 
 
 def _side_by_side(left: Pictures | None, right: Pictures) -> Pictures:
-    """Pictures [N, C, H, W] as [N, C, H, 2 W], if there are any to the left; grey ones become RGB
-    beside RGB.
+    """Join images [N, C, H, W] into [N, C, H, 2 W]; without `left`, return `right`.
+
+    Grayscale becomes RGB next to RGB.
     """
     import numpy as np
 

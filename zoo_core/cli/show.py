@@ -1,4 +1,4 @@
-"""`zoo show`: all about a model, registered weights, or a weights file. Needs no torch."""
+"""`zoo show`: details of a model, registered weights, or a weights file. Does not import torch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,11 @@ def show(
     ),
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Show a model's settings and presets, or what weights are and where they come from."""
+    """Show a model, weights or a run.
+
+    For a model: its settings and presets. For weights or a run: what they are and where they come
+    from.
+    """
     import msgspec
 
     from zoo_core.plugins.loading import Plugins
@@ -73,7 +77,7 @@ def show(
 
 
 def _settings(spec: Any) -> list[dict[str, Any]]:
-    """The keys of the model, then those of the run, with this model's defaults."""
+    """The settings of the model, then those of a run, with this model's defaults."""
     import msgspec
 
     from zoo_core.config import RunConfig, describe, meaning
@@ -81,7 +85,7 @@ def _settings(spec: Any) -> list[dict[str, Any]]:
     rows = []
     for record in (spec.config, RunConfig):
         for field in msgspec.structs.fields(record):
-            makes = field.default_factory  # of a list or a mapping
+            makes = field.default_factory  # for lists and mappings
             default = field.default if makes is msgspec.NODEFAULT else makes()
             default = spec.run.get(field.name, default)
             rows.append(
@@ -96,7 +100,7 @@ def _settings(spec: Any) -> list[dict[str, Any]]:
 
 
 def _file(name: str) -> dict[str, Any]:
-    """What a weights file says about itself, from its header alone."""
+    """Read the metadata of a weights file from its header; no tensor is loaded."""
     import msgspec
 
     from zoo_core.weights.header import parse_metadata, read_header, weights_path
@@ -124,7 +128,7 @@ def _print_record(record: dict[str, Any], as_json: bool) -> None:
 
 
 def _flat(record: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """`files.generator.size` and so on, each with its value as text."""
+    """Yield flat keys such as `files.generator.size`, each with its value as text."""
     for key, value in record.items():
         if isinstance(value, dict) and any(isinstance(inner, dict) for inner in value.values()):
             yield from _flat(value, f"{prefix}{key}.")

@@ -1,6 +1,4 @@
-"""`zoo train`: from a model's name to a finished run; the same command again goes on where it
-stopped.
-"""
+"""`zoo train`: train a model; the same command again resumes the run."""
 
 from __future__ import annotations
 
@@ -35,26 +33,36 @@ if TYPE_CHECKING:
 def train(
     model: str = typer.Argument(help="A model from `zoo list`.", autocompletion=complete_model),
     data: str = typer.Option(
-        None, "--data", "-d", help="Data set, or path of a folder or zip of pictures."
+        None, "--data", "-d", help="Data set, or path to a folder or zip file of images."
     ),
-    preset: str = typer.Option("", "--preset", "-p", help="Named settings; see `zoo show MODEL`."),
+    preset: str = typer.Option(
+        "", "--preset", "-p", help="Preset of the model; see `zoo show MODEL`."
+    ),
     config: Path = typer.Option(
-        None, "--config", "-c", help="YAML file of settings, or config.json of a run."
+        None, "--config", "-c", help="YAML file with settings, or config.json of a run."
     ),
     assignments: list[str] = typer.Option(
-        [], "--set", "-s", metavar="KEY=VALUE", help="One setting."
+        [],
+        "--set",
+        "-s",
+        metavar="KEY=VALUE",
+        help="Change one setting; may be repeated. See `zoo show MODEL`.",
     ),
-    images: int = typer.Option(None, "--images", help="Train until this many images were seen."),
+    images: int = typer.Option(
+        None, "--images", help="Train until N images have been seen in total."
+    ),
     evaluate_every: int = typer.Option(
-        None, "--evaluate-every", help="Measure the pictures, and keep the best weights, so often."
+        None, "--evaluate-every", help="Evaluate every N images; keep the best weights."
     ),
-    tag: str = typer.Option(None, "--tag", help="What follows the dot in the name of the run."),
-    run_dir: Path = typer.Option(
-        None, "--run-dir", help="Folder of the run [default: runs/MODEL.TAG]."
+    tag: str = typer.Option(
+        None, "--tag", help="Second part of the run's name, MODEL.TAG [default: data and preset]."
     ),
-    dry_run: bool = typer.Option(False, "--dry-run", help="Show settings and cost, and stop."),
+    run_dir: Path = typer.Option(None, "--run-dir", help="Run folder [default: runs/MODEL.TAG]."),
+    dry_run: bool = typer.Option(
+        False, "--dry-run", help="Print settings and estimated cost; do not train."
+    ),
 ) -> None:
-    """Train a model, or go on with a run: the same command again resumes it."""
+    """Train a model; the same command again resumes the run."""
     plugins = loaded_plugins()
     spec = plugins.models.get(model)
     resolved = _resolve(
@@ -69,7 +77,7 @@ def train(
         return
 
     from zoo_core.data.datasets import from_anywhere, open_dataset
-    from zoo_core.training.maintenance import check_pictures
+    from zoo_core.training.maintenance import check_data
     from zoo_core.training.run_folder import RunFolder
     from zoo_core.training.state import blueprint
     from zoo_core.weights.header import trained_images
@@ -85,7 +93,7 @@ def train(
     folder.check(resolved)
     packed = _prepare(opened, network, resolved.run)
     if (before := trained_images(folder.weights(spec.role))) >= resolved.run.images:
-        check_pictures(folder, packed)
+        check_data(folder, packed)
         folder.follow(resolved)
         _say_finished(spec, folder, before, "already finished", resolved, network)
         return
@@ -103,14 +111,14 @@ def _run(
     evaluation: Evaluation | None,
     plugins: Plugins,
 ) -> int:
-    """Train with a progress display, and say which observers failed."""
+    """Train with a progress display, and warn about observers that failed."""
     from zoo_core.cli.progress import ProgressDisplay
     from zoo_core.training.engine import train
 
     plugins.register("progress display", ProgressDisplay())
     known = len(plugins.problems)
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # whatever a model or an observer prints
+        with contextlib.redirect_stdout(sys.stderr):  # for anything a model or an observer prints
             return train(
                 spec,
                 resolved,
@@ -122,7 +130,7 @@ def _run(
                 evaluation=evaluation,
             )
     finally:
-        for problem in plugins.problems[known:]:  # observers that failed and were muted
+        for problem in plugins.problems[known:]:  # observers that raised; they were muted
             warn(str(problem))
 
 
@@ -133,7 +141,10 @@ def _resolve(
     assignments: list[str],
     short: dict[str, Any],
 ) -> Resolved:
-    """Defaults < preset < file < --set; options that are `short` for a setting are None or win."""
+    """Merge settings: defaults < preset < file < --set < `short`.
+
+    `short` holds the options for single settings; None means not given.
+    """
     from zoo_core.config import parse_assignments, read_settings_file, resolve
     from zoo_core.errors import ConfigError, UnknownNameError
 
@@ -146,11 +157,11 @@ def _resolve(
         (f"preset {preset}", spec.presets.get(preset, {})),
         (str(config), read_settings_file(config) if config else {}),
         ("--set", parse_assignments(assignments)),
-        ("the command", {key: value for key, value in short.items() if value is not None}),
+        ("the command line", {key: value for key, value in short.items() if value is not None}),
         preset=preset,
     )
     if not resolved.run.data:
-        raise ConfigError(f"{spec.name} has no data set of its own", hint="--data NAME_OR_FOLDER")
+        raise ConfigError(f"{spec.name} has no default data set", hint="--data NAME_OR_FOLDER")
     return resolved
 
 
@@ -163,14 +174,14 @@ def _prepare(opened: OpenedDataset, network: Generator | Classifier, run: RunCon
     with counting(f"preparing {opened.name} at {resolution} px") as on_progress:
         packed = prepare(opened.dataset, network, run, on_progress)
     warn_left_out(packed)
-    network.classes = packed.classes  # an evaluation has to be on pictures of the same
+    network.classes = packed.classes  # evaluation data must have the same classes
     return packed
 
 
 def _evaluation(
     spec: ModelSpec, resolved: Resolved, network: Generator | Classifier, plugins: Plugins
 ) -> Evaluation | None:
-    """What the run measures now and then, if it is to; None if there is nothing to compare with."""
+    """Set up evaluation during training; None if it is off or there is no data for it."""
     import msgspec
 
     from zoo_core.data.datasets import open_dataset
@@ -182,7 +193,10 @@ def _evaluation(
     split = run.split
     if spec.role == "classifier" and not run.evaluate_data:
         if not plugins.datasets.matches(name):
-            warn("own pictures have no held-out split to evaluate on; --set evaluate_data=FOLDER")
+            warn(
+                "no evaluation: your own images have no held-out split; "
+                "try: --set evaluate_data=FOLDER"
+            )
             return None
         split = "test"
     opened = open_dataset(name, resolution, split, plugins, network.source_shape is not None)
@@ -196,7 +210,7 @@ def _evaluation(
     from zoo_core.runtime import Runtime
     from zoo_core.weights.loading import load_features
 
-    Runtime.detect(run.device).keep_freed_memory()  # twice as fast
+    Runtime.detect(run.device).keep_freed_memory()  # makes this twice as fast
     extractor = load_features(run.evaluate_with, device=run.device, plugins=plugins)
     reference = ReferenceFeatures(packed, extractor)
     with counting(f"measuring {opened.name}") as on_progress:
@@ -227,22 +241,23 @@ def _say_finished(
     }
     typer.echo(
         f"{status}: {images:,} images; weights, samples, log and checkpoints are in {folder.path}\n"
-        f"next: {use[spec.role]}    or go on with --images {2 * max(images, resolved.run.images)}"
+        f"next: {use[spec.role]}    "
+        f"or train longer: --images {2 * max(images, resolved.run.images)}"
     )
 
 
 def _dry_run(spec: ModelSpec, resolved: Resolved) -> None:
-    """Print the resolved settings and what a run would cost on this machine."""
+    """Print the resolved settings and the estimated cost of the run on this machine."""
     import json
 
     from zoo_core.training.estimate import estimate
 
-    note("measuring a few steps on random pictures")
+    note("timing a few training steps on random images")
     typer.echo(json.dumps(resolved.to_json() | {"estimate": estimate(spec, resolved)}, indent=2))
 
 
 def _log_to_stderr() -> None:
-    """Warnings of the library as lines like every other."""
+    """Print warnings of the library in the same form as those of the commands."""
     import logging
 
     class Handler(logging.Handler):
