@@ -13,7 +13,7 @@ import torch
 from toy_datasets import Corners, Learner, Numbered, settings
 
 from zoo_core.config import RunConfig
-from zoo_core.data.batches import Order, batches, gather, to_uint8
+from zoo_core.data.batches import BatchOrder, batches, gather, to_uint8
 from zoo_core.data.packing import pack
 from zoo_core.data.preparation import prepare
 from zoo_core.errors import RunError
@@ -78,7 +78,7 @@ def test_mirrored_pictures_keep_their_pairs_and_come_back_the_same():
             return Picture(f"slope {index}", pixels, None, pixels)
 
     data = pack(Slope(16, paired=True), 4, 3)
-    order = Order(data, settings(batch_size=16, mirror=True))
+    order = BatchOrder(data, settings(batch_size=16, mirror=True))
     pictures, source, _, _ = order[0]
     flipped = pictures[:, 0, 0, 0] > 0
     assert 0 < int(flipped.sum()) < 16
@@ -98,7 +98,7 @@ def test_jitter_cuts_source_and_picture_at_the_same_random_place(tmp_path: Path)
     run = settings(jitter=2)
     data = prepare(Corners(), Learner(4, source_channels=3), run, cache=tmp_path)
     assert data.images.shape == (8, 6, 6, 3)
-    order, places = Order(data, run), set()
+    order, places = BatchOrder(data, run), set()
     for start in range(0, 64, 4):
         pictures, source, _, _ = order[start]
         assert pictures.shape == (4, 3, 4, 4)
@@ -109,8 +109,8 @@ def test_jitter_cuts_source_and_picture_at_the_same_random_place(tmp_path: Path)
 
 def test_jitter_is_a_function_of_the_position_alone(tmp_path: Path):
     data = prepare(Corners(), Learner(4, source_channels=3), settings(jitter=2), cache=tmp_path)
-    whole = Order(data, settings(jitter=2, batch_size=8))[0][0]
-    half = Order(data, settings(jitter=2, batch_size=4))[4][0]
+    whole = BatchOrder(data, settings(jitter=2, batch_size=8))[0][0]
+    half = BatchOrder(data, settings(jitter=2, batch_size=4))[4][0]
     assert torch.equal(whole[4:], half)
 
 
@@ -139,7 +139,7 @@ def hang_up(monkeypatch) -> Callable[[Exception], None]:
 def test_a_loader_process_that_hangs_up_is_named(
     tmp_path: Path, monkeypatch, hang_up, error: Exception, reason: str
 ):
-    monkeypatch.setattr("zoo_core.data.loaders.LAST_WORD", 0)
+    monkeypatch.setattr("zoo_core.data.loaders.TORCH_ERROR_WAIT", 0)
     hang_up(error)
     data = pack(Numbered(8), 4, 3, cache=tmp_path)
     with pytest.raises(RunError, match=f"a loader process is gone: {reason}"):

@@ -14,7 +14,7 @@ import toys
 from PIL import Image
 from toy_datasets import Numbered
 
-from zoo_core.data.datasets import from_anywhere, open_dataset
+from zoo_core.data.datasets import open_dataset, with_absolute_paths
 from zoo_core.data.files import PictureFiles
 from zoo_core.errors import AmbiguousNameError, DataError, PluginError, UnknownNameError
 from zoo_core.pictures import Picture, PictureDataset
@@ -89,7 +89,7 @@ def settled(place: Path, data: str, evaluate_data: str = "") -> list[str]:
     """Both settings as a run started in `place` records them; `anything` is a data set."""
     with contextlib.chdir(place):
         given = toys.resolved(data=data, evaluate_data=evaluate_data)
-        run = from_anywhere(given, with_dataset("anything")).run
+        run = with_absolute_paths(given, with_dataset("anything")).run
     return [run.data, run.evaluate_data]
 
 

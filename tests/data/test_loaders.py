@@ -8,7 +8,7 @@ import pytest
 
 LOADS_FOR_EVER = """
 import sys, time
-from zoo_core.data.loaders import loaded
+from zoo_core.data.loaders import load_with_workers
 
 class Slow:
     def __getitem__(self, position):
@@ -18,7 +18,7 @@ class Slow:
 if __name__ == "__main__":
     import multiprocessing
     multiprocessing.set_start_method(sys.argv[1])
-    next(loaded(Slow(), range(1), 1))
+    next(load_with_workers(Slow(), range(1), 1))
 """
 
 

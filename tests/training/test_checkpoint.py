@@ -22,7 +22,7 @@ from zoo_core.filesystem import write_file
 from zoo_core.training import optimizers
 from zoo_core.training.checkpoint import Checkpoints, optimizer_tensors, restore_optimizer
 from zoo_core.weights.header import WeightsMetadata, parse_metadata, read_header
-from zoo_core.weights.tensors import load_weights, plain, save_weights
+from zoo_core.weights.tensors import cpu_copies, load_weights, save_weights
 
 ABOUT = WeightsMetadata(
     model="toy",
@@ -110,14 +110,14 @@ def test_a_file_has_the_mode_that_the_user_wants(tmp_path, mask, mode):
 
 def test_plain_tensors_are_copies():
     weight = torch.zeros(3)
-    copied = plain({"weight": weight})
+    copied = cpu_copies({"weight": weight})
     weight += 1
     assert copied["weight"].eq(0).all()
 
 
 def test_plain_tensors_are_contiguous():
     repeated = torch.arange(3).expand(4, 3)
-    copied = plain({"repeated": repeated})["repeated"]
+    copied = cpu_copies({"repeated": repeated})["repeated"]
     assert copied.is_contiguous()
     assert torch.equal(copied, repeated)
 

@@ -14,7 +14,7 @@ from zoo_core.plugins.loading import Plugins, load_plugins
 from zoo_core.spec import WeightsEntry
 from zoo_core.weights.header import parse_metadata, read_header
 from zoo_core.weights.hub import packaged
-from zoo_core.weights.registry import load_registry, read_registry, resident_registry
+from zoo_core.weights.registry import builtin_registry, load_registry, read_registry
 
 FILE = {"urls": ["package:toys/a.safetensors"], "sha256": "ab" * 32, "size": 10}
 METRIC = {"name": "fd", "value": 1.5, "protocol": {"pictures": 100}, "command": "zoo evaluate"}
@@ -243,7 +243,7 @@ def test_a_cache_that_cannot_be_written_does_not_matter(write, tmp_path, monkeyp
 
 # The registry that the zoo ships.
 
-RESIDENT = read_registry(resident_registry())
+RESIDENT = read_registry(builtin_registry())
 
 
 def test_there_are_resident_weights():

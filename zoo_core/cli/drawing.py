@@ -59,7 +59,7 @@ def parse_seeds(text: str, option: str = "--seeds") -> list[int]:
     return numbers
 
 
-def label_of(name: str | None, generator: Generator) -> int | None:
+def class_number(name: str | None, generator: Generator) -> int | None:
     """Return the number of the class called `name`, or of the class with that number.
 
     Return None for a model without classes. Raises InputError for an unknown class, and for a label
@@ -103,12 +103,12 @@ def default_target(
         parts[0] = {"generator": path.parent.name, "best": f"{path.parent.name}-best"}.get(
             path.stem, path.stem
         )  # file names that are the same in every run
-    parts += [f"label-{stem(label)}"] if label is not None else []
+    parts += [f"label-{file_stem(label)}"] if label is not None else []
     parts += [f"psi{truncation:g}"] if truncation != 1 else []
-    return Path("samples", stem("-".join(parts)) + suffix)
+    return Path("samples", file_stem("-".join(parts)) + suffix)
 
 
-def stem(text: str) -> str:
+def file_stem(text: str) -> str:
     """Turn a path, a name or a list of seeds into a file name without suffix."""
     import hashlib
 
@@ -127,9 +127,9 @@ def file_names(names: Iterable[str]) -> Iterator[str]:
     """Yield unique file names without suffix: `cat`; if taken, `cat_jpg`; then `cat_2`."""
     taken: set[str] = set()
     for name in names:
-        short = stem(name)
+        short = file_stem(name)
         tries = itertools.chain(
-            [short, stem(name.replace(".", "_"))], (f"{short}_{n}" for n in itertools.count(2))
+            [short, file_stem(name.replace(".", "_"))], (f"{short}_{n}" for n in itertools.count(2))
         )
         free = next(each for each in tries if each not in taken)
         taken.add(free)

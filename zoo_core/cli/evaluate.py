@@ -58,7 +58,7 @@ class Options(NamedTuple):
         return self.metrics or DEFAULT_METRICS
 
 
-OF_A_RUN = ("data", "split", "fit", "bad_pictures", "reverse_pairs")  # by default as in the run
+RUN_SETTINGS = ("data", "split", "fit", "bad_pictures", "reverse_pairs")  # by default as in the run
 
 
 def evaluate(
@@ -134,13 +134,14 @@ def evaluate(
 
 def _is_pictures(target: str) -> bool:
     """Whether `target` is a folder or zip file of images, not a run."""
-    from zoo_core.weights.header import WEIGHTS, is_path
+    from zoo_core.weights.header import WEIGHTS_FILES, is_path
 
     path = typed_path(target)
     if not is_path(target) or path.suffix == ".safetensors":
         return False
     return path.suffix == ".zip" or (
-        path.is_dir() and not any((path / name).exists() for name in (*WEIGHTS, "config.json"))
+        path.is_dir()
+        and not any((path / name).exists() for name in (*WEIGHTS_FILES, "config.json"))
     )
 
 
@@ -212,7 +213,7 @@ def _of_classifier(network: Classifier, options: Options, plugins: Plugins) -> l
 def _with_settings_of_the_run(target: str, options: Options) -> Options:
     """Fill in options that were not given with the settings of the run."""
     settings = settings_of_run(target)
-    unsaid = [name for name in OF_A_RUN if getattr(options, name) is None]
+    unsaid = [name for name in RUN_SETTINGS if getattr(options, name) is None]
     return options._replace(**{name: settings[name] for name in unsaid if name in settings})
 
 

@@ -11,10 +11,10 @@ from zoo_core.cli.drawing import (
     LABEL,
     TRUNCATION,
     WEIGHTS,
+    class_number,
     default_target,
-    label_of,
+    file_stem,
     parse_seeds,
-    stem,
     writing,
 )
 from zoo_core.cli.output import finite, loaded_plugins
@@ -47,13 +47,13 @@ def interpolate(
     from zoo_core.weights.loading import load
 
     generator = load(name, device=device, plugins=plugins)
-    target = out or default_target(name, f"walk-{stem(seeds)}", ".webp", label, truncation)
+    target = out or default_target(name, f"walk-{file_stem(seeds)}", ".webp", label, truncation)
     walk = interpolate(
         generator,
         numbers,
         frames,
         loop=loop,
-        label=label_of(label, generator),
+        label=class_number(label, generator),
         truncation=truncation,
     )
     pictures = (to_uint8(picture[None])[0].transpose(1, 2, 0) for picture in walk)

@@ -12,10 +12,10 @@ from zoo_core.cli.drawing import (
     TRUNCATION,
     WEIGHTS,
     check_grid,
+    class_number,
     default_target,
-    label_of,
+    file_stem,
     parse_seeds,
-    stem,
     writing,
 )
 from zoo_core.cli.output import loaded_plugins
@@ -53,8 +53,8 @@ def mix(
     from zoo_core.weights.loading import load
 
     generator = load(name, device=device, plugins=plugins)
-    number = label_of(label, generator)
-    what = f"mix-{stem(seeds)}-{stem(others)}-layers-{stem(layers)}"
+    number = class_number(label, generator)
+    what = f"mix-{file_stem(seeds)}-{file_stem(others)}-layers-{file_stem(layers)}"
     target = out or default_target(name, what, ".png", label, truncation)
     with writing(target):
         mixed = mix_styles(generator, rows, columns, chosen, label=number, truncation=truncation)

@@ -14,11 +14,11 @@ from zoo_core.cli.drawing import (
     TRUNCATION,
     WEIGHTS,
     check_grid,
+    class_number,
     default_target,
     file_names,
-    label_of,
+    file_stem,
     parse_seeds,
-    stem,
     writing,
 )
 from zoo_core.cli.output import loaded_plugins, settings_of_run, warn
@@ -93,15 +93,15 @@ def sample(
     from zoo_core.weights.loading import load
 
     generator = load(name, device=device, plugins=plugins)
-    number = label_of(label, generator)
+    number = class_number(label, generator)
     opened = _open(source, pairs, reverse_pairs, generator, plugins)
-    starts = opened and _Sources(opened, generator, *_as_in_the_run(name, fit, reverse_pairs))
+    starts = opened and _Sources(opened, generator, *_fit_and_direction(name, fit, reverse_pairs))
     numbers = _seeds(numbers, opened)
     names = starts.names(pairs) if starts else [f"{seed:06d}" for seed in numbers]
-    what = _asked_for(source, seeds, fit, pairs, reverse_pairs)
+    what = _describe_request(source, seeds, fit, pairs, reverse_pairs)
     target = out or default_target(name, what, "" if each else ".png", label, truncation)
     files = [target / f"{file}.png" for file in file_names(names)] if each else [target]
-    _check_apart(files, source)
+    _check_output_outside_source(files, source)
     drawn = _drawn(generator, numbers, number, truncation, starts)
     with writing(target, folder=each):
         if each:
@@ -114,7 +114,7 @@ def sample(
     typer.echo(target)
 
 
-def _asked_for(
+def _describe_request(
     source: str | None,
     seeds: str | None,
     fit: Fit | None,
@@ -124,7 +124,7 @@ def _asked_for(
     """Describe the source, seeds and options that were given, for the default file name."""
     sides = [] if pairs is None else ["pairs" if pairs else "no-pairs"]
     sides += ["reversed"] if reverse_pairs else []
-    given = [stem(each) for each in (source, seeds, fit) if each]
+    given = [file_stem(each) for each in (source, seeds, fit) if each]
     return "-".join([*given, *sides]) or "0-15"
 
 
@@ -192,7 +192,7 @@ def _drawn(
         yield None if begin is None else to_uint8(begin), to_uint8(made)
 
 
-def _check_apart(files: Iterable[Path], source: str | None) -> None:
+def _check_output_outside_source(files: Iterable[Path], source: str | None) -> None:
     """Raise InputError if an output file is a source or lies in the source folder."""
     from zoo_core.errors import InputError
     from zoo_core.filesystem import typed_path
@@ -203,7 +203,7 @@ def _check_apart(files: Iterable[Path], source: str | None) -> None:
             raise InputError(f"the output {file} is inside --source", hint="--out OTHER_PATH")
 
 
-def _as_in_the_run(name: str, fit: Fit | None, reverse_pairs: bool | None) -> tuple[Fit, bool]:
+def _fit_and_direction(name: str, fit: Fit | None, reverse_pairs: bool | None) -> tuple[Fit, bool]:
     """Return fit and reverse_pairs, by default as in the run."""
     settings = settings_of_run(name)
     if reverse_pairs is None:
@@ -221,7 +221,7 @@ def _open(
     """Open the sources of an image-to-image model; None for a latent model."""
     from zoo_core.data.datasets import open_dataset
     from zoo_core.data.files import PictureFiles
-    from zoo_core.data.pairs import lie_in_two_folders
+    from zoo_core.data.pairs import has_pair_folders
     from zoo_core.errors import DataError, InputError
 
     if generator.source_shape is None:
@@ -242,7 +242,7 @@ def _open(
     where = (text, generator.source_shape[1], "test", plugins)
     paired = bool(pairs or reverse_pairs)
     source = open_dataset(*where, paired).dataset
-    if pairs is None and isinstance(source, PictureFiles) and lie_in_two_folders(source):
+    if pairs is None and isinstance(source, PictureFiles) and has_pair_folders(source):
         try:
             return open_dataset(*where, paired=True).dataset
         except DataError as error:

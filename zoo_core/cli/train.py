@@ -76,7 +76,7 @@ def train(
         _dry_run(spec, resolved)
         return
 
-    from zoo_core.data.datasets import from_anywhere, open_dataset
+    from zoo_core.data.datasets import open_dataset, with_absolute_paths
     from zoo_core.training.maintenance import check_data
     from zoo_core.training.run_folder import RunFolder
     from zoo_core.training.state import blueprint
@@ -89,7 +89,7 @@ def train(
     folder = RunFolder(
         run_dir or Path("runs", f"{spec.name}.{tag or _tag(opened.name, resolution, preset)}")
     )
-    resolved = from_anywhere(resolved, plugins)
+    resolved = with_absolute_paths(resolved, plugins)
     folder.check(resolved)
     packed = _prepare(opened, network, resolved.run)
     if (before := trained_images(folder.weights(spec.role))) >= resolved.run.images:

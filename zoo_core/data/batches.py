@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo_core.config import RunConfig
-from zoo_core.data.loaders import loaded
+from zoo_core.data.loaders import load_with_workers
 from zoo_core.data.packing import PackedData
 from zoo_core.interfaces import Batch
 from zoo_core.noise import SeededNoise, permutation
@@ -18,14 +18,16 @@ from zoo_core.runtime import Runtime
 
 
 def batches(data: PackedData, run: RunConfig, runtime: Runtime, images: int) -> Iterator[Batch]:
-    """Yield batches endlessly, from global position `images` on, in the order given by `Order`.
+    """Yield batches endlessly from global position `images` on, in the order of `BatchOrder`.
 
     Worker processes affect only the speed.
     """
-    order = Order(data, run)
+    order = BatchOrder(data, run)
     positions = range(images, 1 << 62, run.batch_size)
     raw = (
-        loaded(order, positions, run.workers) if run.workers else map(order.__getitem__, positions)
+        load_with_workers(order, positions, run.workers)
+        if run.workers
+        else map(order.__getitem__, positions)
     )
     for pictures, source, labels, ids in raw:
         yield Batch(
@@ -39,7 +41,7 @@ def batches(data: PackedData, run: RunConfig, runtime: Runtime, images: int) -> 
 _Raw = tuple[Tensor, Tensor | None, Tensor | None, Tensor]
 
 
-class Order(torch.utils.data.Dataset[_Raw]):
+class BatchOrder(torch.utils.data.Dataset[_Raw]):
     """What is shown when: `order[p]` is the batch whose first picture has global position p.
 
     Each epoch has its own shuffle, a function of (seed, epoch). Whether a picture is mirrored is a

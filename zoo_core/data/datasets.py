@@ -65,7 +65,7 @@ def open_dataset(
     return OpenedDataset(slug, own, "LicenseRef-own-pictures", f"{len(own)} own pictures", "all")
 
 
-def from_anywhere(resolved: Resolved, plugins: Plugins) -> Resolved:
+def with_absolute_paths(resolved: Resolved, plugins: Plugins) -> Resolved:
     """The settings with absolute paths to pictures, so that they work from any folder."""
     run = resolved.run
     paths = {key: _absolute(getattr(run, key), plugins) for key in ("data", "evaluate_data")}

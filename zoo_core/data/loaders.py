@@ -19,11 +19,11 @@ from zoo_core.errors import RunError
 
 Item = TypeVar("Item")
 
-LAST_WORD = 5.0  # seconds to wait for torch's error about how a loader process ended
-TELLS_SENDER = hasattr(signal, "sigtimedwait")  # of a signal; not on macOS or Windows
+TORCH_ERROR_WAIT = 5.0  # seconds to wait for torch's error about how a loader process ended
+CAN_IDENTIFY_SENDER = hasattr(signal, "sigtimedwait")  # of a signal; not on macOS or Windows
 
 
-def loaded(data: Dataset[Item], positions: range, workers: int) -> Iterator[Item]:
+def load_with_workers(data: Dataset[Item], positions: range, workers: int) -> Iterator[Item]:
     """Yield `data[p]` for all positions, in order, computed by `workers` processes.
 
     Raises RunError if a process breaks its connection.
@@ -33,7 +33,7 @@ def loaded(data: Dataset[Item], positions: range, workers: int) -> Iterator[Item
         sampler=positions,  # type: ignore[arg-type]
         batch_size=None,
         num_workers=workers,
-        worker_init_fn=_obey_the_parent,
+        worker_init_fn=_exit_with_parent,
     )
     try:
         with _signals_blocked():
@@ -41,7 +41,7 @@ def loaded(data: Dataset[Item], positions: range, workers: int) -> Iterator[Item
         yield from items
     except (ConnectionError, EOFError) as error:
         # Torch's own error interrupts this wait; later it would be raised at an arbitrary point.
-        time.sleep(LAST_WORD)
+        time.sleep(TORCH_ERROR_WAIT)
         what = f"a loader process is gone: {str(error) or type(error).__name__}"
         raise RunError(what, hint="--set workers=0") from None
 
@@ -53,7 +53,7 @@ def _signals_blocked() -> Iterator[None]:
     Schedulers and `timeout` send SIGTERM to every process of a run, as Ctrl-C does SIGINT; but a
     run that stops at the end of a step still needs the batches under way.
     """
-    if not TELLS_SENDER:
+    if not CAN_IDENTIFY_SENDER:
         yield
         return
     resource_tracker.ensure_running()  # started later, it would unblock the signals
@@ -64,7 +64,7 @@ def _signals_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _obey_the_parent(worker: int) -> None:
+def _exit_with_parent(worker: int) -> None:
     """End this process when its parent has ended or sends SIGTERM; ignore SIGTERM from others."""
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -76,5 +76,5 @@ def _obey_the_parent(worker: int) -> None:
                 break
         os._exit(0)
 
-    if TELLS_SENDER:
+    if CAN_IDENTIFY_SENDER:
         threading.Thread(target=wait, daemon=True).start()

@@ -29,7 +29,7 @@ from zoo_core.errors import DataError, PictureError, RunError, first_few
 from zoo_core.filesystem import cache_folder
 from zoo_core.pictures import BadPicture, Picture, PictureDataset
 
-ABANDONED = 24 * 3600  # seconds without a write after which a packing process is taken to be dead
+STALE_AFTER = 24 * 3600  # seconds without a write after which a packing process is taken to be dead
 PACK_VERSION = 2  # increase when the same pictures are packed into different bytes
 
 
@@ -189,7 +189,7 @@ def _sweep(folder: Path) -> None:
     for leftover in folder.glob(".*-*"):
         with contextlib.suppress(OSError):  # another process removed it first
             written = max(path.stat().st_mtime for path in (leftover, *leftover.iterdir()))
-            if time.time() - written > ABANDONED:
+            if time.time() - written > STALE_AFTER:
                 shutil.rmtree(leftover)
 
 

@@ -31,7 +31,7 @@ class PairedPictureFiles(PictureDataset):
         self.fingerprint = f"pairs:{self._files.fingerprint}"
         self.ignored = self._files.ignored
         names = self._files.inside
-        self._pairs = _by_name(names, path) if lie_in_two_folders(self._files) else None
+        self._pairs = _by_name(names, path) if has_pair_folders(self._files) else None
 
     def __len__(self) -> int:
         return len(self._files) if self._pairs is None else len(self._pairs)
@@ -47,7 +47,7 @@ class PairedPictureFiles(PictureDataset):
         return Picture(picture.name, picture.pixels, source=source.pixels)
 
 
-def lie_in_two_folders(files: PictureFiles) -> bool:
+def has_pair_folders(files: PictureFiles) -> bool:
     """Whether there is both a folder A and a folder B."""
     return set(SIDES) <= {PurePosixPath(name).parts[0] for name in files.inside}
 

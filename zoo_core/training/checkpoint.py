@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from zoo_core.errors import CheckpointError, WeightsError
 from zoo_core.filesystem import sync_folder, write_synced
-from zoo_core.weights.tensors import Tensors, plain, read_tensors
+from zoo_core.weights.tensors import Tensors, cpu_copies, read_tensors
 
 logger = logging.getLogger("zoo")
 
@@ -49,8 +49,8 @@ class Checkpoints:
         temporary = self.folder / f".{target.name}.tmp"
         aside = _aside(target)
         files = {
-            "weights.safetensors": safetensors.torch.save(plain(weights)),
-            "optim.safetensors": safetensors.torch.save(plain(optim)),
+            "weights.safetensors": safetensors.torch.save(cpu_copies(weights)),
+            "optim.safetensors": safetensors.torch.save(cpu_copies(optim)),
             "state.json": json.dumps(state, indent=1).encode(),
         }
         manifest = {

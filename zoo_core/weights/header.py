@@ -20,7 +20,7 @@ import msgspec
 from zoo_core.errors import InputError, WeightsError
 from zoo_core.filesystem import can_only_be_path, exists
 
-WEIGHTS = ("generator.safetensors", "classifier.safetensors")  # a run writes one of them
+WEIGHTS_FILES = ("generator.safetensors", "classifier.safetensors")  # a run writes one of them
 FORMAT = 1  # version of the record under the metadata key "zoo"
 MAX_HEADER_BYTES = 10 << 20
 MAX_NAME = 128  # characters; messages repeat these names
@@ -80,7 +80,7 @@ def weights_path(name: str | Path) -> Path:
     """The weights file at a path or in a run folder. Raises InputError if there is none."""
     try:
         path = Path(name).expanduser()
-        inside = [path / name for name in WEIGHTS]
+        inside = [path / name for name in WEIGHTS_FILES]
         file = next(filter(Path.exists, inside), inside[0]) if path.is_dir() else path
         usable, taken = file.is_file(), file.exists()
     except (OSError, RuntimeError) as error:  # name too long, no permission, unknown ~user
@@ -90,9 +90,11 @@ def weights_path(name: str | Path) -> Path:
     if not usable:
         if file == path:
             raise InputError(f"there is no file {path}", hint="zoo list")
-        runs = sorted({str(found.parent) for name in WEIGHTS for found in path.glob(f"*/{name}")})
+        runs = sorted(
+            {str(found.parent) for name in WEIGHTS_FILES for found in path.glob(f"*/{name}")}
+        )
         raise InputError(
-            f"no {' or '.join(WEIGHTS)} in the folder {path}",
+            f"no {' or '.join(WEIGHTS_FILES)} in the folder {path}",
             hint=" or ".join(runs[:3]) or "zoo list",
         )
     return file

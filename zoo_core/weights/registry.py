@@ -27,7 +27,7 @@ class RegistryFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     weights: tuple[WeightsEntry, ...]
 
 
-def resident_registry() -> Path:
+def builtin_registry() -> Path:
     """The zoo's own registry file: beside the package in a checkout, inside it when installed."""
     here = Path(__file__).resolve().parents[1]
     inside = here / "registry.yaml"
@@ -93,7 +93,7 @@ def load_registry(plugins: Plugins) -> Contributions[WeightsEntry]:
         "weights file, run folder or registered name", "zoo list"
     )
     contributions.records += [
-        Contribution("zoo", "zoo-core", e) for e in read_registry(resident_registry())
+        Contribution("zoo", "zoo-core", e) for e in read_registry(builtin_registry())
     ]
     for contribution in plugins.registries:
         try:

@@ -25,12 +25,12 @@ _DTYPES = {
 def save_weights(path: Path, network: nn.Module, about: WeightsMetadata) -> None:
     """Write a network's weights and metadata, atomically."""
     metadata = {"zoo": msgspec.json.encode(about).decode()}
-    write_file(path, safetensors.torch.save(plain(network.state_dict()), metadata))
+    write_file(path, safetensors.torch.save(cpu_copies(network.state_dict()), metadata))
 
 
 def write_tensors(path: Path, tensors: Tensors, about: Mapping[str, str]) -> None:
     """Write tensors that belong to no network, with the metadata `about`, atomically."""
-    write_file(path, safetensors.torch.save(plain(tensors), dict(about)))
+    write_file(path, safetensors.torch.save(cpu_copies(tensors), dict(about)))
 
 
 def load_weights(data: bytes, name: str, build: Callable[[], nn.Module]) -> nn.Module:
@@ -72,7 +72,7 @@ def read_tensors(data: bytes, name: str) -> Tensors:
         raise WeightsError(f"{name} cannot be read: {error}") from None
 
 
-def plain(tensors: Mapping[str, Tensor]) -> Tensors:
+def cpu_copies(tensors: Mapping[str, Tensor]) -> Tensors:
     """Contiguous copies on the CPU that share no memory, as safetensors requires."""
     return {
         key: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
