@@ -1,4 +1,4 @@
-"""A stranger's plugin, from its own distribution: built, installed, trained, proved, removed."""
+"""A third-party plugin in its own distribution: build, install, train, test, uninstall."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ EXAMPLE = Path(__file__).parent.parent / "examples" / "zoo-vae"
 
 @pytest.fixture(scope="module")
 def installed(fresh, build_wheel):
-    """The fresh environment with the example in it; pip finds that what it needs is there."""
+    """The fresh environment with the example installed; its dependencies are already there."""
     fresh.pip("install", build_wheel(EXAMPLE))
     return fresh
 
 
 @pytest.fixture
 def pictures(tmp_path):
-    """A folder of forty small pictures."""
+    """A folder of forty small images."""
     folder = tmp_path / "pictures"
     folder.mkdir()
     pixels = np.random.default_rng(0).integers(0, 256, (40, 20, 20, 3), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Classifiers with any backbone of timm, trained from scratch, for the zoo."""
+"""Plugin for classifiers with any timm backbone, trained from scratch."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ ZOO_API = 1
 
 @hookimpl
 def zoo_models() -> list[ModelSpec]:
-    """The classifier."""
+    """Register the classifier."""
     return [CLASSIFIER]
 
 
 def build_classifier(config: ClassifierConfig) -> Classifier:
-    """Random weights."""
+    """Build the classifier with random weights."""
     from zoo_classifier.networks import TimmClassifier
 
     return TimmClassifier(config)
 
 
 def build_phases(networks: Networks, config: ClassifierConfig) -> list[Phase]:
-    """One: cross entropy."""
+    """Build the single phase, which minimizes cross entropy."""
     from zoo_classifier.training import build_phases
 
     return build_phases(networks, config)
@@ -35,9 +35,9 @@ def build_phases(networks: Networks, config: ClassifierConfig) -> list[Phase]:
 
 CLASSIFIER = ModelSpec(
     name="classifier",
-    summary="any backbone of timm on labeled pictures; what it learns are features for the rest",
+    summary="any timm backbone, trained on labeled images; also usable as a feature extractor",
     task="classifier",
-    paper="He et al. 2019, arXiv:1812.01187; of every backbone, see timm",
+    paper="He et al. 2019, arXiv:1812.01187; for the backbones, see timm",
     licence="Apache-2.0",
     config=ClassifierConfig,
     presets=PRESETS,

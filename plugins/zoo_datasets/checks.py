@@ -1,4 +1,4 @@
-"""What every data set here checks when it is opened, and how it names what it would show."""
+"""Checks and fingerprints that the data sets of this plugin share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib import metadata
 from zoo_core import DataError
 
 SPLITS = ("train", "test")
-SMALLEST, LARGEST = 8, 2048  # pixels a side of what is drawn rather than cut
+SMALLEST, LARGEST = 8, 2048  # pixels per side, for data sets drawn at any resolution
 
 
 def check_split(dataset: str, split: str) -> None:
@@ -24,10 +24,10 @@ def check_split(dataset: str, split: str) -> None:
 
 
 def check_drawn_resolution(dataset: str, resolution: int) -> None:
-    """Raise DataError unless a picture can sensibly be drawn at `resolution` pixels a side."""
+    """Raise DataError unless `resolution` (pixels per side) is within 8..2048."""
     if not SMALLEST <= resolution <= LARGEST:
         raise DataError(
-            f"data set {dataset!r} cannot be drawn at that resolution",
+            f"data set {dataset!r} cannot be drawn at this resolution",
             given=resolution,
             allowed=f"{SMALLEST} to {LARGEST}",
             hint="--set resolution=64",
@@ -37,7 +37,7 @@ def check_drawn_resolution(dataset: str, resolution: int) -> None:
 def versions(dataset: str, *distributions: str) -> list[str]:
     """The installed version of each distribution, without importing any of them.
 
-    Raises DataError for the first that is not installed.
+    Raises DataError for the first one that is not installed.
     """
     found = []
     for distribution in distributions:
@@ -53,12 +53,12 @@ def versions(dataset: str, *distributions: str) -> list[str]:
 
 def fingerprint(
     dataset: str,
-    resolution: int,  # pixels a side
+    resolution: int,  # pixels per side
     split: str,
     count: int,
-    rendering: int,  # raised by hand when our own code would draw other pixels
-    packages: list[str],  # from `versions`: what decides the pixels besides our code
+    rendering: int,  # version number of our own drawing code, raised by hand
+    packages: list[str],  # from `versions`: the packages that also determine the pixels
 ) -> str:
-    """A digest that changes whenever a picture or the order would."""
+    """A digest that changes whenever an image or the order changes."""
     parts = [dataset, resolution, split, count, rendering, packages]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

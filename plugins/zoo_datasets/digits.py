@@ -1,8 +1,8 @@
 """Handwritten digits that ship with scikit-learn: 1,797 of 8 x 8 pixels, light ink on black.
 
-Thirteen people wrote them, and neighbors in the file tend to be of one hand (the most similar
-picture of the same digit lies within 70 places for 45 % of them, 8 % by chance). So the split is
-by position, not by lot: train is the first 1,500, test the last 297.
+Thirteen people wrote them, and neighbors in the file tend to be from the same writer: for 45 % of
+them the most similar image of the same digit lies within 70 positions (8 % by chance). So the split
+is by position, not random: train is the first 1,500, test the last 297.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from zoo_core import Pixels
 
 POSITIONS = {"train": range(1500), "test": range(1500, 1797)}
-_RENDERING = 1  # raise when the same digit would show other pixels
+_RENDERING = 1  # raise when the pixels of a digit change
 
 
 def open_digits(resolution: int, split: str) -> PictureDataset:
-    """The digits scaled up to `resolution` pixels a side; the label is the digit.
+    """Open the digits, scaled to `resolution` pixels per side; the label is the digit.
 
     Raises DataError for an unknown split, a resolution outside 8..2048, or a missing package.
     """
@@ -34,8 +34,9 @@ def open_digits(resolution: int, split: str) -> PictureDataset:
 
 
 class DigitSource(PictureDataset):
-    """Picture i is number i of the split. scikit-learn, 2 s to import, is loaded with the first
-    picture.
+    """Image i is the split's i-th digit.
+
+    scikit-learn takes 2 s to import, so it is loaded with the first image.
     """
 
     classes = tuple("0123456789")
@@ -69,9 +70,9 @@ class DigitSource(PictureDataset):
 
 def enlarge(
     ink: NDArray[np.float64],  # [8, 8], 0 (paper) to 16
-    resolution: int,  # pixels a side of the result
+    resolution: int,  # pixels per side of the result
 ) -> Pixels:
-    """uint8 [resolution, resolution, 3], scaled smoothly: nobody wrote the edges of squares."""
+    """uint8 [resolution, resolution, 3], scaled bicubically to avoid blocky edges."""
     import numpy as np
     from PIL import Image
 

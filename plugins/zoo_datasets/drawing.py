@@ -1,4 +1,4 @@
-"""SVG to pixels, the same on every machine."""
+"""Render SVG to pixels, identically on every machine."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from zoo_core.data import decode
 if TYPE_CHECKING:
     from zoo_core import Pixels
 
-RENDERING = 1  # raise when the same SVG would become other pixels
+RENDERING = 1  # raise when the pixels of an SVG change
 
 
 def draw(svg: str, resolution: int, name: str) -> Pixels:
-    """The pixels of a square drawing laid on white: uint8 [resolution, resolution, 3].
+    """Render a square drawing on white: uint8 [resolution, resolution, 3].
 
-    resvg holds the interpreter lock while it draws, so threads do not speed this up. A critter
-    takes 2 ms at 32 px, 4 ms at 64 px and 12 ms at 128 px.
+    resvg holds the GIL while it draws, so threads do not help. A critter takes 2 ms at 32 px, 4 ms
+    at 64 px and 12 ms at 128 px.
     """
     import resvg_py
 
@@ -24,6 +24,6 @@ def draw(svg: str, resolution: int, name: str) -> Pixels:
         svg_string=svg,
         width=resolution,
         height=resolution,
-        skip_system_fonts=True,  # no drawing here has text; fonts would tie pixels to the machine
+        skip_system_fonts=True,  # no drawing has text; fonts would make pixels machine-dependent
     )
     return decode(bytes(png), name)

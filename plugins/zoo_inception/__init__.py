@@ -1,4 +1,4 @@
-"""The Inception network of 2015, the only one whose Frechet distance is called FID."""
+"""The 2015 Inception network, the only extractor whose Frechet distance is called FID."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ ZOO_API = 1
 
 @hookimpl
 def zoo_feature_extractors() -> list[FeatureExtractorSpec]:
-    """Inception of 2015-12-05."""
+    """Register the Inception network of 2015-12-05."""
     return [INCEPTION]
 
 
 def build(input_size: int) -> FeatureExtractor:
-    """The network with its weights."""
+    """Load the network with its weights."""
     from zoo_inception.network import load
 
     return load(input_size)

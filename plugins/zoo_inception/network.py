@@ -1,6 +1,7 @@
-"""The network that FID is defined by (Heusel et al. 2017, arXiv:1706.08500), as torch-fidelity has
-it: Szegedy et al. 2016, arXiv:1512.00567, with the weights and the resize of a TensorFlow graph of
-2015-12-05. torchvision's and timm's Inception-v3 are other networks with other weights.
+"""The network that defines FID (Heusel et al. 2017, arXiv:1706.08500), as implemented by
+torch-fidelity: Inception-v3 (Szegedy et al. 2016, arXiv:1512.00567) with the weights and the resize
+of a TensorFlow graph of 2015-12-05. The Inception-v3 of torchvision and timm are different networks
+with different weights.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from zoo_core import (
 from zoo_core.nn import as_rgb, digest, exact_float32, fingerprint
 
 SIZE = 299
-SHA256 = "6726825d"  # how it begins: all that is published, as a part of the file's names
-FILES = (  # the same bytes, as torch-fidelity and pytorch-fid name them
+SHA256 = "6726825d"  # the first 8 digits; only these are published, in the file names
+FILES = (  # the same file, as named by torch-fidelity and pytorch-fid
     f"weights-inception-2015-12-05-{SHA256}.pth",
     f"pt_inception-2015-12-05-{SHA256}.pth",
 )
@@ -35,10 +36,10 @@ URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{FILES
 class InceptionExtractor(FeatureExtractor):
     """Features for FID and KID, and logits for the Inception score.
 
-    Pictures are rounded to 256 levels, which the network was made for and what files hold, so no
+    Images are rounded to 256 levels, as in image files and in the network's training, so no
     gradient reaches them. The resize is TensorFlow 1's bilinear one, without antialiasing. Logits
-    are those without bias, as Salimans et al. 2016 computed the score. What is not finite in a
-    picture makes all of its features NaN.
+    exclude the bias, as in the score of Salimans et al. 2016. If any pixel of an image is not
+    finite, all of its features are NaN.
     """
 
     width, num_classes = 2048, 1008
@@ -54,7 +55,7 @@ class InceptionExtractor(FeatureExtractor):
         return self._outputs(images)[0]
 
     def logits(self, images: Tensor) -> Tensor:
-        """A logit for each class: float32 [N, 1008]."""
+        """One logit per class: float32 [N, 1008]."""
         return self._outputs(images)[1]
 
     def _outputs(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -66,15 +67,17 @@ class InceptionExtractor(FeatureExtractor):
 
 
 def load(input_size: int) -> InceptionExtractor:
-    """The extractor with its weights.
+    """Load the extractor with its weights.
 
-    Under `torch.device("meta")` it has none and none are looked for. Raises OfflineError if their
-    file or torch-fidelity is not on this machine, WeightsError if it is another file, InputError
-    for any size but 299.
+    Under `torch.device("meta")` no weights are searched for or loaded. Raises OfflineError if the
+    weights file or torch-fidelity is missing, WeightsError if the file is not the expected one,
+    InputError if `input_size` is not 299.
     """
     if input_size != SIZE:
-        raise InputError("inception-2015 takes one size", given=input_size, allowed=str(SIZE))
-    with torch.random.fork_rng(devices=[]):  # initial weights are overwritten
+        raise InputError(
+            "inception-2015 has a fixed input size", given=input_size, allowed=str(SIZE)
+        )
+    with torch.random.fork_rng(devices=[]):  # the initialization is overwritten
         network = blank()
     if torch.get_default_device().type != "meta":
         path = find()
@@ -89,7 +92,7 @@ def load(input_size: int) -> InceptionExtractor:
 def blank() -> nn.Module:
     """torch-fidelity's network with random weights: uint8 [N, 3, H, W] to features and logits.
 
-    Its own constructor downloads and unpickles; it is given nothing to load instead.
+    Its constructor would download and unpickle weights; here both are patched out.
     """
     try:
         from torch_fidelity import feature_extractor_inceptionv3 as inception
@@ -107,7 +110,7 @@ def blank() -> nn.Module:
 
 
 def find() -> Path:
-    """The file of weights, in the zoo's cache or in torch's; OfflineError if it is in neither."""
+    """Find the weights file in the zoo's or torch's cache; OfflineError if it is in neither."""
     folders = (cache_folder(), Path(torch.hub.get_dir()) / "checkpoints")
     for path in (folder / file for folder in folders for file in FILES):
         if path.is_file():
@@ -115,7 +118,7 @@ def find() -> Path:
     raise OfflineError(
         "the weights of inception-2015 are not on this machine",
         allowed=f"{FILES[0]} in {folders[0]} or {folders[1]}",
-        hint=f"put {URL} there",
+        hint=f"download {URL} into one of these folders",
     )
 
 
@@ -127,9 +130,9 @@ def _read(path: Path) -> dict[str, Tensor]:
     found = hashlib.sha256(data).hexdigest()
     if not found.startswith(SHA256):
         raise WeightsError(
-            f"{path} is not the file it is named after",
+            f"{path} has the wrong content",
             given=f"sha256 {found[:8]}…",
             allowed=f"sha256 {SHA256}…",
-            hint=f"remove it and put {URL} there",
+            hint=f"replace it with {URL}",
         )
     return read_state_dict(data, str(path))

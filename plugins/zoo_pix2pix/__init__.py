@@ -1,4 +1,4 @@
-"""pix2pix (Isola et al. 2017) for the zoo."""
+"""Plugin for pix2pix (Isola et al. 2017)."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ ZOO_API = 1
 
 @hookimpl
 def zoo_models() -> list[ModelSpec]:
-    """pix2pix."""
+    """Register pix2pix."""
     return [PIX2PIX]
 
 
 def build_generator(config: Pix2PixConfig) -> Generator:
-    """Random weights."""
+    """Build a generator with random weights."""
     from zoo_pix2pix.networks import Pix2PixGenerator
 
     return Pix2PixGenerator(config)
 
 
 def build_discriminator(config: Pix2PixConfig) -> Discriminator:
-    """Random weights."""
+    """Build a discriminator with random weights."""
     from zoo_pix2pix.networks import PatchGAN
 
     return PatchGAN(config)
 
 
 def build_phases(networks: Networks, config: Pix2PixConfig) -> list[Phase]:
-    """Discriminator, generator."""
+    """Build the training phases: discriminator, generator."""
     from zoo_pix2pix.training import build_phases
 
     return build_phases(networks, config)
@@ -42,7 +42,7 @@ def build_phases(networks: Networks, config: Pix2PixConfig) -> list[Phase]:
 
 PIX2PIX = ModelSpec(
     name="pix2pix",
-    summary="pictures to pictures, learnt from pairs: a U-Net, and a critic of its patches",
+    summary="image-to-image translation from pairs: U-Net generator, PatchGAN discriminator",
     task="image-to-image",
     paper="Isola, Zhu, Zhou and Efros 2017, arXiv:1611.07004",
     licence="Apache-2.0",

@@ -8,44 +8,48 @@ from zoo_core import ModelConfig, check_power_of_two, setting
 
 
 class Pix2PixConfig(ModelConfig, frozen=True, kw_only=True):
-    """Defaults are a recipe for small machines; `paper256` is the published one."""
+    """The defaults suit small machines; `paper256` is the published recipe."""
 
     generator: Annotated[
         Literal["unet", "resnet6", "resnet9"],
-        setting("a U-Net, or a ResNet of 6 or 9 blocks (Johnson et al. 2016)"),
+        setting("U-Net, or ResNet with 6 or 9 blocks (Johnson et al. 2016)"),
     ] = "unet"
-    resolution: Annotated[int, setting("pixels a side, a power of two from 32", ge=32)] = 128
-    channels: Annotated[Literal[1, 3], setting("1 for grey pictures, 3 for RGB")] = 3
-    source_channels: Annotated[Literal[1, 3], setting("1 for grey sources, 3 for RGB")] = 3
-    generator_width: Annotated[int, setting("feature maps of the first convolution", ge=1)] = 16
-    discriminator_width: Annotated[int, setting("feature maps of the first convolution", ge=1)] = 32
+    resolution: Annotated[int, setting("pixels per side, a power of two from 32", ge=32)] = 128
+    channels: Annotated[Literal[1, 3], setting("1 for grayscale images, 3 for RGB")] = 3
+    source_channels: Annotated[Literal[1, 3], setting("1 for grayscale sources, 3 for RGB")] = 3
+    generator_width: Annotated[
+        int, setting("feature maps of the generator's first convolution", ge=1)
+    ] = 16
+    discriminator_width: Annotated[
+        int, setting("feature maps of the discriminator's first convolution", ge=1)
+    ] = 32
     num_discriminator_layers: Annotated[
-        int, setting("halvings of the size: 3 judges patches of 70 x 70, 0 single pixels", ge=0)
+        int, setting("stride-2 convolutions: 3 for 70 x 70 patches, 0 for single pixels", ge=0)
     ] = 3
     norm: Annotated[
         Literal["batch", "instance", "none"],
-        setting("statistics of the batch, of each picture, or no normalization"),
+        setting("batch normalization, instance normalization, or none"),
     ] = "batch"
-    dropout: Annotated[bool, setting("drop half of some features in the generator")] = True
+    dropout: Annotated[bool, setting("dropout (p = 0.5) in the generator")] = True
     inference: Annotated[
         Literal["paper", "eval"],
         setting(
-            "how trained networks make pictures: as in the paper, with dropout and the statistics "
-            "of each picture, or without dropout and with running statistics"
+            "when sampling: paper keeps dropout and normalizes each image by its own statistics, "
+            "eval uses running statistics without dropout"
         ),
     ] = "eval"
     loss: Annotated[
         Literal["non-saturating", "least-squares", "hinge", "relativistic"],
-        setting("see zoo_core/losses.py"),
+        setting("adversarial loss; see zoo_core/training/losses.py"),
     ] = "non-saturating"
-    l1: Annotated[float, setting("weight of the L1 distance to the real picture", ge=0)] = 100.0
-    learning_rate: Annotated[float, setting("of both networks", gt=0)] = 2e-4
-    beta1: Annotated[float, setting("of Adam", ge=0, lt=1)] = 0.5
-    beta2: Annotated[float, setting("of Adam", ge=0, lt=1)] = 0.999
+    l1: Annotated[float, setting("weight of the L1 distance to the target image", ge=0)] = 100.0
+    learning_rate: Annotated[float, setting("learning rate of both networks", gt=0)] = 2e-4
+    beta1: Annotated[float, setting("beta1 of Adam", ge=0, lt=1)] = 0.5
+    beta2: Annotated[float, setting("beta2 of Adam", ge=0, lt=1)] = 0.999
     flat_images: Annotated[int, setting("images at the full learning rate", ge=0)] = 0
     decay_images: Annotated[
         int,
-        setting("images over which it then falls to 0, where it stays; 0: it never falls", ge=0),
+        setting("images over which the learning rate then falls to 0; 0 keeps it constant", ge=0),
     ] = 0
 
     def __post_init__(self) -> None:
@@ -53,7 +57,7 @@ class Pix2PixConfig(ModelConfig, frozen=True, kw_only=True):
         deepest = self.resolution.bit_length() - 3
         if self.num_discriminator_layers > deepest:
             raise ValueError(
-                f"num_discriminator_layers is at most {deepest} at {self.resolution} pixels, "
+                f"num_discriminator_layers must be at most {deepest} at {self.resolution} pixels, "
                 f"not {self.num_discriminator_layers}"
             )
 
@@ -67,8 +71,8 @@ RUN = {
     "checkpoint_every": 4_000,
 }
 
-# Sections 3.3 and 6.2 of the paper, as long as for the 400 pairs of its facades: 200 epochs. That
-# the learning rate falls over the second half is the public reference code's.
+# Sections 3.3 and 6.2 of the paper; 200 epochs of its 400 facades pairs. The learning rate decay
+# over the second half is from the public reference code.
 _PAPER: dict[str, Any] = {
     "generator_width": 64,
     "discriminator_width": 64,
@@ -94,7 +98,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "paper256": {**_PAPER, "resolution": 256, "jitter": 30},
     "paper128": {**_PAPER, "resolution": 128, "jitter": 15},
-    # The generator of CycleGAN (Zhu et al. 2017, section 7.2) under the losses of pix2pix.
+    # CycleGAN's generator (Zhu et al. 2017, section 7.2) with pix2pix's losses.
     "resnet9": {
         **_PAPER,
         "resolution": 256,

@@ -1,25 +1,24 @@
 """pix2pix: Isola, Zhu, Zhou and Efros, "Image-to-image translation with conditional adversarial
 networks", 2017, arXiv:1611.07004.
 
-Sections 3.2.1 and 6.1.1 in code: a generator that halves its source picture down to 1 x 1 and
-doubles it up again, every size handed over to the way back (U-Net). Sections 3.2.2 and 6.1.2: a
-discriminator that sees source and picture together and judges every patch by itself (PatchGAN, or
-PixelGAN where a patch is a pixel). Section 6.2: weights from N(0, 0.02). The other generator, a
-ResNet, is that of Johnson, Alahi and Fei-Fei 2016, arXiv:1603.08155, as in Zhu, Park, Isola and
-Efros 2017 (CycleGAN), arXiv:1703.10593, section 7.2.
+Generator (sections 3.2.1 and 6.1.1): a U-Net that downsamples the source to 1 x 1 and upsamples it
+again, with a skip connection at every size. Discriminator (sections 3.2.2 and 6.1.2): a PatchGAN
+that sees source and image together and scores each patch separately, or a PixelGAN, whose patches
+are single pixels. Weights start from N(0, 0.02) (section 6.2). The alternative generator is the
+ResNet of Johnson, Alahi and Fei-Fei 2016, arXiv:1603.08155, as in Zhu, Park, Isola and Efros 2017
+(CycleGAN), arXiv:1703.10593, section 7.2.
 
-The paper tests one picture at a time, with dropout and with the statistics of that picture (section
-3.3). `inference` chooses: under `paper` a picture is normalized by its own statistics and its seed
-says what is dropped, whatever else is in the batch; under `eval` statistics are running ones and
-nothing is dropped.
+The paper tests one image at a time, with dropout and with the statistics of that image (section
+3.3). `inference=paper` does the same for any batch: each image is normalized by its own statistics,
+and its seed determines its dropout. `inference=eval` uses running statistics and no dropout.
 
-Departures: any resolution from 32 (the U-Net is as deep as that takes; the paper has 256), and
-logits instead of probabilities. Where the public reference code differs from the paper, this
-follows the code, so that its weights fit. There is no normalization at 1 x 1, where it would leave
-nothing of a single picture (the paper's errata, section 6.3). Dropout comes after the steps up to 4
-x 4, 8 x 8 and 16 x 16 pixels (the paper: 2, 4 and 8); at other resolutions after those from 4 x 4
-to a 16th of it, and after the first of them in any case. Hidden convolutions have biases with
-instance normalization only.
+Departures: any resolution from 32 (the depth of the U-Net follows; the paper has 256), and logits
+instead of probabilities. Where the public reference code differs from the paper, this module
+follows the code, so that its weights fit. The 1 x 1 level is not normalized, because that would
+erase a single image (the paper's errata, section 6.3). At 256 pixels dropout follows the decoder
+steps that output 4 x 4, 8 x 8 and 16 x 16 pixels (the paper: 2, 4 and 8); at other resolutions,
+those from 4 x 4 to 1/16 of the resolution, and always the one at 4 x 4. Hidden convolutions have
+biases only with instance normalization.
 """
 
 from __future__ import annotations
@@ -38,9 +37,9 @@ from zoo_pix2pix.strided import DoublingConv2d, HalvingConv2d
 def normalize_each(
     features: Tensor, weight: Tensor | None = None, bias: Tensor | None = None
 ) -> Tensor:
-    """Each picture of [N, C, H, W] by its own statistics: batch normalization of batches of one.
+    """Normalize each image of [N, C, H, W] by its own statistics, as a batch of one.
 
-    The same as torch's instance normalization, but in channels-last order: twice as fast on a CPU.
+    Equal to torch's instance normalization, but keeps channels-last order: twice as fast on a CPU.
     """
     if len(features) > 1:
         return torch.cat([normalize_each(one, weight, bias) for one in features.split(1)])
@@ -48,16 +47,16 @@ def normalize_each(
 
 
 class InstanceNorm(nn.Module):
-    """Normalizes each picture [N, C, H, W] by its own statistics; it has no weights."""
+    """Instance normalization of [N, C, H, W] without weights."""
 
     def forward(self, features: Tensor) -> Tensor:
-        """Every feature map of every picture with mean 0 and variance 1."""
+        """Give every feature map of every image mean 0 and variance 1."""
         return normalize_each(features)
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Normalizes by the statistics of the batch; in evaluation mode by running ones, or by each
-    picture's `own`, which are those of a batch of one (section 3.3).
+    """Batch normalization that in evaluation mode uses running statistics or, if `own`, those of
+    each image, as in a batch of one (section 3.3).
     """
 
     def __init__(self, width: int, own: bool):
@@ -65,17 +64,17 @@ class BatchNorm(nn.BatchNorm2d):
         self.own = own
 
     def forward(self, features: Tensor) -> Tensor:
-        """Normalized, scaled and shifted."""
+        """Normalize, scale and shift."""
         if self.own and not self.training:
             return normalize_each(features, self.weight, self.bias)
         return super().forward(features)
 
 
 class Dropout(nn.Module):
-    """Sets half of the features to 0 and doubles the rest: the only noise there is (section 3.1).
+    """Dropout with p = 0.5, the only source of noise in the network (section 3.1).
 
-    While training torch's generator says which; in evaluation mode, if `always`, the row of `noise`
-    that belongs to the picture.
+    In training mode the mask comes from torch's random generator. In evaluation mode it is applied
+    only if `always`, and comes from the image's own row of `noise`.
     """
 
     def __init__(self, always: bool):
@@ -83,7 +82,7 @@ class Dropout(nn.Module):
         self.always = always
 
     def forward(self, features: Tensor, noise: SeededNoise, purpose: str) -> Tensor:
-        """[N, C, H, W], as its input."""
+        """Drop features of [N, C, H, W]; the shape is kept."""
         if self.training:
             return dropout(features, 0.5)
         if not self.always:
@@ -93,10 +92,10 @@ class Dropout(nn.Module):
 
 
 class ReflectionPad(nn.Module):
-    """Pads [N, C, H, W] on all sides with what a mirror at the edge would show.
+    """Reflection padding of [N, C, H, W] on all sides, one axis at a time.
 
-    One axis at a time: so a gradient has at most two summands, which atomic additions on a GPU may
-    take in any order without changing the result.
+    That way each gradient sums at most two values, so the order of atomic additions on a GPU does
+    not change the result.
     """
 
     def __init__(self, size: int):
@@ -110,10 +109,10 @@ class ReflectionPad(nn.Module):
 
 
 class UNet(nn.Module):
-    """Sources [N, source_channels, R, R] to pictures [N, C, R, R] in -1..1 (figure 3, right).
+    """Sources [N, source_channels, R, R] to images [N, C, R, R] in -1..1 (figure 3, right).
 
-    Level l goes from R / 2^l pixels to half of that on the way down, and back on the way up. What
-    comes out of a step down is joined, on the way up, with what was made of it further inside.
+    Level l halves R / 2^l pixels on the way down and doubles them back on the way up. The output of
+    each down step is concatenated with the result of the levels below it.
     """
 
     def __init__(self, config: Pix2PixConfig):
@@ -125,8 +124,8 @@ class UNet(nn.Module):
         self.downs, self.ups = nn.ModuleList(), nn.ModuleList()
         for level, width in enumerate(widths):
             outermost, innermost = level == 0, level == depth - 1
-            # In place, though the input is also what is handed over: the ReLU that comes next
-            # there leaves nothing of the difference.
+            # In place, although the skip connection shares this tensor: it goes through a ReLU
+            # next, and ReLU(LeakyReLU(x)) = ReLU(x).
             down: list[nn.Module] = [nn.Identity() if outermost else nn.LeakyReLU(0.2, True)]
             down += [HalvingConv2d(inputs[level], width, bias=bias)]
             if not outermost and not innermost:
@@ -141,7 +140,7 @@ class UNet(nn.Module):
         self.dropped = range(min(4, depth - 2), depth - 1) if config.dropout else range(0)
 
     def forward(self, source: Tensor, noise: SeededNoise) -> Tensor:
-        """Pictures of sources; of `noise` only dropout in evaluation mode takes anything."""
+        """Translate sources to images; only dropout in evaluation mode uses `noise`."""
         features, skips = source, []
         for down in self.downs:
             features = down(features)
@@ -157,10 +156,10 @@ class UNet(nn.Module):
 
 
 def join(skip: Tensor, features: Tensor) -> Tensor:
-    """Both as one [N, A + B, H, W].
+    """Concatenate both to [N, A + B, H, W].
 
-    The gradient of `features` is copied out of that of both: the normalization before it takes 16
-    times as long over a part of a larger tensor (docs/log.md).
+    The gradient of `features` is cloned, because the normalization before it takes 16 times as long
+    on a slice of a larger tensor (docs/log.md).
     """
     if features.requires_grad:
         features.register_hook(torch.clone)
@@ -168,7 +167,7 @@ def join(skip: Tensor, features: Tensor) -> Tensor:
 
 
 class ResidualBlock(nn.Module):
-    """R of Zhu et al.: two 3 x 3 convolutions whose result is added to their input."""
+    """Residual block with two 3 x 3 convolutions (R of Zhu et al.)."""
 
     def __init__(self, config: Pix2PixConfig, width: int):
         super().__init__()
@@ -185,7 +184,7 @@ class ResidualBlock(nn.Module):
         self.dropout = Dropout(always=config.inference == "paper") if config.dropout else None
 
     def forward(self, features: Tensor, noise: SeededNoise, purpose: str) -> Tensor:
-        """[N, width, H, W], as its input."""
+        """[N, width, H, W] to the same shape."""
         inner = self.first(features)
         if self.dropout is not None:
             inner = self.dropout(inner, noise, purpose)
@@ -193,8 +192,8 @@ class ResidualBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Sources [N, source_channels, R, R] to pictures [N, C, R, R] in -1..1: to a quarter of the
-    size, `num_blocks` residual blocks, and back.
+    """Sources [N, source_channels, R, R] to images [N, C, R, R] in -1..1: downsampling to R / 4,
+    `num_blocks` residual blocks, and upsampling.
     """
 
     def __init__(self, config: Pix2PixConfig, num_blocks: int):
@@ -219,7 +218,7 @@ class ResNet(nn.Module):
         self.decoder = nn.Sequential(*decoder)
 
     def forward(self, source: Tensor, noise: SeededNoise) -> Tensor:
-        """Pictures of sources; of `noise` only dropout in evaluation mode takes anything."""
+        """Translate sources to images; only dropout in evaluation mode uses `noise`."""
         features = self.encoder(source)
         for number, block in enumerate(self.blocks):
             features = block(features, noise, f"dropout.{number}")
@@ -227,7 +226,7 @@ class ResNet(nn.Module):
 
 
 class Pix2PixGenerator(Generator):
-    """Source pictures [N, source_channels, R, R] to pictures [N, C, R, R], both in -1..1."""
+    """Sources [N, source_channels, R, R] to images [N, C, R, R], both in -1..1."""
 
     def __init__(self, config: Pix2PixConfig):
         super().__init__()
@@ -248,14 +247,16 @@ class Pix2PixGenerator(Generator):
         source: Tensor | None = None,
         truncation: float = 1.0,
     ) -> Tensor:
-        """Pictures [N, C, R, R] of `source`; there are no latents that `truncation` could move."""
+        """Translate `source` to images [N, C, R, R]; there are no latents, so no truncation."""
         assert source is not None
         return self.translator(source, noise)
 
 
 class PatchGAN(Discriminator):
-    """Pairs of pictures to logits [N, 1, H, W], one for every patch of (16, 34, 70, ...) pixels a
-    side, of which the halvings are 1, 2, 3, ...; without any, for every pixel.
+    """Image pairs to logits [N, 1, H, W], one per patch.
+
+    With 1, 2, 3, ... stride-2 layers a patch has 16, 34, 70, ... pixels per side; with none it is a
+    single pixel.
     """
 
     def __init__(self, config: Pix2PixConfig):
@@ -279,20 +280,20 @@ class PatchGAN(Discriminator):
     def forward(
         self, images: Tensor, *, labels: Tensor | None = None, source: Tensor | None = None
     ) -> Tensor:
-        """Logits [N, 1, H, W]: the larger, the more real is `images`, as what `source` became."""
+        """Logits [N, 1, H, W]: the larger, the more real `images` look, given `source`."""
         assert source is not None
         return self.main(torch.cat([source, images], dim=1)).float()
 
 
 def normalization(config: Pix2PixConfig, width: int) -> nn.Module:
-    """The layer that normalizes `width` feature maps."""
+    """The configured normalization layer for `width` feature maps."""
     if config.norm == "batch":
         return BatchNorm(width, own=config.inference == "paper")
     return InstanceNorm() if config.norm == "instance" else nn.Identity()
 
 
 def initialize(module: nn.Module) -> None:
-    """Section 6.2: weights from N(0, 0.02). The public code's: scales from N(1, 0.02), biases 0."""
+    """Weights from N(0, 0.02) (section 6.2); scales from N(1, 0.02) and biases 0 (public code)."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
     elif isinstance(module, nn.BatchNorm2d):

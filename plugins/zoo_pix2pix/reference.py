@@ -1,4 +1,4 @@
-"""The public PyTorch implementation's weights in our networks: what the golden tests compare."""
+"""Load the public PyTorch implementation's weights into our networks, for the golden tests."""
 
 from __future__ import annotations
 
@@ -14,34 +14,32 @@ from zoo_pix2pix.networks import PatchGAN, Pix2PixGenerator
 
 
 def network_from_reference(about: dict[str, Any], state: dict[str, Tensor]) -> nn.Module:
-    """Our network of the sizes that the shapes in `state` say, filled with it, in evaluation mode.
+    """Our network with the weights of `state`, in evaluation mode; sizes follow from its shapes.
 
-    Raises ValueError when a key is left over on either side, and for another padding than ours.
+    Raises ValueError if a key is left over on either side, or if the padding is not reflection.
     """
     if about.get("padding_type", "reflect") != "reflect":
-        raise ValueError(f"our ResNets pad by reflection, not {about['padding_type']!r}")
+        raise ValueError(f"our ResNets use reflection padding, not {about['padding_type']!r}")
     state = _without_old_statistics(state)
     network, names = {"unet": _unet, "resnet": _resnet}.get(about["network"], _patchgan)(state)
-    if "net.5.weight" in state:  # a PixelGAN of theirs may end without a bias
+    if "net.5.weight" in state:  # their PixelGAN may lack the last bias
         state = {"net.5.bias": torch.zeros(1), **state}
     ours = {}
     for key, tensor in state.items():
         module, _, name = key.rpartition(".")
         if module not in names:
-            raise ValueError(f"{key} has no place in our {about['network']}")
+            raise ValueError(f"{key} has no counterpart in our {about['network']}")
         ours[f"{names[module]}.{name}"] = tensor
     problem = network.load_state_dict(ours, strict=False)
     if problem.missing_keys or problem.unexpected_keys:
-        raise ValueError(
-            f"nothing for our {problem.missing_keys}, no place for {problem.unexpected_keys}"
-        )
+        raise ValueError(f"missing: {problem.missing_keys}; unexpected: {problem.unexpected_keys}")
     return network.eval()
 
 
 def replay(
     about: dict[str, Any], network: nn.Module, inputs: dict[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Pictures of `source`, or logits of `pair`, in evaluation and in training mode."""
+    """Images for `source`, or logits for `pair`, in evaluation and in training mode."""
     outputs = {}
     for mode, moved in (("eval", network.eval()), ("train", copy.deepcopy(network).train())):
         with torch.no_grad():
@@ -55,11 +53,11 @@ def replay(
     return outputs
 
 
-Names = dict[str, str]  # a module of theirs: the same of ours
+Names = dict[str, str]  # their module name to ours
 
 
 def _unet(state: dict[str, Tensor]) -> tuple[nn.Module, Names]:
-    """A block of theirs holds the next one inside."""
+    """U-Net and names; their blocks are nested, each one inside the previous."""
     depth = max(key.split(".").count("model") for key in state) - 1
     blocks = ["model.model", "model.model.1.model"]
     while len(blocks) < depth:
@@ -80,16 +78,16 @@ def _unet(state: dict[str, Tensor]) -> tuple[nn.Module, Names]:
         channels=last.shape[1],
         generator_width=first.shape[0],
         norm=_norm(state, "model.model.1.model.1"),
-        dropout=False,  # it has no tensors
+        dropout=False,  # has no parameters
     )
     return Pix2PixGenerator(config), names
 
 
 def _resnet(state: dict[str, Tensor]) -> tuple[nn.Module, Names]:
-    """One list of layers, of which the blocks begin at the tenth."""
+    """ResNet and names; theirs is one list of layers, with the blocks starting at index 10."""
     num_blocks = len({key.split(".")[1] for key in state if "conv_block" in key})
     after = 10 + num_blocks
-    second = 5 if "model.10.conv_block.5.weight" in state else 6  # dropout moves it
+    second = 5 if "model.10.conv_block.5.weight" in state else 6  # dropout shifts the index
     names = {f"model.{i}": f"translator.encoder.{i}" for i in range(10)}
     names |= {f"model.{after + i}": f"translator.decoder.{i}" for i in range(9)}
     for block in range(num_blocks):
@@ -102,13 +100,13 @@ def _resnet(state: dict[str, Tensor]) -> tuple[nn.Module, Names]:
         channels=state[f"model.{after + 7}.weight"].shape[0],
         generator_width=state["model.1.weight"].shape[0],
         norm=_norm(state, "model.1"),
-        dropout=False,  # it has no tensors
+        dropout=False,  # has no parameters
     )
     return Pix2PixGenerator(config), names
 
 
 def _patchgan(state: dict[str, Tensor]) -> tuple[nn.Module, Names]:
-    """The same list of layers as ours, called `model`, or `net` where patches are single pixels."""
+    """PatchGAN and names; same layers as ours, in `model`, or in `net` for a PixelGAN."""
     theirs = "net" if "net.0.weight" in state else "model"
     first = state[f"{theirs}.0.weight"]
     num_convolutions = sum(tensor.ndim == 4 for tensor in state.values())
@@ -125,14 +123,16 @@ def _patchgan(state: dict[str, Tensor]) -> tuple[nn.Module, Names]:
 
 
 def _norm(state: dict[str, Tensor], hidden: str) -> str:
-    """Only batch normalization has tensors; without any, a `hidden` convolution has no bias."""
+    """The `norm` setting: only batch normalization has tensors, and only instance normalization
+    leaves a bias in the `hidden` convolution.
+    """
     if any(key.endswith("running_mean") for key in state):
         return "batch"
     return "instance" if f"{hidden}.bias" in state else "none"
 
 
 def _without_old_statistics(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Instance normalizations of old files kept running statistics, which nothing reads."""
+    """Drop the unused running statistics that instance normalization kept in old files."""
     statistics = ("running_mean", "running_var", "num_batches_tracked")
     return {
         key: tensor

@@ -1,8 +1,8 @@
-"""The 4 x 4 convolutions that halve and double a picture in the U-Net.
+"""The 4 x 4 convolutions of stride 2 that downsample and upsample in the U-Net.
 
-Of a few pixels a CPU makes them matrix products. There torch's own spend most of their time turning
-weights and their gradients from one memory order into another, as much for 4 pixels as for 4,000:
-the deep half of a U-Net took three times as long as these products (docs/log.md).
+For a few pixels on a CPU they are computed as matrix products. There torch's convolutions spend
+most of their time reordering weights and their gradients in memory, as much for 4 pixels as for
+4,000: the deep half of a U-Net takes three times as long with them (docs/log.md).
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn.functional import linear, pad
 
-LEAST_MAPS = 512  # input times output maps a pixel, from which on a product is the faster way
+LEAST_MAPS = 512  # (input maps x output maps) per pixel, from which a product is faster
 
 
 class HalvingConv2d(nn.Conv2d):
-    """[N, in, H, W] to [N, out, H // 2, W // 2], padded with zeros."""
+    """[N, in, H, W] to [N, out, H // 2, W // 2], with zero padding."""
 
     def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True):
         super().__init__(in_channels, out_channels, 4, 2, 1, bias=bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Convolution, without activation."""
+        """Convolve, without activation."""
         count, _, height, width = images.shape
         size = height // 2, width // 2
         if not _worth_a_product(images, count * size[0] * size[1], self.weight):
@@ -32,7 +32,7 @@ class HalvingConv2d(nn.Conv2d):
 
 
 class DoublingConv2d(nn.ConvTranspose2d):
-    """[N, in, H, W] to [N, out, 2 H, 2 W], the adjoint of a `HalvingConv2d`."""
+    """[N, in, H, W] to [N, out, 2 H, 2 W]: the adjoint of `HalvingConv2d`."""
 
     def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True):
         super().__init__(in_channels, out_channels, 4, 2, 1, bias=bias)
@@ -43,8 +43,7 @@ class DoublingConv2d(nn.ConvTranspose2d):
         if not _worth_a_product(images, count * height * width, self.weight):
             return super().forward(images)
         rows = images.permute(0, 2, 3, 1)
-        # Rows and columns of a kernel as pairs: what pair 1 of a pixel adds to, pair 0 of the next
-        # one does as well.
+        # Rows and columns of a kernel form pairs; pair 1 of a pixel overlaps pair 0 of the next.
         kernels = linear(rows, _matrix(self.weight).t()).unflatten(3, (2, 2, 2, 2, -1))
         pairs = kernels.new_zeros(count, height + 1, 2, width + 1, 2, kernels.shape[-1])
         for row in range(2):
@@ -58,10 +57,10 @@ class DoublingConv2d(nn.ConvTranspose2d):
 
 
 def _worth_a_product(images: Tensor, rows: int, weight: Tensor) -> bool:
-    """Whether there are so few pixels that the weight is what takes the time."""
+    """Whether there are so few pixels that reordering the weight dominates the time."""
     return images.device.type == "cpu" and rows * LEAST_MAPS <= weight.shape[0] * weight.shape[1]
 
 
 def _matrix(weight: Tensor) -> Tensor:
-    """[A, B, 4, 4] to [A, 16 B]: no copy where the channels are last in memory."""
+    """[A, B, 4, 4] to [A, 16 B]; no copy if the weight is in channels-last order."""
     return weight.permute(0, 2, 3, 1).flatten(1)

@@ -1,4 +1,4 @@
-"""How pix2pix is trained: one discriminator step, one generator step, on the same fake pictures."""
+"""Training of pix2pix: a discriminator step and a generator step on the same fake images."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from zoo_pix2pix.config import Pix2PixConfig
 
 
 class Pix2PixLoss:
-    """The losses (eq. 4). Fake pictures are made once a step: judged detached by the
-    discriminator's loss, and once more, after it has moved, for the generator's.
+    """The losses (eq. 4).
 
-    Real and fake pictures are judged apart, since batch normalization would mix them.
+    Fake images are generated once per step. The discriminator's loss scores them detached; the
+    generator's loss scores them again after the discriminator's update. Real and fake images are
+    scored in separate passes, because batch normalization would mix their statistics.
     """
 
     def __init__(self, networks: Networks, config: Pix2PixConfig):
@@ -28,7 +29,7 @@ class Pix2PixLoss:
         self._fake: Tensor | None = None
 
     def discriminator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        """Half of the adversarial loss: it slows the discriminator down (section 3.3)."""
+        """Half of the adversarial loss, to slow the discriminator down (section 3.3)."""
         self._fake = self.generator.generate(progress.noise, source=batch.source)
         real = self.discriminator(batch.images, source=batch.source)
         fake = self.discriminator(self._fake.detach(), source=batch.source)
@@ -36,8 +37,8 @@ class Pix2PixLoss:
         return {**terms, "loss": terms["loss"] / 2}
 
     def generator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        """The adversarial loss of the same fake pictures under the discriminator as it is now, and
-        their distance to the real ones.
+        """Adversarial loss of the same fake images under the updated discriminator, plus their
+        weighted L1 distance to the real ones.
         """
         assert self._fake is not None
         pictures, self._fake = self._fake, None
@@ -51,7 +52,7 @@ class Pix2PixLoss:
 
 
 def build_phases(networks: Networks, config: Pix2PixConfig) -> list[Phase]:
-    """Discriminator, generator, both at the same learning rate, which may fall to 0 in the end."""
+    """The discriminator and generator phases; both share one learning rate schedule."""
 
     def adam(module: nn.Module) -> Adam:
         betas = (config.beta1, config.beta2)

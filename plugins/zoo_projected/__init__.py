@@ -1,4 +1,4 @@
-"""Projected GAN (Sauer et al. 2021) for the zoo."""
+"""Plugin for Projected GAN (Sauer et al. 2021)."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ ZOO_API = 1
 
 @hookimpl
 def zoo_models() -> list[ModelSpec]:
-    """Projected GAN."""
+    """Register Projected GAN."""
     return [PROJECTED]
 
 
 def build_generator(config: ProjectedConfig) -> Generator:
-    """Random weights."""
+    """Build a generator with random weights."""
     from zoo_projected.networks import FastGANGenerator, latent_generator
 
     return FastGANGenerator(config) if config.is_fastgan else latent_generator(config)
 
 
 def build_discriminator(config: ProjectedConfig) -> Discriminator:
-    """Random weights over a pretrained extractor."""
+    """Build a discriminator with random weights on a pretrained extractor."""
     from zoo_core import load_features
     from zoo_projected.networks import ProjectedDiscriminator
 
@@ -36,7 +36,7 @@ def build_discriminator(config: ProjectedConfig) -> Discriminator:
 
 
 def build_phases(networks: Networks, config: ProjectedConfig) -> list[Phase]:
-    """Discriminator, generator."""
+    """Build the training phases: discriminator, generator."""
     from zoo_projected.training import build_phases
 
     return build_phases(networks, config)
@@ -44,7 +44,7 @@ def build_phases(networks: Networks, config: ProjectedConfig) -> list[Phase]:
 
 PROJECTED = ModelSpec(
     name="projected",
-    summary="discriminators over the features of a pretrained network: good pictures early",
+    summary="discriminators on the features of a pretrained network: fast convergence",
     task="unconditional",
     paper="Sauer, Chitta, Müller and Geiger 2021, arXiv:2111.01007",
     licence="Apache-2.0",

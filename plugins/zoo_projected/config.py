@@ -8,74 +8,77 @@ from zoo_core import ModelConfig, check_power_of_two, setting
 
 
 class ProjectedConfig(ModelConfig, frozen=True, kw_only=True):
-    """Defaults are a small relative for two CPU cores; `paper256` is the published one."""
+    """The defaults are a small variant for two CPU cores; `paper256` is the published recipe."""
 
     resolution: Annotated[
-        int, setting("pixels a side, a power of two from 8 to 1024", ge=8, le=1024)
+        int, setting("pixels per side, a power of two from 8 to 1024", ge=8, le=1024)
     ] = 64
-    channels: Annotated[Literal[1, 3], setting("1 for grey pictures, 3 for RGB")] = 3
-    num_classes: Annotated[
-        int, setting("classes of the pictures; 0: labels are not used", ge=0)
-    ] = 0
+    channels: Annotated[Literal[1, 3], setting("1 for grayscale images, 3 for RGB")] = 3
+    num_classes: Annotated[int, setting("number of classes; 0 ignores labels", ge=0)] = 0
     generator: Annotated[
-        str, setting("fastgan, fastgan-lite of half the depth, or a model whose generator it is")
+        str, setting("fastgan, fastgan-lite (half the depth), or the name of a model in the zoo")
     ] = "fastgan"
     generator_settings: Annotated[
-        dict[str, Any], setting("keys of that model's own configuration")
+        dict[str, Any], setting("settings of the model named by generator")
     ] = {}
-    latent_size: Annotated[int, setting("length of the latent vector of a fastgan", ge=1)] = 256
+    latent_size: Annotated[int, setting("length of fastgan's latent vector", ge=1)] = 256
     generator_width: Annotated[
-        int, setting("feature maps of a fastgan at 128 pixels a side; others follow", ge=1)
+        int, setting("feature maps of fastgan at 128 x 128; other sizes scale with it", ge=1)
     ] = 16
     extractor: Annotated[
-        str, setting("network whose feature maps are judged; it has to offer some")
+        str, setting("feature extractor of the discriminators; must offer feature maps")
     ] = "timm/tf_efficientnet_lite0.in1k"
     extractor_size: Annotated[
-        int, setting("pixels a side that it is shown pictures at; fewer are cheaper", ge=32)
+        int, setting("pixels per side of the extractor's input; smaller is faster", ge=32)
     ] = 96
     projection_width: Annotated[
-        int, setting("channels that the shallowest map is mixed to; doubled with depth", ge=1)
+        int, setting("channels of the shallowest projection; each deeper one doubles them", ge=1)
     ] = 32
     discriminator_width: Annotated[
-        int, setting("feature maps at the end of every discriminator", ge=8)
+        int, setting("feature maps before each discriminator's last convolution", ge=8)
     ] = 128
     discriminator_norm: Annotated[
         Literal["batch", "none"], setting("normalization in the discriminators")
     ] = "none"
     last_kernel: Annotated[
-        int, setting("pixels a side of their last convolution; fewer leave more patches", ge=1)
+        int,
+        setting(
+            "kernel size of the discriminators' last convolution; smaller gives more patches", ge=1
+        ),
     ] = 1
-    embedding_size: Annotated[
-        int, setting("length of a class's embedding in the discriminators", ge=1)
-    ] = 128
+    embedding_size: Annotated[int, setting("size of the discriminators' class embedding", ge=1)] = (
+        128
+    )
     class_size: Annotated[
-        int, setting("length of what is compared with the embedding of a class", ge=1)
+        int, setting("channels in which features are compared with the class embedding", ge=1)
     ] = 64
     penalty: Annotated[
-        float, setting("weight gamma of R1 and R2 on the projected maps; 0 switches both off", ge=0)
+        float, setting("weight gamma of R1 and R2 on the projected maps; 0 disables both", ge=0)
     ] = 80.0
-    learning_rate: Annotated[float, setting("of both networks", gt=0)] = 1e-3
-    beta1: Annotated[float, setting("of Adam", ge=0, lt=1)] = 0.0
-    beta2: Annotated[float, setting("of Adam", ge=0, lt=1)] = 0.99
+    learning_rate: Annotated[float, setting("learning rate of both networks", gt=0)] = 1e-3
+    beta1: Annotated[float, setting("beta1 of Adam", ge=0, lt=1)] = 0.0
+    beta2: Annotated[float, setting("beta2 of Adam", ge=0, lt=1)] = 0.99
 
     def __post_init__(self) -> None:
         check_power_of_two("resolution", self.resolution, 8)
         if self.is_fastgan and self.generator_settings:
-            raise ValueError(f"generator_settings are for other generators than {self.generator}")
+            raise ValueError(f"generator_settings cannot be used with generator={self.generator}")
         if self.is_fastgan and self.width(self.resolution) < 1:
             raise ValueError(
-                f"generator_width has to be at least {self.resolution // 128} for "
-                f"{self.resolution} pixels a side, not {self.generator_width}"
+                f"generator_width must be at least {self.resolution // 128} at "
+                f"{self.resolution} pixels, not {self.generator_width}"
             )
 
     @property
     def is_fastgan(self) -> bool:
-        """Whether the generator is one of this plugin."""
+        """Whether the generator is this plugin's own, FastGAN."""
         return self.generator in ("fastgan", "fastgan-lite")
 
     def width(self, size: int) -> int:
-        """Feature maps of a FastGAN at `size` pixels a side, in multiples of those at 128: 16 at 4,
-        8 at 8, 4 at 16, 2 at 32 and 64, then 1, 1/2, 1/4 and 1/8.
+        """Feature maps of FastGAN at `size` pixels per side.
+
+        As multiples of those at 128: 16 at 4, 8 at 8, 4 at 16, 2 at 32 and 64, then 1, 1/2, 1/4 and
+        1/8.
         """
         return self.generator_width * (64 if size <= 32 else 128) // size
 
@@ -101,7 +104,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "images": 32,
         "log_every": 4,
     },
-    # Sauer et al. 2021, section 4 and appendix, with the sizes of the public code.
+    # Sauer et al. 2021, section 4 and appendix; sizes from the public code.
     "paper256": {
         "resolution": 256,
         "generator_width": 128,

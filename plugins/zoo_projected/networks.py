@@ -2,30 +2,33 @@
 arXiv:2111.01007, with the generator of Liu, Zhu, Song and Elgammal, "Towards faster and stabilized
 GAN training for high-fidelity few-shot image synthesis", 2021, arXiv:2101.04775 (FastGAN).
 
-A frozen pretrained network turns pictures into feature maps at four scales. Frozen random 1 x 1
-convolutions mix their channels (section 3.2, cross-channel mixing) and add up the scales from deep
-to shallow (cross-scale mixing). A small discriminator judges each scale, patch by patch (eq. 2).
-FastGAN (its section 3.1) grows a picture from 4 x 4 by nearest neighbors, convolution, noise, batch
-normalization and gated linear units, and lets small maps excite the channels of maps 16 times as
-large.
+A frozen pretrained network turns images into feature maps at four scales. Frozen random 1 x 1
+convolutions mix their channels (section 3.2, cross-channel mixing) and add the scales up from deep
+to shallow (cross-scale mixing). A small discriminator scores each scale, patch by patch (eq. 2).
+FastGAN (its section 3.1) grows an image from 4 x 4 by nearest-neighbor upsampling, convolution,
+noise, batch normalization and gated linear units; small maps excite the channels of maps 16 times
+as large.
 
-Departures of the discriminators: the maps are the last four (or all, if there are fewer) of any
-extractor. Each mixture is enlarged to the size of the next map, the shallowest to twice its own,
-which where strides double is the paper's doubling. Each discriminator halves its map until it is
-half as large as the one that the deepest starts from: the published 4, 3, 2 and 1 halvings follow
-from EfficientNet-lite0's strides. The last kernel, 4 x 4 in the paper, is a setting, because it
-leaves small pictures a single patch; it is never larger than what it sees. Mixing comes before
-enlarging, which is linear too: the same function at a quarter of the work. Kernels are 1 x 1 as in
-the public code; the paper has 3 x 3 between scales. The public code conditions the discriminators
-on classes; how a generator is told them here is ours. Batch normalization in the discriminators is
-a setting: real and fake pictures are normalized apart, which hides what all pictures of a small
-batch share, such as one color.
+Departures of the discriminators:
+- The maps are the last four of any extractor, or all if there are fewer.
+- Each mixture is upsampled to the size of the next map, and the shallowest to twice its own size.
+  If the strides double, this is the paper's factor of two.
+- Each discriminator downsamples to half the size of the deepest discriminator's input. For
+  EfficientNet-lite0's strides this gives the published 4, 3, 2 and 1 halvings.
+- The last kernel, 4 x 4 in the paper, is a setting, because it leaves small images a single patch.
+  It is never larger than its input.
+- Mixing precedes upsampling. Both are linear, so the function is the same at a quarter of the work.
+- Kernels are 1 x 1 as in the public code; the paper has 3 x 3 between scales.
+- The discriminators are conditioned on classes as in the public code; how the generator is
+  conditioned is our choice.
+- Batch normalization in the discriminators is a setting. Real and fake images are normalized
+  separately, which hides what all images of a small batch share, such as a common color.
 
-Departures of FastGAN: its own discriminator, hence its reconstruction and its second, small picture
-are left out; widths are a setting; pictures from 8 pixels a side; the first convolution of an
-excitation narrows to the channels of the large map; noise inputs of a trained generator are fixed.
-`fastgan-lite` has one convolution a size, `fastgan` two. Weights start as torch's do, and
-convolutions with spectral normalization have no biases.
+Departures of FastGAN: its own discriminator is left out, and with it the reconstruction loss and
+the second, small output image; widths are a setting; resolutions start at 8; the first convolution
+of an excitation narrows to the channels of the large map; the noise inputs of a trained generator
+are fixed. `fastgan-lite` has one convolution per size, `fastgan` two. Weights are initialized by
+torch's defaults, and convolutions with spectral normalization have no biases.
 """
 
 from __future__ import annotations
@@ -54,18 +57,18 @@ from zoo_core import (
 from zoo_core.nn import full_precision, pixel_norm, resize_linear
 from zoo_projected.config import ProjectedConfig
 
-SLOPE = 0.2  # of leaky ReLU
-NUM_SCALES = 4  # feature maps that are judged
-EXCITED = (64, 128, 256, 512)  # sizes whose channels are excited, by maps of a 16th of the size
+SLOPE = 0.2  # of the leaky ReLUs
+NUM_SCALES = 4  # feature maps with a discriminator
+EXCITED = (64, 128, 256, 512)  # sizes excited by the maps of 1/16 the size
 
 
 class SpectralConv2d(nn.Conv2d):
-    """A convolution without bias, its weight divided by its largest singular value (Miyato et al.
-    2018, section 2.1). Each forward pass of training is a step of the iteration that finds it, in
-    float32.
+    """Convolution without bias and with spectral normalization (Miyato et al. 2018, section 2.1).
+
+    Each forward pass in training mode does one step of power iteration, in float32.
     """
 
-    left: Tensor  # [out], the singular vector, of any length
+    left: Tensor  # [out], the left singular vector, not necessarily of unit length
 
     def __init__(
         self,
@@ -79,13 +82,13 @@ class SpectralConv2d(nn.Conv2d):
         self.register_buffer("left", torch.randn(out_channels))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Convolution, without activation."""
+        """Convolve, without activation."""
         return conv2d(features, self._normalized(), None, self.stride, self.padding)
 
     def _normalized(self) -> Tensor:
         with full_precision(self.weight.device):
             rows = self.weight.flatten(1)
-            left = normalize(self.left, dim=0)  # an average of unit vectors is shorter
+            left = normalize(self.left, dim=0)  # its EMA is shorter than a unit vector
             if self.training:
                 with torch.no_grad():  # power iteration
                     left = normalize(rows @ normalize(left @ rows, dim=0), dim=0)
@@ -94,15 +97,15 @@ class SpectralConv2d(nn.Conv2d):
 
 
 class Noise(nn.Module):
-    """Adds noise of a learned strength to maps [N, C, S, S], the same to all channels."""
+    """Add noise of learned strength to maps [N, C, S, S], the same for all channels."""
 
     def __init__(self, size: int):
         super().__init__()
         self.strength = nn.Parameter(torch.zeros([]))
-        self.register_buffer("noise", torch.randn(size, size))  # in evaluation mode
+        self.register_buffer("noise", torch.randn(size, size))  # used in evaluation mode
 
     def forward(self, features: Tensor) -> Tensor:
-        """[N, C, S, S], as its input."""
+        """[N, C, S, S] to the same shape."""
         noise = self.noise
         if self.training:
             noise = torch.randn(len(features), 1, *noise.shape, device=noise.device)
@@ -110,8 +113,9 @@ class Noise(nn.Module):
 
 
 class GatedLinear(nn.Module):
-    """Gated linear units (Dauphin et al. 2017): half of the channels, times the sigmoid of the
-    others. The gradient of torch's own is three times as slow in channels-last order on a CPU.
+    """Gated linear units (Dauphin et al. 2017): half of the channels times the sigmoid of the rest.
+
+    The gradient of torch's own GLU is three times as slow in channels-last order on a CPU.
     """
 
     def forward(self, features: Tensor) -> Tensor:
@@ -121,8 +125,8 @@ class GatedLinear(nn.Module):
 
 
 class UpBlock(nn.Sequential):
-    """[N, in, S / 2, S / 2] to [N, out, S, S]: nearest neighbors, then `depth` times convolution,
-    noise, batch normalization, gated linear units.
+    """[N, in, S / 2, S / 2] to [N, out, S, S]: nearest-neighbor upsampling, then `depth` times
+    convolution, noise, batch normalization and gated linear units.
     """
 
     def __init__(self, in_channels: int, out_channels: int, size: int, depth: int):
@@ -134,8 +138,8 @@ class UpBlock(nn.Sequential):
 
 
 class Excitation(nn.Module):
-    """Skip-layer excitation (FastGAN, eq. 1): maps [N, low, s, s] of a small size to a factor for
-    each channel of a large one, [N, high, 1, 1] in 0..1.
+    """Skip-layer excitation (FastGAN, eq. 1): small maps [N, low, s, s] to factors for the channels
+    of large maps, [N, high, 1, 1] in 0..1.
     """
 
     def __init__(self, low_channels: int, high_channels: int):
@@ -148,12 +152,12 @@ class Excitation(nn.Module):
         )
 
     def forward(self, low: Tensor) -> Tensor:
-        """Factors of maps whose size is a multiple of 4."""
+        """Factors from maps whose size is a multiple of 4."""
         return self.main(avg_pool2d(low, low.shape[2] // 4))
 
 
 class FastGANGenerator(Generator):
-    """Latents [N, latent_size] to pictures [N, C, R, R] in -1..1."""
+    """Latents [N, latent_size] to images [N, C, R, R] in -1..1."""
 
     def __init__(self, config: ProjectedConfig):
         super().__init__()
@@ -166,7 +170,7 @@ class FastGANGenerator(Generator):
         start = 2 * widths[4]
         classes = config.num_classes
         self.embedding = nn.Embedding(classes, config.latent_size) if classes else None
-        self.start = nn.Sequential(  # a transposed 4 x 4 convolution of one pixel is linear
+        self.start = nn.Sequential(  # equals a transposed 4 x 4 convolution of one pixel
             SpectralConv2d((2 if classes else 1) * config.latent_size, start * 16, 1),
             nn.Flatten(),
             nn.Unflatten(1, (start, 4, 4)),
@@ -182,7 +186,7 @@ class FastGANGenerator(Generator):
         self.to_rgb = SpectralConv2d(widths[config.resolution], config.channels, 3, padding=1)
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Pictures of what `latents` returns."""
+        """Images for the output of `latents`."""
         maps = {4: self.start(latents[:, :, None, None])}
         for block in self.blocks:
             features = block(maps[max(maps)])
@@ -195,8 +199,9 @@ class FastGANGenerator(Generator):
     def latents(
         self, noise: SeededNoise, labels: Tensor | None = None, truncation: float = 1.0
     ) -> Tensor:
-        """z [N, latent_size] with a mean square of 1, times `truncation`, a row of `noise` each;
-        behind it the embedding of its class, normalized likewise.
+        """z [N, latent_size], one row of `noise` each, with mean square 1, times `truncation`.
+
+        If there are classes, the class embedding is appended, with mean square 1.
         """
         z = noise.normal("latents", (self.config.latent_size,)).to(self.to_rgb.weight.device)
         z = pixel_norm(z) * truncation
@@ -212,19 +217,20 @@ class FastGANGenerator(Generator):
         source: Tensor | None = None,
         truncation: float = 1.0,
     ) -> Tensor:
-        """Pictures [N, C, R, R]; `truncation` scales z towards 0, the middle of all."""
+        """Generate images [N, C, R, R]; `truncation` scales z towards 0, its mean."""
         return self(self.latents(noise, labels, truncation))
 
 
 class RandomProjection(nn.Module):
-    """Feature maps, shallow to deep, to mixtures of them in as many sizes; random, never trained
-    (section 3.2). Where strides double, each comes out twice as large.
+    """Random, frozen mixing of feature maps across channels and scales (section 3.2).
+
+    Takes and returns maps from shallow to deep. If strides double, each comes out twice as large.
     """
 
     def __init__(self, channels: Sequence[int], width: int):
         super().__init__()
         widths = [width << scale for scale in range(len(channels))]
-        self.widths = [widths[0], *widths[:-1]]  # of what comes out
+        self.widths = [widths[0], *widths[:-1]]  # of the outputs
         self.cross_channel = nn.ModuleList(
             nn.Conv2d(given, mixed, 1) for given, mixed in zip(channels, widths, strict=True)
         )
@@ -234,7 +240,7 @@ class RandomProjection(nn.Module):
         self.requires_grad_(False)
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """A map [N, widths[i], ...] for each of `maps`, in their order."""
+        """A map [N, widths[i], ...] for each of `maps`, in the same order."""
         height, width = maps[0].shape[2:]
         sizes = [(2 * height, 2 * width), *(larger.shape[2:] for larger in maps[:-1])]
         projected: list[Tensor] = []
@@ -250,8 +256,8 @@ class RandomProjection(nn.Module):
 
 
 class ScaleDiscriminator(nn.Module):
-    """Maps [N, in, S, S] to logits [N, L], one for every patch that the last kernel sees after
-    `num_halvings`.
+    """Maps [N, in, S, S] to logits [N, L]: after `num_halvings` halvings, one per position of the
+    last kernel.
     """
 
     def __init__(self, in_channels: int, size: int, num_halvings: int, config: ProjectedConfig):
@@ -277,7 +283,7 @@ class ScaleDiscriminator(nn.Module):
         )
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Logits of maps of the classes `labels` [N], if there are classes."""
+        """Logits of the maps, given class labels [N] if there are classes."""
         judged = self.main(features).flatten(2).float()  # [N, 1 or class_size, L]
         if self.direction is None:
             return judged.squeeze(1)
@@ -286,7 +292,7 @@ class ScaleDiscriminator(nn.Module):
 
 
 class ProjectedDiscriminator(Discriminator):
-    """Pictures [N, C, H, W] to the logits [N, L] of all scales, those of the shallowest first."""
+    """Images [N, C, H, W] to the logits [N, L] of all scales, shallowest first."""
 
     def __init__(self, config: ProjectedConfig, extractor: FeatureExtractor):
         super().__init__()
@@ -294,9 +300,9 @@ class ProjectedDiscriminator(Discriminator):
         sizes = projected_sizes(extractor)
         if not sizes or sizes[-1] < 2:
             raise ConfigError(
-                f"{config.extractor} has no feature maps that are large enough to be judged",
-                given=f"extractor_size {config.extractor_size}",
-                hint="another extractor, or a larger extractor_size",
+                f"{config.extractor} has no feature maps that are large enough for a discriminator",
+                given=f"extractor_size={config.extractor_size}",
+                hint="a larger extractor_size, or another extractor",
             )
         channels = extractor.channels[-NUM_SCALES:]
         self.projection = RandomProjection(channels, config.projection_width)
@@ -313,10 +319,10 @@ class ProjectedDiscriminator(Discriminator):
         source: Tensor | None = None,
         judged: list[Tensor] | None = None,
     ) -> Tensor:
-        """Logits [N, L]: the larger, the more real is a patch at a scale.
+        """Logits [N, L]: the larger, the more real a patch looks at its scale.
 
-        `judged` is given the projected maps as leaves that require gradients, for a penalty on
-        slopes; the logits have no gradients by the images then.
+        For a gradient penalty, pass a list as `judged`: the projected maps are appended to it, as
+        leaves that require gradients. The logits then have no gradient with respect to the images.
         """
         maps = self.projection(self.extractor.feature_maps(images)[-NUM_SCALES:])
         if judged is not None:
@@ -328,47 +334,49 @@ class ProjectedDiscriminator(Discriminator):
 
 @torch.no_grad()
 def projected_sizes(extractor: FeatureExtractor) -> list[int]:
-    """Sides of what the projection makes of an extractor's maps, shallow to deep; measured."""
+    """Pixels per side of the projected maps, shallow to deep, measured by running the extractor."""
     maps = extractor.feature_maps(torch.zeros(1, 3, 32, 32))[-NUM_SCALES:]
     sizes = [features.shape[2] for features in maps]
     return [2 * sizes[0], *sizes[:-1]] if sizes else []
 
 
 def num_halvings(size: int, deepest: int) -> int:
-    """How often a map of that size is halved, to be half as large as the deepest one is."""
+    """How many halvings bring a map of `size` to half the size of the deepest one."""
     return min(1 + round(math.log2(size / deepest)), size.bit_length() - 1)
 
 
 def latent_generator(config: ProjectedConfig) -> Generator:
-    """The generator of another model, of our sizes, with `generator_settings` of its own.
+    """Build another model's generator at our resolution, with its own `generator_settings`.
 
-    One that would grow is grown from the start. Raises UnknownNameError for a model that is not
-    installed, and ConfigError for one without latents or with settings that do not fit.
+    A progressively growing generator is fully grown from the start. Raises UnknownNameError if the
+    model is not installed, and ConfigError if it has no latents or the settings do not fit.
     """
     spec = load_plugins().models.get(config.generator)
     if spec.build_generator is None or isinstance(config, spec.config):
         raise ConfigError(f"{config.generator} has no generator of its own")
     generator = spec.build_generator(generator_config(spec, config))
     if generator.source_shape is not None:
-        raise ConfigError(f"{config.generator} makes pictures of pictures, not of latents")
+        raise ConfigError(f"{config.generator} generates from source images, not from latents")
     picture = (config.channels, config.resolution, config.resolution)
     for name, needed in (("image_shape", picture), ("num_classes", config.num_classes)):
         if (found := getattr(generator, name)) != needed:
-            what = f"the generator of {config.generator} does not fit: its {name} is {found}"
+            what = f"the generator of {config.generator} does not fit: {name} is {found}"
             raise ConfigError(what, allowed=str(needed))
     if isinstance(images_seen := getattr(generator, "images_seen", None), Tensor):
-        images_seen.fill_(torch.iinfo(images_seen.dtype).max)  # ProGAN and StyleGAN grow by it
+        images_seen.fill_(
+            torch.iinfo(images_seen.dtype).max
+        )  # it drives the growth of ProGAN and StyleGAN
     return generator
 
 
 def generator_config(spec: ModelSpec, config: ProjectedConfig) -> ModelConfig:
-    """The configuration of another model: `generator_settings`, and what both models have."""
+    """The other model's configuration: `generator_settings` plus the settings that both share."""
     keys = fields(spec.config)
     ours = {"resolution", "channels", "num_classes"} & keys.keys()
     for key in config.generator_settings:
         if key not in keys or key in ours:
             raise ConfigError(
-                f"unusable key {key!r} in generator_settings of {config.generator}",
+                f"generator_settings of {config.generator} cannot contain {key!r}",
                 near=nearest(key, keys.keys() - ours),
                 hint=f"zoo show {config.generator}",
             )

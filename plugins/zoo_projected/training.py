@@ -1,19 +1,18 @@
-"""How Projected GAN is trained: a discriminator step and a generator step on the same fake
-pictures.
+"""Training of Projected GAN: a discriminator step and a generator step on the same fake images.
 
-The hinge loss is the mean over the patches of all scales, as in the public code. Where strides
-double, all scales have as many patches, so that it is the paper's sum over scales (eq. 2) divided
-by their number: a factor that Adam does not see.
+The hinge loss is the mean over the patches of all scales, as in the public code. With an extractor
+whose strides double, all scales have the same number of patches, so this is the paper's sum over
+scales (eq. 2) divided by their number, a factor to which Adam is invariant.
 
-The penalty is ours; the paper has none. R1 and R2 (Mescheder et al. 2018, eqs. 9 and 10) are taken
-of the mean logit by the projected maps, not by the picture, which spares the second derivative of
-the extractor. Each map is measured in units of its root mean square, because extractors' maps are
-of very different sizes. Without it the discriminators of a small batch win, and the generator goes
-from color to color.
+The penalty is an addition; the paper has none. R1 and R2 (Mescheder et al. 2018, eqs. 9 and 10) are
+the gradients of the mean logit with respect to the projected maps, not the image, which avoids the
+second derivative of the extractor. Each map is measured in units of its root mean square, because
+the magnitudes of an extractor's maps differ widely. Without the penalty the discriminators win at
+small batch sizes, and the generator cycles through colors.
 
-Departures: one set of fake pictures a step serves both networks, and the discriminators' learning
-rate and beta2 are those of the generator (in the public code they are lowered by 16 / 17, a rest of
-a lazy penalty that is gone).
+Departures: both networks use the same fake images in a step, and the discriminators use the
+generator's learning rate and beta2 (the public code lowers theirs by 16 / 17, a leftover of a
+removed lazy penalty).
 """
 
 from __future__ import annotations
@@ -31,8 +30,10 @@ LOSS = LOSSES["hinge"]
 
 
 class ProjectedLoss:
-    """The losses. Fake pictures are made once a step: judged detached by the discriminators' loss,
-    and once more, after they have moved, for the generator's.
+    """The losses.
+
+    Fake images are generated once per step. The discriminators' loss scores them detached; the
+    generator's loss scores them again after the discriminators' update.
     """
 
     def __init__(self, networks: Networks, config: ProjectedConfig):
@@ -42,7 +43,7 @@ class ProjectedLoss:
         self._fake: Tensor | None = None
 
     def discriminator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        """The adversarial loss of real and fake pictures of the same classes, and the penalties."""
+        """The adversarial loss of real and fake images with the same labels, plus the penalties."""
         self._fake = self.generator.generate(progress.noise, labels=batch.labels)
         pictures, weight = (batch.images, self._fake.detach()), self.config.penalty / 2
         maps: list[list[Tensor] | None] = [[], []] if weight else [None, None]
@@ -57,15 +58,16 @@ class ProjectedLoss:
         return terms
 
     def generator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        """The adversarial loss of the same fake pictures under the discriminators as they are."""
+        """The adversarial loss of the same fake images under the updated discriminators."""
         assert self._fake is not None
         fake, self._fake = self.discriminator(self._fake, labels=batch.labels), None
         return {"loss": LOSS.generator(fake, fake)}
 
 
 def relative_slope(logits: Tensor, maps: Sequence[Tensor]) -> Tensor:
-    """The squared gradient of the mean logit by each map, times the map's mean square, summed over
-    maps, averaged over pictures: a scalar, itself differentiable.
+    """Squared gradient of the mean logit with respect to each map, times the map's mean square.
+
+    Summed over maps and averaged over images: a differentiable scalar.
     """
     slopes = torch.autograd.grad(logits.mean(1).sum(), maps, create_graph=True)
     squares = (
@@ -76,7 +78,7 @@ def relative_slope(logits: Tensor, maps: Sequence[Tensor]) -> Tensor:
 
 
 def build_phases(networks: Networks, config: ProjectedConfig) -> list[Phase]:
-    """Discriminator, generator."""
+    """The discriminator and generator phases."""
 
     def adam(network: nn.Module) -> Adam:
         trained = [parameter for parameter in network.parameters() if parameter.requires_grad]

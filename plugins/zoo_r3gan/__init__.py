@@ -1,4 +1,4 @@
-"""R3GAN (Huang et al. 2024) for the zoo."""
+"""Plugin for R3GAN (Huang et al. 2024)."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ ZOO_API = 1
 
 @hookimpl
 def zoo_models() -> list[ModelSpec]:
-    """R3GAN."""
+    """Register R3GAN."""
     return [R3GAN]
 
 
 def build_generator(config: R3GANConfig) -> Generator:
-    """Random weights."""
+    """Build a generator with random weights."""
     from zoo_r3gan.networks import R3GANGenerator
 
     return R3GANGenerator(config)
 
 
 def build_discriminator(config: R3GANConfig) -> Discriminator:
-    """Random weights."""
+    """Build a discriminator with random weights."""
     from zoo_r3gan.networks import R3GANDiscriminator
 
     return R3GANDiscriminator(config)
 
 
 def build_phases(networks: Networks, config: R3GANConfig) -> list[Phase]:
-    """Discriminator, generator."""
+    """Build the training phases: discriminator, generator."""
     from zoo_r3gan.training import build_phases
 
     return build_phases(networks, config)
@@ -42,7 +42,7 @@ def build_phases(networks: Networks, config: R3GANConfig) -> list[Phase]:
 
 R3GAN = ModelSpec(
     name="r3gan",
-    summary="a modern baseline: relativistic pairs with R1 and R2 on plain residual networks",
+    summary="a modern baseline: relativistic loss with R1 and R2 on plain residual networks",
     task="unconditional",
     paper="Huang, Gokaslan, Kuleshov and Tompkin 2024, arXiv:2501.05441",
     licence="Apache-2.0",

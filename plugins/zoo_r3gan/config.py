@@ -6,59 +6,63 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from zoo_core import Count, ModelConfig, check_power_of_two, setting
 
-PerStage = Count | tuple[Count, ...]  # one number for every stage, or one for each
+PerStage = Count | tuple[Count, ...]  # one number for all stages, or one per stage
 
 
 class Stage(NamedTuple):
-    """The residual blocks at one size of picture."""
+    """The residual blocks at one resolution."""
 
     width: int  # feature maps between blocks
     hidden: int  # feature maps inside a block
-    num_groups: int  # of its grouped convolution: the paper's cardinality
+    num_groups: int  # of the grouped convolution; the paper's cardinality
     num_blocks: int
 
 
 class R3GANConfig(ModelConfig, frozen=True, kw_only=True):
-    """Defaults are a small relative for two CPU cores; the published ones are presets.
+    """The defaults are a small variant for two CPU cores; the published recipes are presets.
 
-    What has a partner called `_end` goes there along half a cosine over `schedule_images`.
+    Each setting with a counterpart `*_end` moves to that value over `schedule_images`, along half a
+    cosine.
     """
 
-    resolution: Annotated[int, setting("pixels a side, a power of two from 8", ge=8, le=4096)] = 32
-    channels: Annotated[Literal[1, 3], setting("1 for grey pictures, 3 for RGB")] = 3
-    num_classes: Annotated[
-        int, setting("classes of the pictures; 0: labels are not used", ge=0)
-    ] = 0
+    resolution: Annotated[int, setting("pixels per side, a power of two from 8", ge=8, le=4096)] = (
+        32
+    )
+    channels: Annotated[Literal[1, 3], setting("1 for grayscale images, 3 for RGB")] = 3
+    num_classes: Annotated[int, setting("number of classes; 0 ignores labels", ge=0)] = 0
     latent_size: Annotated[int, setting("length of the latent vector", ge=1)] = 64
-    embedding_size: Annotated[
-        int, setting("length of a label's embedding in the generator", ge=1)
-    ] = 64
+    embedding_size: Annotated[int, setting("size of the generator's label embedding", ge=1)] = 64
     projection_size: Annotated[
-        int, setting("length of a label's embedding in the discriminator", ge=1)
+        int, setting("size of the discriminator's label embedding", ge=1)
     ] = 64
     widths: Annotated[
         tuple[Count, ...],
-        setting("feature maps at 4 pixels a side, 8, and so on to the resolution"),
+        setting("feature maps at 4 x 4, 8 x 8 and so on, up to the resolution"),
     ] = (128, 96, 64, 32)
     num_blocks: Annotated[
-        PerStage, setting("residual blocks at every size, or a number for each")
+        PerStage, setting("residual blocks per size: one number for all sizes, or one each")
     ] = 1
-    expansion: Annotated[int, setting("how many times wider a block is inside", ge=1)] = 2
+    expansion: Annotated[int, setting("expansion factor of the width inside a block", ge=1)] = 2
     group_size: Annotated[
-        PerStage, setting("feature maps a group of a block's convolution, like num_blocks")
+        PerStage,
+        setting("feature maps per group of the grouped convolutions; one number or one per size"),
     ] = 16
-    kernel_size: Annotated[Literal[1, 3, 5, 7], setting("of a block's grouped convolution")] = 3
+    kernel_size: Annotated[
+        Literal[1, 3, 5, 7], setting("kernel size of the grouped convolutions")
+    ] = 3
     penalty: Annotated[
-        float, setting("weight gamma of R1 and R2; 0 here and at its end: neither", ge=0)
+        float, setting("weight gamma of R1 and R2; 0 here and in penalty_end disables both", ge=0)
     ] = 10.0
-    penalty_end: Annotated[float, setting("gamma in the end", ge=0)] = 2.0
-    penalty_every: Annotated[int, setting("steps between two penalties", ge=1)] = 4
-    learning_rate: Annotated[float, setting("of both networks", gt=0)] = 5e-4
-    learning_rate_end: Annotated[float, setting("learning rate in the end", gt=0)] = 1e-4
-    beta1: Annotated[float, setting("of Adam", ge=0, lt=1)] = 0.0
-    beta2: Annotated[float, setting("of Adam", ge=0, lt=1)] = 0.9
-    beta2_end: Annotated[float, setting("beta2 in the end", ge=0, lt=1)] = 0.99
-    schedule_images: Annotated[int, setting("images until the end values", ge=1)] = 150_000
+    penalty_end: Annotated[float, setting("final gamma", ge=0)] = 2.0
+    penalty_every: Annotated[int, setting("apply R1 and R2 every N steps", ge=1)] = 4
+    learning_rate: Annotated[float, setting("initial learning rate of both networks", gt=0)] = 5e-4
+    learning_rate_end: Annotated[float, setting("final learning rate", gt=0)] = 1e-4
+    beta1: Annotated[float, setting("beta1 of Adam", ge=0, lt=1)] = 0.0
+    beta2: Annotated[float, setting("initial beta2 of Adam", ge=0, lt=1)] = 0.9
+    beta2_end: Annotated[float, setting("final beta2", ge=0, lt=1)] = 0.99
+    schedule_images: Annotated[int, setting("images until the final values are reached", ge=1)] = (
+        150_000
+    )
 
     def __post_init__(self) -> None:
         check_power_of_two("resolution", self.resolution, 8)
@@ -67,19 +71,19 @@ class R3GANConfig(ModelConfig, frozen=True, kw_only=True):
             values = getattr(self, name)
             if isinstance(values, tuple) and len(values) != num_stages:
                 raise ValueError(
-                    f"{name} has to be {num_stages} numbers, for 4 to {self.resolution} pixels a "
-                    f"side, not {len(values)}"
+                    f"{name} must have {num_stages} numbers, one per size from 4 to "
+                    f"{self.resolution} pixels, not {len(values)}"
                 )
         for width, group_size in zip(self.widths, self._each(self.group_size), strict=True):
             if width * self.expansion % group_size:
                 raise ValueError(
-                    f"group_size {group_size} has to divide a width times expansion, "
-                    f"not {width * self.expansion}"
+                    f"group_size {group_size} must divide width x expansion, "
+                    f"which is {width * self.expansion}"
                 )
 
     @property
     def stages(self) -> list[Stage]:
-        """From 4 pixels a side up to the resolution."""
+        """The stages from 4 x 4 up to the resolution."""
         sizes = zip(
             self.widths, self._each(self.group_size), self._each(self.num_blocks), strict=True
         )
@@ -110,9 +114,9 @@ def published(
     schedule_images: int = 20_000_000,
     ema_half_life: int = 500_000,
 ) -> dict[str, Any]:
-    """Settings that the configurations of the paper share.
+    """The settings that the paper's configurations share.
 
-    The half-life of the average reaches its end together with everything else, but along a line.
+    The EMA half-life reaches its final value together with the other schedules, but linearly.
     """
     return {
         "resolution": 2 << len(widths),
@@ -140,7 +144,7 @@ def published(
 
 
 def imagenet(num_stages: int, penalty: float, augment_prob: float) -> dict[str, Any]:
-    """Settings of the two ImageNet configurations."""
+    """The settings that the two ImageNet configurations share."""
     slow = {"schedule_images": 200_000_000, "ema_half_life": 50_000_000}
     shared = published((1536,) * num_stages, penalty, augment_prob, 4096, **slow)
     return shared | {"group_size": 32, "num_classes": 1000, "projection_size": 1536}

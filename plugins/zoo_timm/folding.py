@@ -1,9 +1,10 @@
-"""Batch normalization folded into the convolution before it, where that is seen to change nothing.
+"""Fold batch normalization into the preceding convolution where this does not change the outputs.
 
-A frozen network in evaluation mode scales and shifts each channel by constants; so can the
-convolution in front, for free. Which convolution that is, no name tells. So the network runs once
-with every operation watched: a pair is folded only if the convolution's output goes into that
-normalization and nowhere else, and both are used once. Afterwards the outputs are compared.
+In a frozen network in evaluation mode, batch normalization scales and shifts each channel by
+constants, which the preceding convolution can do for free. Module names do not tell which
+convolution that is, so the network runs once with every operation traced. A pair is folded only if
+the convolution's output goes into that normalization and nowhere else, and both are used once. The
+outputs are compared afterwards.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from torch.utils._pytree import tree_leaves
 
 from zoo_timm.names import import_timm
 
-TOLERANCE = 1e-3  # relative to the largest output; rounding gave about 1e-6, a mistake gives 1
+TOLERANCE = 1e-3  # relative to the largest output; rounding gives about 1e-6, a wrong fold about 1
 
 Pair = tuple[nn.Conv2d, nn.BatchNorm2d]
 
 
 def fold(network: nn.Module, *calls: Callable[[], Any]) -> None:
-    """Fold what can be folded in `network`, which `calls` run in every way it will be run.
+    """Fold what can be folded in `network`; `calls` run it in every way it will be used.
 
-    Networks whose outputs differ afterwards are left as they were.
+    If the outputs differ afterwards, all folds are undone.
     """
     pairs = adjacent(network, calls)
     if not pairs:
@@ -42,7 +43,7 @@ def fold(network: nn.Module, *calls: Callable[[], Any]) -> None:
 
 
 def adjacent(network: nn.Module, calls: Sequence[Callable[[], Any]]) -> list[Pair]:
-    """Convolutions with the normalization that alone takes their output, in each of the calls."""
+    """Pairs of a convolution and the normalization that is its only consumer, in all calls."""
     watches = []
     for call in calls:
         watch = _Watch(network)
@@ -58,11 +59,11 @@ def adjacent(network: nn.Module, calls: Sequence[Callable[[], Any]]) -> list[Pai
 
 
 class _Watch(TorchDispatchMode):
-    """Which operations take a convolution's weights, a normalization's mean, or its input."""
+    """Trace which operations use a convolution's weights, a normalization's mean, or its input."""
 
     def __init__(self, network: nn.Module):
         super().__init__()
-        self.owners: dict[int, nn.Module] = {}  # by id of a tensor that only they have
+        self.owners: dict[int, nn.Module] = {}  # by the id of a tensor that only they own
         for module in network.modules():
             if isinstance(module, nn.Conv2d):
                 self.owners[id(module.weight)] = module
@@ -70,7 +71,7 @@ class _Watch(TorchDispatchMode):
                 self.owners[id(module.running_mean)] = module
         self.num_uses: dict[nn.Module, int] = {}
         self.outputs: dict[int, tuple[Tensor, nn.Conv2d]] = {}
-        self.takers: dict[int, list[nn.Module | None]] = {}  # of an output, by its id
+        self.takers: dict[int, list[nn.Module | None]] = {}  # consumers of an output, by its id
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -85,12 +86,12 @@ class _Watch(TorchDispatchMode):
                 normalization = owners[0] if owners and tensor is args[0] else None
                 self.takers[id(tensor)].append(normalization)
         if function is torch.ops.aten.convolution.default and owners:
-            self.outputs[id(result)] = result, owners[0]  # kept, so that no other gets its id
+            self.outputs[id(result)] = result, owners[0]  # kept alive so that its id is not reused
             self.takers[id(result)] = []
         return result
 
     def pairs(self, result: Any) -> set[Pair]:
-        """What may be folded, if `result` is all that is used of what was watched."""
+        """The pairs that may be folded, given that `result` is the output of the traced call."""
         used = {id(leaf) for leaf in tree_leaves(result)}
         found = set()
         for key, (_, convolution) in self.outputs.items():
@@ -107,7 +108,7 @@ class _Watch(TorchDispatchMode):
 def _fold(
     network: nn.Module, convolution: nn.Conv2d, normalization: nn.BatchNorm2d
 ) -> list[tuple[nn.Module, str, Any]]:
-    """Fold one pair; how to undo it."""
+    """Fold one pair; returns the assignments that undo it."""
     rest = _without(normalization)
     if rest is None:
         return []
@@ -129,7 +130,7 @@ def _fold(
 
 
 def _without(normalization: nn.BatchNorm2d) -> nn.Module | None:
-    """What a layer does besides normalizing; None for a kind of layer that is not known."""
+    """What remains of a layer without its normalization; None for an unknown kind of layer."""
     if type(normalization) is nn.BatchNorm2d:
         return nn.Identity()
     if type(normalization) is import_timm().layers.BatchNormAct2d:

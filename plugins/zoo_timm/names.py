@@ -1,7 +1,7 @@
-"""Which network of timm a name stands for. Nothing is guessed.
+"""Resolve names to timm networks, without guessing.
 
-`timm/NAME.TAG` is a network with weights; `timm/NAME` is enough where timm has one set of weights
-for it. Where it has several, and a default among them that a new version may change, all are named.
+`timm/NAME.TAG` is a network with weights. `timm/NAME` is enough if timm has a single set of weights
+for it. If there are several it is an error, because a new version of timm may change the default.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from zoo_timm.packaged import INSTALL
 if TYPE_CHECKING:
     from zoo_core import FeatureExtractor
 
-SHOWN = 4  # of the names that an ambiguous one may mean
+SHOWN = 4  # candidates listed for an ambiguous name
 
 
 def import_timm() -> ModuleType:
-    """timm, or an OfflineError that says how to install it."""
+    """Import timm; raises OfflineError with the install command if that fails."""
     try:
         import timm
     except ImportError as error:
@@ -30,20 +30,20 @@ def import_timm() -> ModuleType:
 
 
 def find(name: str, build: Callable[[str, int], FeatureExtractor]) -> FeatureExtractorSpec:
-    """The record of `timm/NAME` or `timm/NAME.TAG`; its weights are looked for when it is built.
+    """The record of `timm/NAME` or `timm/NAME.TAG`; weights are searched for when it is built.
 
-    Raises UnknownNameError for a network or a tag that timm has no weights for, and
-    AmbiguousNameError for a name without a tag that has several.
+    Raises UnknownNameError if timm has no weights for the network or tag, and AmbiguousNameError if
+    the tag is missing and there are several.
     """
     import torch
 
     timm, name = import_timm(), full_name(name)
     config = timm.get_pretrained_cfg(name.removeprefix("timm/"))
-    with torch.device("meta"):  # to ask for the widths of its maps
+    with torch.device("meta"):  # only for the widths of its maps
         network = timm.create_model(name.removeprefix("timm/"))
     return FeatureExtractorSpec(
         name=name,
-        summary=f"{config.architecture} of timm, weights {config.tag or 'without a tag'}",
+        summary=f"timm's {config.architecture}, weights {config.tag or 'without a tag'}",
         licence=config.license or "unknown",
         input_size=config.input_size[-1],
         mean=config.mean,
@@ -54,19 +54,19 @@ def find(name: str, build: Callable[[str, int], FeatureExtractor]) -> FeatureExt
 
 
 def full_name(name: str) -> str:
-    """`timm/NAME.TAG`, or `timm/NAME` for the few whose only weights have no tag."""
+    """Complete to `timm/NAME.TAG`, or to `timm/NAME` for the few weights without a tag."""
     timm = import_timm()
     known = [f"timm/{each}" for each in timm.list_models(pretrained=True)]
     network, _, tag = name.partition(".")
     tagged = [each for each in known if each.partition(".")[0] == network]
     found = [name] if name in tagged else [] if tag else tagged
     if not found:
-        raise UnknownNameError("network with weights in timm", name, tagged or known)
+        raise UnknownNameError("pretrained timm network", name, tagged or known)
     if len(found) > 1:
         default = timm.get_pretrained_cfg(network.removeprefix("timm/")).tag
         first = sorted(found, key=lambda each: each.partition(".")[2] != default)[:SHOWN]
         raise AmbiguousNameError(
             f"timm has {len(found)} sets of weights for {name!r}",
-            allowed=f"{', '.join(first)}, ..., the first of which is timm's default",
+            allowed=f"{', '.join(first)}, ... (the first is timm's default)",
         )
     return found[0]

@@ -1,7 +1,7 @@
-"""ImageNet weights that install with pip: files of torch.save, of which only these bytes are read.
+"""ImageNet weights that install with pip, as `torch.save` files inside packages.
 
-The packages are not imported. Their tensors are those of timm's networks in the same order, under
-other names.
+The packages are not imported; only these files are read. Their tensors are those of timm's networks
+in the same order, under other names.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ PACKAGED = {
 
 
 def read(name: str) -> dict[str, Tensor]:
-    """The tensors of a packaged network, under the names that its package gives them.
+    """Read the tensors of a packaged network, under the names that its package uses.
 
-    Raises OfflineError if the package is not installed, WeightsError if its file is another one.
+    Raises OfflineError if the package is not installed, WeightsError if its file is not the
+    expected one.
     """
     from zoo_core import read_state_dict
 

@@ -1,4 +1,4 @@
-"""The classifier: the contract, what it takes from timm, and what is special."""
+"""The classifier: the contract, its timm backbones, and the recipe."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from zoo_core.interfaces import Batch, Networks, Phase, Progress
 from zoo_core.noise import SeededNoise
 from zoo_core.testing import CHECKS, Case
 
-# A family each: residual, inverted residual, ConvNeXt, transformer, pooling that widens.
+# One per family: residual, inverted residual, ConvNeXt, transformer, widening head.
 BACKBONES = {
     "test_resnet": 32,
     "test_efficientnet": 40,
@@ -45,7 +45,7 @@ def phase(config: ClassifierConfig, network: TimmClassifier | None = None) -> Ph
 
 
 def pictures(network: TimmClassifier, count: int) -> Batch:
-    """Noise, the brighter the higher its class."""
+    """Noise whose brightness grows with the class."""
     labels = torch.arange(count) % network.num_classes
     noise = torch.rand(count, *network.image_shape, generator=torch.Generator().manual_seed(0))
     bright = (labels / (network.num_classes - 1)).reshape(-1, 1, 1, 1)
@@ -68,7 +68,7 @@ def test_zeros_up_to_the_stride_change_no_output(size, kernel, padding, stride):
 
 
 def test_no_convolution_sees_pictures_smaller_than_its_stride():
-    """What is in memory behind them gets into torch's gradients otherwise."""
+    """Otherwise torch's gradients contain the memory past the image."""
     network = classifier(backbone="test_resnet", resolution=16)
     sizes = []
     for layer in network.modules():
@@ -101,7 +101,7 @@ def test_features_and_maps_are_of_the_sizes_stated(backbone: str, resolution: in
 
 
 def test_features_are_what_the_last_layer_starts_from():
-    """Where pooling widens what is pooled, they are what comes of it."""
+    """If the head widens pooled features, the widened ones count."""
     network = classifier(backbone="lcnet_050", resolution=32).eval()
     images = pictures(network, 2).images
     assert (network.width, network.channels[-1]) == (1280, 256)
@@ -164,7 +164,7 @@ def test_weights_of_a_tag_are_refused_at_once(backbone: str):
     [
         {"backbone": "inception_v3", "resolution": 32},  # too small for it
         {"backbone": "test_vit", "resolution": 40},  # patches of 16
-        {"backbone": "vgg11", "drop_path_rate": 0.1},  # has no residual branches
+        {"backbone": "vgg11", "drop_path_rate": 0.1},  # no residual branches
     ],
 )
 def test_what_a_backbone_cannot_do_is_a_line_that_names_it(settings: dict[str, object]):
@@ -217,7 +217,7 @@ def test_without_a_warm_up_it_begins_at_its_height():
 
 
 def test_a_warm_up_without_end_is_refused():
-    with pytest.raises(ConfigError, match="warmup_images has to be less than schedule_images"):
+    with pytest.raises(ConfigError, match="warmup_images must be less than schedule_images"):
         preset("tiny", warmup_images=64)
 
 

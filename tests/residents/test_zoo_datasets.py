@@ -1,4 +1,4 @@
-"""The data sets that install with pip: always the same pictures, split cleanly, paired exactly."""
+"""The data sets that install with pip: reproducible images, disjoint splits, aligned pairs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ ONE_OF_EACH_KIND = ["critters", "line2emoji", "relief2satellite", "digits"]
 
 
 def same_pictures(one, other):
-    """Whether two pictures agree in everything."""
+    """Whether two pictures are equal in every field."""
     return (
         (one.name, one.label) == (other.name, other.label)
         and np.array_equal(one.pixels, other.pixels)
@@ -57,7 +57,7 @@ def same_pictures(one, other):
 
 
 def tiles(name, resolution, split):
-    """All pictures of an Earth data set stacked, and their sources if they have some."""
+    """All images of an Earth data set, stacked, and their sources if it is paired."""
     source = SPECS[name].open(resolution, split)
     pictures = [source[index] for index in range(len(source))]
     starts = np.stack([picture.source for picture in pictures]) if source.paired else None
@@ -175,7 +175,7 @@ def test_pairs_leave_out_line_art_that_is_blank_or_fits_several_emoji():
     codes = emoji.learnable_pairs()
     assert "1F600" in codes
     assert "1F195" not in codes  # NEW button, no lines at all
-    assert not {"1F1E9-1F1EA", "1F1EB-1F1F7"} & set(codes)  # flags: a rectangle each
+    assert not {"1F1E9-1F1EA", "1F1EB-1F1F7"} & set(codes)  # flags, each only a rectangle
     assert len({emoji.line_art(emoji._read(code)) for code in codes}) == len(codes)
 
 
@@ -231,7 +231,7 @@ def test_earth_shows_known_places_where_they_are(longitude, latitude, looks):
 def test_earth_pairs_have_the_same_coasts_on_both_sides(name, least, is_sea):
     satellite, starts = (pixels.astype(int) for pixels in tiles(name, 256, "test"))
     assert satellite.shape == starts.shape == (40, 256, 256, 3)
-    iceless = slice(4, 32)  # without the first and the last rows: ice looks like land
+    iceless = slice(4, 32)  # skip the first and last rows, where ice looks like land
     sea = (satellite[..., 2] - satellite[..., 0] > 5)[iceless]
     sea_of_start = is_sea(starts[..., 2] - starts[..., 0], starts[..., 2])[iceless]
     agreement = {

@@ -1,5 +1,5 @@
-"""The 2015 Inception: torch-fidelity's arithmetic, and weights that are found, verified and read
-without being unpickled."""
+"""The 2015 Inception network: same results as torch-fidelity; weights are found, verified and read
+without unpickling."""
 
 import hashlib
 
@@ -42,7 +42,7 @@ LEVELS = torch.randint(0, 256, (2, 3, 20, 31), dtype=torch.uint8)
 
 @pytest.fixture(scope="module")
 def outputs(extractor):
-    """Of torch-fidelity's network itself."""
+    """The outputs of torch-fidelity's own network."""
     return extractor.network(LEVELS)
 
 
@@ -96,7 +96,7 @@ def test_its_distance_is_fid(plugins):
     assert plugins.find_feature_extractor("inception-2015").distance == "fid"
 
 
-# The file of weights.
+# The weights file.
 
 
 def put(folder, state, file=FILES[0]):
@@ -136,7 +136,7 @@ def test_weights_are_read_and_fill_the_network(plugins, extractor, outputs, monk
 
 def test_another_file_of_that_name_is_refused(tmp_path):
     put(tmp_path / "zoo", {})
-    with pytest.raises(WeightsError, match="not the file it is named after"):
+    with pytest.raises(WeightsError, match="has the wrong content; given: sha256"):
         load(299)
 
 

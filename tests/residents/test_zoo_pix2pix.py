@@ -1,4 +1,4 @@
-"""pix2pix: the contract, the published sizes, and what is special."""
+"""pix2pix: the contract, the published sizes, and the model's own features."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def small(**settings) -> Pix2PixConfig:
-    """A configuration of a few weights."""
+    """A configuration with few weights."""
     sizes = {"resolution": 32, "generator_width": 2, "discriminator_width": 2}
     return Pix2PixConfig(**{**sizes, "num_discriminator_layers": 1, **settings})
 
@@ -57,7 +57,7 @@ def batch_of(config: Pix2PixConfig, number: int = 2) -> Batch:
 
 
 def training(config: Pix2PixConfig):
-    """Networks, and the phases that train them."""
+    """The networks and the phases that train them."""
     torch.manual_seed(0)
     networks = Networks(Pix2PixGenerator(config), PatchGAN(config))
     return networks, build_phases(networks, config)
@@ -105,7 +105,7 @@ def test_other_resolutions_are_refused(values):
 def test_more_halvings_than_the_resolution_has_are_refused():
     values = {"resolution": 64, "num_discriminator_layers": 5}
     with pytest.raises(
-        ConfigError, match="num_discriminator_layers is at most 4 at 64 pixels, not 5"
+        ConfigError, match="num_discriminator_layers must be at most 4 at 64 pixels, not 5"
     ):
         resolve("pix2pix", Pix2PixConfig, ("--set", values))
     deepest = small(resolution=64, num_discriminator_layers=4)
@@ -234,7 +234,7 @@ def test_both_networks_judge_the_same_fakes_once_made():
 
 @pytest.mark.parametrize("loss", ["non-saturating", "least-squares", "hinge", "relativistic"])
 def test_the_losses_are_those_of_the_paper(loss: str):
-    """Half of the discriminator's, and the generator's with 100 times the distance (eq. 4)."""
+    """Half of the discriminator's loss; the generator's loss plus 100 times L1 (eq. 4)."""
     config = small(loss=loss, dropout=False)
     networks, (judge, g_optimizer) = training(config)
     batch = batch_of(config)
@@ -278,10 +278,10 @@ def test_a_tensor_without_a_place_is_refused():
     state = {key[6:]: tensor for key, tensor in tensors if key.startswith("param/")}
     about = {"network": "patchgan"}
     network_from_reference(about, state)
-    with pytest.raises(ValueError, match=r"model\.12\.bias has no place"):
+    with pytest.raises(ValueError, match=r"model\.12\.bias has no counterpart"):
         network_from_reference(about, {**state, "model.12.bias": torch.zeros(1)})
     del state["model.11.bias"]
-    with pytest.raises(ValueError, match=r"nothing for our \['main\.11\.bias'\]"):
+    with pytest.raises(ValueError, match=r"missing: \['main\.11\.bias'\]"):
         network_from_reference(about, state)
 
 
@@ -289,7 +289,7 @@ def test_a_tensor_without_a_place_is_refused():
 def test_the_normalization_of_a_reference_is_that_of_its_tensors(norm: str):
     network = PatchGAN(small(norm=norm)).eval()
     state = {key.replace("main", "model"): value for key, value in network.state_dict().items()}
-    if norm == "instance":  # as old files have them
+    if norm == "instance":  # as in old files
         state["model.3.running_mean"] = torch.zeros(8)
     source, images = pictures(small(), 2), pictures(small(), 2)
     loaded = network_from_reference({"network": "patchgan"}, state)

@@ -1,4 +1,4 @@
-"""Halving and doubling: torch's own values and gradients, from products where pixels are few."""
+"""Halving and doubling convolutions: the matrix products match torch's values and gradients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BOTH = pytest.mark.parametrize("kind", [HalvingConv2d, DoublingConv2d])
 
 
 class Operations(TorchDispatchMode):
-    """The names of all that is computed."""
+    """Record the names of all operations."""
 
     def __init__(self):
         super().__init__()
@@ -27,7 +27,7 @@ class Operations(TorchDispatchMode):
 
 
 def theirs(layer: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """What torch makes of it."""
+    """The output of torch's own convolution."""
     kind = nn.Conv2d if isinstance(layer, nn.Conv2d) else nn.ConvTranspose2d
     return kind.forward(layer, images)
 

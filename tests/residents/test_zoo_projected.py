@@ -1,4 +1,4 @@
-"""Projected GAN: the contract, the papers' sizes, frozen parts, and generators of other models."""
+"""Projected GAN: contract, published sizes, frozen parts, and generators of other models."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from zoo_projected.training import build_phases, relative_slope
 
 
 class Pools(FeatureExtractor):
-    """Feature maps without any training: pictures averaged over squares, mixed to channels."""
+    """Untrained feature maps: average-pooled images, mixed to the given channels."""
 
     fingerprint = "pools"
 
@@ -86,7 +86,7 @@ def halvings_of(judge) -> list[int]:
 
 @pytest.mark.parametrize(("extractor_size", "patches"), [(256, 25), (224, 16), (512, 169)])
 def test_every_scale_of_the_paper_judges_as_many_patches(extractor_size: int, patches: int):
-    """5 x 5 logits at 256 pixels, 4 x 4 at 224, after 4, 3, 2 and 1 halvings, on all scales."""
+    """All scales have 5 x 5 logits at 256 pixels and 4 x 4 at 224, after 4, 3, 2, 1 halvings."""
     judge = discriminator_of(config_of(extractor_size=extractor_size, last_kernel=4))
     logits = judge(torch.rand(2, 3, 64, 64))
     assert halvings_of(judge) == [4, 3, 2, 1]
@@ -94,7 +94,7 @@ def test_every_scale_of_the_paper_judges_as_many_patches(extractor_size: int, pa
 
 
 def test_widths_of_the_published_discriminators():
-    """64, 64, 128 and 256 channels come out of the projection and 512 are the end of each."""
+    """The projection outputs 64, 64, 128 and 256 channels; each discriminator ends with 512."""
     with torch.device("meta"):
         judge = discriminator_of(config_of("paper256"))
     widths = [
@@ -143,12 +143,12 @@ def test_extractors_with_other_strides_are_judged(size, strides, halvings: list[
 
 @pytest.mark.parametrize("strides", [(), (32, 64)])
 def test_an_extractor_without_usable_maps_is_refused(strides: tuple[int, ...]):
-    with pytest.raises(ConfigError, match="no feature maps that are large enough"):
+    with pytest.raises(ConfigError, match="large enough for a discriminator"):
         discriminator_of(config_of(), channels=(5,) * len(strides), strides=strides)
 
 
 def test_an_extractor_may_look_at_pictures_of_another_size():
-    """As one does that has a size of its own, such as a classifier of the zoo."""
+    """For example an extractor with a fixed size, such as a classifier of the zoo."""
     judge = ProjectedDiscriminator(config_of(extractor_size=224), Pools(32, **LITE0))
     assert judge(torch.rand(2, 3, 64, 64)).shape == (2, 4)
 
@@ -171,7 +171,7 @@ def test_mixing_before_enlarging_is_mixing_after_it():
 def test_random_projections_are_saved_and_the_extractor_is_not():
     judge = discriminator_of(config_of())
     assert {key.split(".")[0] for key in judge.state_dict()} == {"projection", "scales"}
-    assert judge.extractor in list(judge.modules())  # so that a run knows its fingerprint
+    assert judge.extractor in list(judge.modules())  # so that a run finds its fingerprint
 
 
 def test_only_the_scales_are_trained():
@@ -206,7 +206,7 @@ def test_the_loss_is_the_mean_of_the_scales():
 
 
 def test_the_penalty_measures_slopes_in_units_of_the_maps():
-    """Of a mean logit sum(weight * map) the gradient is the weight."""
+    """The gradient of a mean logit sum(weight * map) is the weight."""
     maps = [torch.randn(3, 2, size, size).requires_grad_() for size in (4, 2)]
     weights = [torch.randn(2, size, size) for size in (4, 2)]
     logits = sum((map_ * weight).sum((1, 2, 3)) for map_, weight in zip(maps, weights, strict=True))
@@ -383,9 +383,9 @@ def test_a_generator_that_grows_is_grown(model: str):
     ("settings", "error", "message"),
     [
         ({"generator": "stylegan3"}, UnknownNameError, "nearest: stylegan"),
-        ({"generator": "projected"}, ConfigError, "no generator of its own"),
-        ({"generator": "pix2pix"}, ConfigError, "not of latents"),
-        ({"generator": "classifier"}, ConfigError, "no generator of its own"),
+        ({"generator": "projected"}, ConfigError, "projected has no generator of its own"),
+        ({"generator": "pix2pix"}, ConfigError, "not from latents"),
+        ({"generator": "classifier"}, ConfigError, "classifier has no generator of its own"),
         ({"generator": "dcgan", "num_classes": 3}, ConfigError, "num_classes"),
         ({"generator": "dcgan", "generator_settings": {"widht": 3}}, ConfigError, "'widht'"),
         ({"generator": "dcgan", "generator_settings": {"batch_size": 3}}, ConfigError, "batch"),

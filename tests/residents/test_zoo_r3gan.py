@@ -1,4 +1,4 @@
-"""R3GAN: the contract, the published sizes, the second derivative, and what is special."""
+"""R3GAN: the contract, the published sizes, second derivatives, and the model's own features."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from zoo_core.noise import SeededNoise
 from zoo_core.testing import (
     CHECKS,
     Case,
-    check_every_weight_learns,
+    check_every_weight_gets_a_gradient,
     check_exact_resume,
-    check_picture_is_its_seed,
+    check_seed_determines_image,
 )
 from zoo_core.training.regularizers import r1_penalty
 from zoo_r3gan.config import PRESETS, RUN, R3GANConfig
@@ -46,7 +46,7 @@ def small(**settings) -> R3GANConfig:
 
 
 def awake(network: nn.Module) -> nn.Module:
-    """The network with weights as large everywhere; fresh blocks add nothing."""
+    """The network with N(0, 0.3^2) weights everywhere; freshly built blocks are identities."""
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.3)
     return network
@@ -77,7 +77,7 @@ def test_contract(check, tmp_path):
 
 @pytest.mark.parametrize(
     "check",
-    [check_every_weight_learns, check_exact_resume, check_picture_is_its_seed],
+    [check_every_weight_gets_a_gradient, check_exact_resume, check_seed_determines_image],
     ids=lambda check: check.__name__,
 )
 def test_contract_with_labels(check, tmp_path):
@@ -88,7 +88,7 @@ def test_contract_with_labels(check, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "generator", "discriminator"),
-    [  # millions, as known from the public implementation: 20.78 and 21.28, 22.43 and 22.38, ...
+    [  # in millions, the public implementation has 20.78 and 21.28, 22.43 and 22.38, ...
         ("cifar", 20_781_952, 21_280_512),
         ("ffhq64", 22_429_824, 22_381_440),
         ("ffhq256", 23_057_952, 23_009_568),
@@ -116,11 +116,11 @@ def test_every_power_of_two_builds_and_runs(resolution: int, channels: int):
     ("settings", "message"),
     [
         ({"resolution": 4}, "resolution"),
-        ({"resolution": 48}, "power of two from 8, not 48"),
-        ({"resolution": 64}, "widths has to be 5 numbers, for 4 to 64 pixels a side, not 4"),
-        ({"num_blocks": "[1, 2]"}, "num_blocks has to be 4 numbers"),
-        ({"group_size": "[8, 8, 8]"}, "group_size has to be 4 numbers"),
-        ({"group_size": 24}, "group_size 24 has to divide a width times expansion, not 256"),
+        ({"resolution": 48}, "power of two >= 8, not 48"),
+        ({"resolution": 64}, "widths must have 5 numbers, one per size from 4 to 64 pixels, not 4"),
+        ({"num_blocks": "[1, 2]"}, "num_blocks must have 4 numbers"),
+        ({"group_size": "[8, 8, 8]"}, "group_size must have 4 numbers"),
+        ({"group_size": 24}, "group_size 24 must divide width x expansion, which is 256"),
     ],
 )
 def test_what_does_not_fit_together_is_refused_in_one_line(settings: dict, message: str):
@@ -139,7 +139,7 @@ def test_blocks_and_groups_may_differ_from_size_to_size():
 
 
 def test_weights_start_as_in_fixup():
-    """Identities to begin with; the other layers of a block are He's times L^(-1/4)."""
+    """Blocks start as identities; their other layers have He's gain times L^(-1/4)."""
     network = R3GANDiscriminator(R3GANConfig(widths=(64,) * 4, num_blocks=2))
     found = [module for module in network.modules() if isinstance(module, ResidualBlock)]
     gain = math.sqrt(2 / 1.04) * 8**-0.25
@@ -154,8 +154,8 @@ def test_weights_start_as_in_fixup():
 
 @torch.no_grad()
 def test_what_is_not_in_a_block_starts_by_its_fan_in():
-    """That of a basis and an embedding is 1 in the generator, which takes them as they are; the
-    discriminator sums over their pixels and columns.
+    """The generator uses basis and embedding as they are, so their fan-in counts as 1; the
+    discriminator sums over their pixels or columns.
     """
     sizes = {"latent_size": 16, "embedding_size": 9, "projection_size": 100}
     config = R3GANConfig(resolution=16, widths=(64, 256, 256), num_classes=400, **sizes)

@@ -1,4 +1,4 @@
-"""The TensorBoard observer writes what a run tells, and survives without its package."""
+"""The TensorBoard observer writes a run's events, and does nothing without its package."""
 
 from __future__ import annotations
 

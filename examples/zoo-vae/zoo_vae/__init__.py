@@ -1,4 +1,4 @@
-"""The variational autoencoder (Kingma and Welling 2014) for the zoo."""
+"""Plugin for the variational autoencoder (Kingma and Welling 2014)."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ ZOO_API = 1
 
 @hookimpl
 def zoo_models() -> list[ModelSpec]:
-    """The variational autoencoder."""
+    """Register the variational autoencoder."""
     return [VAE]
 
 
 def build_generator(config: VAEConfig) -> Generator:
-    """Random weights."""
+    """Build encoder and decoder with random weights."""
     from zoo_vae.networks import VAEGenerator
 
     return VAEGenerator(config)
 
 
 def build_phases(networks: Networks, config: VAEConfig) -> list[Phase]:
-    """The one phase."""
+    """Build the single phase."""
     from zoo_vae.training import build_phases
 
     return build_phases(networks, config)
@@ -36,7 +36,7 @@ def build_phases(networks: Networks, config: VAEConfig) -> list[Phase]:
 
 VAE = ModelSpec(
     name="vae",
-    summary="an encoder and a decoder trained together on one bound: no adversary, soft pictures",
+    summary="variational autoencoder: no discriminator, one loss; soft images",
     task="unconditional",
     paper="Kingma and Welling 2014, arXiv:1312.6114",
     licence="Apache-2.0",

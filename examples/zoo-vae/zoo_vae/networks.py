@@ -1,12 +1,12 @@
 """The variational autoencoder: Kingma and Welling, "Auto-encoding variational Bayes", ICLR 2014,
 arXiv:1312.6114.
 
-Latents z have the prior N(0, I); the decoder's picture is the mean of p(x|z), a Gaussian in every
-pixel; the encoder gives mean and variance of q(z|x), a Gaussian with a diagonal covariance matrix
+Latents z have the prior N(0, I). The decoder outputs the mean of p(x|z), a Gaussian in every
+pixel. The encoder outputs mean and log-variance of q(z|x), a Gaussian with diagonal covariance
 (equation 9).
 
 Departures: convolutions of stride 2 with group normalization (Wu and He 2018, arXiv:1803.08494)
-take the place of the fully connected layers of appendix C, and the spread of p(x|z) is a setting
+replace the fully connected layers of appendix C, and the standard deviation of p(x|z) is a setting
 instead of an output.
 """
 
@@ -21,11 +21,11 @@ from zoo_vae.config import VAEConfig
 
 
 class VAEGenerator(Generator):
-    """Latents [N, latent_size] to pictures [N, C, R, R] in -1..1.
+    """Latents [N, latent_size] to images [N, C, R, R] in -1..1.
 
-    The encoder lives in here although `generate` never runs it. So one phase moves both networks,
-    the average covers both, and a checkpoint and a weights file hold both: `zoo.load` gives
-    `encode` as well. The price is a weights file twice as large as sampling alone would need.
+    The encoder is part of this module although `generate` never runs it. That way one phase trains
+    both networks, the EMA covers both, and checkpoints and weights files contain both, so a loaded
+    model can `encode` too. The price is a weights file twice as large as sampling alone needs.
     """
 
     def __init__(self, config: VAEConfig):
@@ -36,8 +36,9 @@ class VAEGenerator(Generator):
         self.decoder = decoder(config)
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of q(z|x), float32 [N, latent_size] each, of pictures [N, C, R, R]
-        in -1..1.
+        """Mean and log-variance of q(z|x), float32 [N, latent_size] each.
+
+        Images are [N, C, R, R] in -1..1.
         """
         mean, log_variance = self.encoder(images).float().chunk(2, dim=1)
         return mean, log_variance
@@ -54,16 +55,16 @@ class VAEGenerator(Generator):
         source: Tensor | None = None,
         truncation: float = 1.0,
     ) -> Tensor:
-        """Pictures [N, C, R, R] of latents from the prior; `truncation` scales these towards 0.
+        """Generate images [N, C, R, R] from the prior; `truncation` scales latents towards 0.
 
-        The decoder's picture is returned as it is: a sample of p(x|z) would only add white noise.
+        Returns the mean of p(x|z); sampling from it would only add white noise.
         """
         latents = noise.normal("latents", (self.latent_size,)) * truncation
         return self.decode(latents.to(self.decoder[0].weight.device))
 
 
 def encoder(config: VAEConfig) -> nn.Sequential:
-    """Pictures [N, C, R, R] to means and log-variances [N, 2 * latent_size]."""
+    """The encoder: images [N, C, R, R] to means and log-variances [N, 2 * latent_size]."""
     widths = stage_widths(config)
     layers: list[nn.Module] = []
     for before, width in zip([config.channels, *widths], widths, strict=False):
@@ -74,7 +75,7 @@ def encoder(config: VAEConfig) -> nn.Sequential:
 
 
 def decoder(config: VAEConfig) -> nn.Sequential:
-    """Latents [N, latent_size] to pictures [N, C, R, R] before their tanh."""
+    """The decoder: latents [N, latent_size] to images [N, C, R, R], before the tanh."""
     widths = stage_widths(config)[::-1]
     layers: list[nn.Module] = [
         nn.Linear(config.latent_size, widths[0] * 4 * 4),
@@ -87,11 +88,11 @@ def decoder(config: VAEConfig) -> nn.Sequential:
 
 
 def normalization(width: int) -> nn.GroupNorm:
-    """Of `width` feature maps, in as many groups of 16 or more as divide them evenly."""
+    """Group normalization with as many groups of at least 16 maps as divide `width` evenly."""
     return nn.GroupNorm(math.gcd(width, max(1, width // 16)), width)
 
 
 def stage_widths(config: VAEConfig) -> list[int]:
-    """Feature maps at half the resolution, at a quarter, and so on down to 4 x 4."""
+    """Feature maps at 1/2 of the resolution, 1/4, and so on down to 4 x 4."""
     stages = config.resolution.bit_length() - 3
     return [config.width << stage for stage in range(stages)]

@@ -1,4 +1,4 @@
-"""How the variational autoencoder is trained: one phase, one loss, both networks."""
+"""Training of the variational autoencoder: one phase with one loss for both networks."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from zoo_vae.networks import VAEGenerator
 
 
 class VAELoss:
-    """The loss: the negative of the paper's lower bound, in nats a picture."""
+    """The loss: the paper's negative lower bound, in nats per image."""
 
     def __init__(self, generator: VAEGenerator, config: VAEConfig):
         self.generator = generator
         self.precision = 1 / config.sigma**2
 
     def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        """Equation 10 with one latent a picture, as in section 2.3:
+        """Equation 10 with one latent sample per image, as in section 2.3:
 
         L(x) = -KL(q(z|x) || p(z)) + log p(x|z),  z = mean + exp(log_variance / 2) * epsilon
 
-        The constant of log p(x|z), that of a Gaussian, is left out. Epsilon is a function of the
-        position in the run, so a resumed run draws the same.
+        The Gaussian's constant in log p(x|z) is left out. Epsilon depends only on the position in
+        the run, so a resumed run draws the same values.
         """
         mean, log_variance = self.generator.encode(batch.images)
         epsilon = progress.noise.normal("posterior", mean.shape[1:]).to(mean.device)
@@ -37,12 +37,12 @@ class VAELoss:
 
 
 def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL(N(mean, variance) || N(0, I)) in nats [N], of [N, latent_size] each (appendix B)."""
+    """KL(N(mean, variance) || N(0, I)) in nats, [N, latent_size] each to [N] (appendix B)."""
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1)
 
 
 def build_phases(networks: Networks, config: VAEConfig) -> list[Phase]:
-    """One: the generator's parameters are the encoder's and the decoder's."""
+    """The single phase; the generator holds the parameters of both networks."""
     generator = networks.generator
     assert isinstance(generator, VAEGenerator)
     optimizer = Adam(generator.parameters(), lr=config.learning_rate, fused=True)
