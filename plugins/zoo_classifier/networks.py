@@ -94,11 +94,11 @@ def create_backbone(config: ClassifierConfig) -> nn.Module:
     )
     for layer in backbone.modules():
         if type(layer) is nn.Conv2d and max(layer.stride) > 1 and layer.padding != "valid":
-            layer.register_forward_pre_hook(fill_up_to_the_stride)
+            layer.register_forward_pre_hook(pad_to_stride)
     return backbone
 
 
-def fill_up_to_the_stride(layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor] | None:
+def pad_to_stride(layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor] | None:
     """Zero-pad images smaller than the stride of `layer`; these zeros do not change its output.
 
     Without them torch's weight gradient in bfloat16 on a CPU reads memory past the image

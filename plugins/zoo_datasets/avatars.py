@@ -27,10 +27,10 @@ def open_avatars(style: str, resolution: int, split: str) -> PictureDataset:
     """
     check_split(style, split)
     check_drawn_resolution(style, resolution)
-    return AvatarSource(style, resolution, split)
+    return AvatarDataset(style, resolution, split)
 
 
-class AvatarSource(PictureDataset):
+class AvatarDataset(PictureDataset):
     """Image i is the avatar of the split's i-th seed."""
 
     def __init__(self, style: str, resolution: int, split: str):

@@ -30,10 +30,10 @@ def open_digits(resolution: int, split: str) -> PictureDataset:
     """
     check_split("digits", split)
     check_drawn_resolution("digits", resolution)
-    return DigitSource(resolution, split)
+    return DigitDataset(resolution, split)
 
 
-class DigitSource(PictureDataset):
+class DigitDataset(PictureDataset):
     """Image i is the split's i-th digit.
 
     scikit-learn takes 2 s to import, so it is loaded with the first image.

@@ -48,10 +48,10 @@ def open_earth(dataset: str, resolution: int, split: str) -> PictureDataset:
             allowed=", ".join(map(str, EARTH_RESOLUTIONS)),
             hint="--set resolution=128",
         )
-    return EarthSource(dataset, resolution, split)
+    return EarthDataset(dataset, resolution, split)
 
 
-class EarthSource(PictureDataset):
+class EarthDataset(PictureDataset):
     """Tiles row by row from the north-west; layers are read with the first image and kept."""
 
     def __init__(self, dataset: str, resolution: int, split: str):

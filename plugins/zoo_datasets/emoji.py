@@ -41,10 +41,10 @@ def open_emoji(dataset: str, resolution: int, split: str) -> PictureDataset:
     """
     check_split(dataset, split)
     check_drawn_resolution(dataset, resolution)
-    return EmojiSource(dataset, resolution, split)
+    return EmojiDataset(dataset, resolution, split)
 
 
-class EmojiSource(PictureDataset):
+class EmojiDataset(PictureDataset):
     """Emoji ordered by hexcode, which is also their name."""
 
     def __init__(self, dataset: str, resolution: int, split: str):

@@ -46,7 +46,7 @@ def adjacent(network: nn.Module, calls: Sequence[Callable[[], Any]]) -> list[Pai
     """Pairs of a convolution and the normalization that is its only consumer, in all calls."""
     watches = []
     for call in calls:
-        watch = _Watch(network)
+        watch = _Tracer(network)
         with torch.no_grad(), watch:
             result = call()
         watches.append((watch, watch.pairs(result)))
@@ -58,7 +58,7 @@ def adjacent(network: nn.Module, calls: Sequence[Callable[[], Any]]) -> list[Pai
     ]
 
 
-class _Watch(TorchDispatchMode):
+class _Tracer(TorchDispatchMode):
     """Trace which operations use a convolution's weights, a normalization's mean, or its input."""
 
     def __init__(self, network: nn.Module):

@@ -11,7 +11,13 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from zoo_core import AmbiguousNameError, FeatureExtractorSpec, OfflineError, UnknownNameError
+from zoo_core import (
+    AmbiguousNameError,
+    FeatureExtractorSpec,
+    InputError,
+    OfflineError,
+    UnknownNameError,
+)
 from zoo_timm.packaged import INSTALL
 
 if TYPE_CHECKING:
@@ -32,15 +38,24 @@ def import_timm() -> ModuleType:
 def find(name: str, build: Callable[[str, int], FeatureExtractor]) -> FeatureExtractorSpec:
     """The record of `timm/NAME` or `timm/NAME.TAG`; weights are searched for when it is built.
 
-    Raises UnknownNameError if timm has no weights for the network or tag, and AmbiguousNameError if
-    the tag is missing and there are several.
+    Raises UnknownNameError if timm has no weights for the network or tag, AmbiguousNameError if the
+    tag is missing and there are several, and InputError if only a newer timm returns feature maps
+    of the network.
     """
     import torch
 
     timm, name = import_timm(), full_name(name)
     config = timm.get_pretrained_cfg(name.removeprefix("timm/"))
-    with torch.device("meta"):  # only for the widths of its maps
-        network = timm.create_model(name.removeprefix("timm/"))
+    try:
+        with torch.device("meta"):  # only for the widths of its maps
+            network = timm.create_model(name.removeprefix("timm/"))
+    except NotImplementedError:  # a RegNet, before timm 1.0.30
+        network = None
+    if not hasattr(network, "forward_intermediates"):
+        raise InputError(
+            f"timm {timm.__version__} returns no feature maps of {name}",
+            hint="pip install 'timm>=1.0.31'",
+        )
     return FeatureExtractorSpec(
         name=name,
         summary=f"timm's {config.architecture}, weights {config.tag or 'without a tag'}",

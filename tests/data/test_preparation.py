@@ -8,7 +8,7 @@ import pytest
 import toys
 from toy_datasets import Corners, Learner, Numbered, settings
 
-from zoo_core.data.batches import Order
+from zoo_core.data.batches import BatchOrder
 from zoo_core.data.preparation import check_enough, check_fits, prepare, source_images
 from zoo_core.errors import DataError
 
@@ -23,7 +23,7 @@ def test_too_few_pictures_are_refused(count: int, batch: int):
 def test_labels_are_shown_to_a_model_that_learns_classes_only(tmp_path: Path, classes: int):
     network = toys.ToyGenerator(toys.ToyConfig(classes=classes))
     data = prepare(Numbered(16, classes=3), network, settings(), cache=tmp_path)
-    labels = Order(data, settings())[0][2]
+    labels = BatchOrder(data, settings())[0][2]
     assert (labels is not None) == bool(classes)
 
 

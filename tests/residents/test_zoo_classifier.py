@@ -11,7 +11,7 @@ from torch.nn.functional import one_hot
 
 import zoo_classifier
 from zoo_classifier.config import PRESETS, RUN, ClassifierConfig
-from zoo_classifier.networks import TimmClassifier, fill_up_to_the_stride
+from zoo_classifier.networks import TimmClassifier, pad_to_stride
 from zoo_classifier.training import build_phases
 from zoo_core.config import resolve
 from zoo_core.errors import ConfigError, OfflineError, UnknownNameError
@@ -63,7 +63,7 @@ def test_zeros_up_to_the_stride_change_no_output(size, kernel, padding, stride):
     layer = nn.Conv2d(3, 4, kernel, stride, padding)
     images = torch.randn(2, 3, size, size)
     expected = layer(images)
-    layer.register_forward_pre_hook(fill_up_to_the_stride)
+    layer.register_forward_pre_hook(pad_to_stride)
     torch.testing.assert_close(layer(images), expected)
 
 

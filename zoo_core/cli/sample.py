@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from zoo_core.plugins.loading import Plugins
 
     Pictures: TypeAlias = NDArray[np.uint8]  # [N, C, H, W]
+    Drawn: TypeAlias = Iterator[tuple[Pictures | None, Pictures]]  # sources, images
 
 CHUNK = 256  # images per call; bounds the memory of --each
 
@@ -49,10 +50,7 @@ def sample(
         help="Input of an image-to-image model: an image, a folder, a zip file or a data set.",
     ),
     fit: Fit = typer.Option(
-        None,
-        "--fit",
-        help="How to make sources square; exact allows no resizing "
-        "[default: as in the run, or crop].",
+        None, "--fit", help="How to make sources square [default: as in the run, or crop]."
     ),
     pairs: bool = typer.Option(
         None,
@@ -60,19 +58,12 @@ def sample(
         help="Treat sources as pairs, with one side as the input [default: if in A/ and B/].",
     ),
     reverse_pairs: bool = typer.Option(
-        None,
-        "--reverse-pairs",
-        help="Use side B of each pair as the input [default: as in the run].",
+        None, "--reverse-pairs", help="Use side B of each pair as input [default: as in the run]."
     ),
-    out: Path = typer.Option(
-        None, "--out", "-o", help="PNG file of the grid, or folder for --each."
-    ),
+    out: Path = typer.Option(None, "--out", "-o", help="PNG of the grid, or folder for --each."),
     each: bool = typer.Option(False, "--each", help="Write one file per image instead of a grid."),
     columns: int = typer.Option(
-        None,
-        "--columns",
-        min=1,
-        help="Images per row of the grid [default: as square as possible].",
+        None, "--columns", min=1, help="Images per row [default: as square as possible]."
     ),
     label: str = LABEL,
     truncation: float = TRUNCATION,
@@ -87,9 +78,6 @@ def sample(
         check_grid(out, hint="--each to write one file per image")
     plugins = loaded_plugins()
 
-    import numpy as np
-
-    from zoo_core.data.saving import save_grid, save_png
     from zoo_core.weights.loading import load
 
     generator = load(name, device=device, plugins=plugins)
@@ -105,13 +93,27 @@ def sample(
     drawn = _drawn(generator, numbers, number, truncation, starts)
     with writing(target, folder=each):
         if each:
-            made = (picture for _, pictures in drawn for picture in pictures)
-            for file, picture in zip(files, made, strict=True):
-                save_png(file, picture.transpose(1, 2, 0))
+            _save_each(drawn, files)
         else:
-            sheet = np.concatenate([_side_by_side(*both) for both in drawn])
-            save_grid(target, sheet, columns or max(1, round(len(sheet) ** 0.5)))
+            _save_grid(drawn, target, columns)
     typer.echo(target)
+
+
+def _save_each(drawn: Drawn, files: Iterable[Path]) -> None:
+    from zoo_core.data.saving import save_png
+
+    made = (picture for _, pictures in drawn for picture in pictures)
+    for file, picture in zip(files, made, strict=True):
+        save_png(file, picture.transpose(1, 2, 0))
+
+
+def _save_grid(drawn: Drawn, target: Path, columns: int | None) -> None:
+    import numpy as np
+
+    from zoo_core.data.saving import save_grid
+
+    sheet = np.concatenate([_side_by_side(*both) for both in drawn])
+    save_grid(target, sheet, columns or max(1, round(len(sheet) ** 0.5)))
 
 
 def _describe_request(
@@ -180,7 +182,7 @@ def _drawn(
     label: int | None,
     truncation: float,
     starts: _Sources | None,
-) -> Iterator[tuple[Pictures | None, Pictures]]:
+) -> Drawn:
     """Yield chunks of (sources, generated images); sources are None for a latent model."""
     from zoo_core.data.batches import to_uint8
 

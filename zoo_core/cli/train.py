@@ -74,8 +74,19 @@ def train(
     )
     if dry_run:
         _dry_run(spec, resolved)
-        return
+    else:
+        _train(spec, resolved, tag or "", run_dir, preset, plugins)
 
+
+def _train(
+    spec: ModelSpec,
+    resolved: Resolved,
+    tag: str,
+    run_dir: Path | None,
+    preset: str,
+    plugins: Plugins,
+) -> None:
+    """Start or resume the run, or say that it is finished."""
     from zoo_core.data.datasets import open_dataset, with_absolute_paths
     from zoo_core.training.maintenance import check_data
     from zoo_core.training.run_folder import RunFolder
