@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
+from zoo_core.cli.drawing import TRUNCATION
 from zoo_core.cli.output import (
     JSON_OPTION,
     complete_weights,
-    finite,
     loaded_plugins,
     print_json,
     print_table,
@@ -61,6 +61,14 @@ class Options(NamedTuple):
 RUN_SETTINGS = ("data", "split", "fit", "bad_pictures", "reverse_pairs")  # by default as in the run
 
 
+METRICS_OPTION = typer.Option(
+    None,
+    "--metrics",
+    "-m",
+    help=f"Any of {','.join(METRICS)}, comma-separated [default: {','.join(DEFAULT_METRICS)}].",
+)
+
+
 def evaluate(
     target: str = typer.Argument(
         help="Registered weights, a .safetensors file, a run folder, or a folder or zip of images.",
@@ -70,41 +78,21 @@ def evaluate(
         None, "--data", "-d", help="Real images to compare with [default: the run's training data]."
     ),
     split: str = typer.Option(
-        None,
-        "--split",
-        help="Split of the real images [default: as in the run, or train; test for a classifier].",
+        None, "--split", help="Split [default: as in the run, or train; test for a classifier]."
     ),
-    metrics: str = typer.Option(
-        None,
-        "--metrics",
-        "-m",
-        help=f"Any of {','.join(METRICS)}, comma-separated [default: {','.join(DEFAULT_METRICS)}].",
-    ),
-    count: int = typer.Option(
-        DEFAULT_COUNT, "--count", min=2, help="Number of images to generate."
-    ),
+    metrics: str = METRICS_OPTION,
+    count: int = typer.Option(DEFAULT_COUNT, "--count", min=2, help="Images to generate."),
     seed: int = typer.Option(0, "--seed", min=0, help="Seed of the first generated image."),
-    truncation: float = typer.Option(
-        1.0, "--truncation", callback=finite, help="1: full variety; toward 0: the average image."
-    ),
-    extractor: str = typer.Option(
-        EXTRACTOR, "--extractor", help="Network whose features are compared."
-    ),
+    truncation: float = TRUNCATION,
+    extractor: str = typer.Option(EXTRACTOR, "--extractor", help="Network to compare features of."),
     fit: Fit = typer.Option(
-        None,
-        "--fit",
-        help="How to make real images square; exact allows no resizing "
-        "[default: as in the run, or crop].",
+        None, "--fit", help="How to make real images square [default: as in the run, or crop]."
     ),
     bad_pictures: BadPictures = typer.Option(
-        None,
-        "--bad-pictures",
-        help="Stop at unusable images, or skip them [default: as in the run, or refuse].",
+        None, "--bad-pictures", help="For unusable images [default: as in the run, or refuse]."
     ),
     reverse_pairs: bool = typer.Option(
-        None,
-        "--reverse-pairs",
-        help="Use side B of each pair as the input [default: as in the run].",
+        None, "--reverse-pairs", help="Use side B of each pair as input [default: as in the run]."
     ),
     earlier: Path = typer.Option(
         None, "--compare", help="File with earlier --json output; show the change of each number."
