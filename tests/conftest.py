@@ -1,10 +1,10 @@
-"""Every test gets an empty cache, no ZOO_* settings of the person who runs it, and one seed."""
+"""Gives every test an empty cache, an environment without ZOO_* variables, and a fixed seed."""
 
 import os
 import sys
 
-# Before torch is imported, and inherited by the commands that a test starts, so that sums agree.
-# 300 steps of a tiny network on a busy machine of two cores: 0.9 s with one thread, 11 s with two.
+# Set before torch is imported; commands started by a test inherit it, so that sums agree.
+# 300 steps of a tiny network on a busy two-core machine: 0.9 s with one thread, 11 s with two.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
@@ -15,6 +15,6 @@ def isolated(monkeypatch, tmp_path_factory):
     for name in [name for name in os.environ if name.startswith("ZOO_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path_factory.mktemp("cache")))
-    torch = sys.modules.get("torch")  # tests of the light layers need not pay for it
+    torch = sys.modules.get("torch")  # not imported here: tests of light modules do without it
     if torch is not None:
         torch.manual_seed(0)

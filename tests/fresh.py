@@ -1,6 +1,6 @@
-"""Fixtures for the tests of packaging: the zoo's wheel, installed in an environment of its own.
+"""Fixtures for packaging tests: the zoo's wheel, installed in a virtual environment of its own.
 
-A test file asks for them with `pytest_plugins = "fresh"`, so that all of them share one wheel.
+A test file loads them with `pytest_plugins = "fresh"`, so that all test files share one wheel.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-# Put into a fresh environment: every Python in it refuses to reach for a network.
+# Installed in a fresh environment, so that every Python in it refuses network access.
 NO_NETWORK = """
 import sys
 
@@ -33,11 +33,11 @@ sys.addaudithook(refuse)
 
 
 class FreshEnvironment:
-    """A virtual environment with nothing installed but what a test installs.
+    """A virtual environment that holds only what a test installs.
 
-    torch and the like are several GB, so they are borrowed: a path file names the site-packages of
-    the environment that runs the tests. What is installed here comes before them on sys.path, so
-    the wheel hides the checkout that the tests otherwise import.
+    Dependencies such as torch take several GB, so they are borrowed: a .pth file adds the
+    site-packages of the environment that runs the tests. Packages installed here precede them on
+    sys.path, so the wheel hides the checkout that the tests otherwise import.
     """
 
     def __init__(self, folder: Path):
@@ -49,38 +49,38 @@ class FreshEnvironment:
         place = "import sysconfig; print(sysconfig.get_path('purelib'))"
         self.site = Path(self.run("python", "-c", place).stdout.strip())
         (self.site / "no_network.py").write_text(NO_NETWORK)
-        # Not sitecustomize.py: Debian's Python has one of its own, which would come first.
+        # Not sitecustomize.py: Debian's Python has its own, which would come first.
         (self.site / "no_network.pth").write_text("import no_network\n")
 
     def borrow(self) -> None:
-        """Let this environment import what the running one has installed, but not its checkout:
-        path files of the borrowed folder, an editable install's among them, are not read.
+        """Let this environment import the packages of the running one, but not its checkout: .pth
+        files in a borrowed folder, such as an editable install's, are not read.
         """
         lenders = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
         (self.site / "borrowed.pth").write_text("\n".join(sorted(lenders)) + "\n")
 
     def pip(self, *arguments: str | Path) -> str:
-        """Run the running environment's pip on this one; it may not look anything up."""
+        """Run the running environment's pip on this one, without a package index."""
         command = [sys.executable, "-m", "pip", "--python", str(self.bin / "python")]
         return _checked([*command, *map(str, arguments)], self.cwd, self.environment()).stdout
 
     def run(self, program: str, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        """Run a program of this environment outside the checkout; it has to exit with `code`."""
+        """Run a program of this environment outside the checkout; it must exit with `code`."""
         command = [*without_network(), str(self.bin / program), *map(str, arguments)]
         return _checked(command, self.cwd, self.environment(), code)
 
     def zoo(self, *arguments: str | Path, code: int = 0) -> str:
-        """Standard output of the command `zoo`."""
+        """Standard output of a `zoo` command."""
         return self.run("zoo", *map(str, arguments), code=code).stdout
 
     def zoo_json(self, *arguments: str) -> dict[str, object]:
-        """The answer of a command that takes --json; nothing may be wrong with a plugin."""
+        """The answer of a command that takes --json; it must not report plugin problems."""
         answer = json.loads(self.zoo(*arguments, "--json"))
         assert not answer["problems"]
         return answer
 
     def environment(self) -> dict[str, str]:
-        """The running process's variables without those that lead back to the checkout."""
+        """The environment variables of this process, except those that lead to the checkout."""
         misleading = (
             "PYTHONPATH",
             "PYTHONHOME",
@@ -94,10 +94,10 @@ class FreshEnvironment:
 
 @functools.cache
 def without_network() -> list[str]:
-    """The command that takes the network from the process it starts; empty where there is none.
+    """Command prefix that starts a process without a network; empty where that is not possible.
 
-    Root may use it on Linux, others where the kernel lets them have a namespace of users. Elsewhere
-    the audit hook in every fresh environment has to do.
+    On Linux root may use it, and other users where the kernel allows them user namespaces.
+    Elsewhere the audit hook in every fresh environment must suffice.
     """
     for command in (["unshare", "--net"], ["unshare", "--net", "--map-root-user"]):
         probe = [*command, "true"]
@@ -118,7 +118,7 @@ def _checked(
 
 @pytest.fixture(scope="session")
 def build_wheel(tmp_path_factory) -> Callable[[Path], Path]:
-    """Builds the wheel of a project folder, once, with the build tools of this environment."""
+    """Builds the wheel of a project folder, once, with this environment's build tools."""
 
     @functools.cache
     def build(project: Path) -> Path:
@@ -134,7 +134,7 @@ def build_wheel(tmp_path_factory) -> Callable[[Path], Path]:
 
 @pytest.fixture(scope="module")
 def fresh(build_wheel, tmp_path_factory) -> FreshEnvironment:
-    """An environment with the zoo's wheel, another one for every test file."""
+    """An environment with the zoo's wheel, one per test file."""
     environment = FreshEnvironment(tmp_path_factory.mktemp("fresh") / "venv")
     environment.pip("install", "--no-deps", build_wheel(ROOT))
     environment.borrow()

@@ -1,4 +1,4 @@
-"""Which floor may import which. A change of architecture is a change of the list below."""
+"""Which floor may import which. To change the architecture, change the list below."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pytest
 ROOT = Path(__file__).parent.parent
 CORE = ROOT / "zoo_core"
 
-# Bottom first: a floor imports those below it only. The nouns are the files of zoo_core itself, and
-# testing.py stands beside the commands.
+# Bottom first: a floor imports only floors below it. "nouns" are the files directly in zoo_core;
+# testing.py belongs to the same floor as the commands.
 FLOORS = ["nouns", "nn", "plugins", "data", "weights", "metrics", "training", "sampling", "cli"]
 
-# Floors on which nothing needs torch, and the only nouns that do.
+# Floors without torch, and the only modules among the nouns that import it.
 TORCHLESS = {"plugins", "cli"}
 TORCH_NOUNS = {"zoo_core.noise", "zoo_core.interfaces", "zoo_core.runtime"}
 HEAVY = {"torch", "numpy", "torchvision", "timm", "safetensors", "PIL", "rich", "yaml"}
@@ -46,7 +46,7 @@ by_module = pytest.mark.parametrize("name", MODULES)
 
 
 def floor(name: str) -> str:
-    """The floor that a core module stands on."""
+    """The floor that a core module belongs to."""
     if name in ("zoo_core.testing", "zoo_core"):  # the latter lists names of every floor
         return "cli"
     parts = name.split(".")
@@ -54,9 +54,9 @@ def floor(name: str) -> str:
 
 
 def imports(source: str, *, running: bool = False, at_top: bool = False) -> set[str]:
-    """Dotted names that a source imports: `torch.nn`, and of the core `zoo_core.nn.layers`.
+    """Dotted names that a source imports, such as `torch.nn` and `zoo_core.nn.layers`.
 
-    `running` leaves out what only type checkers import; `at_top` what functions import.
+    `running` leaves out imports for type checkers only; `at_top` those inside functions.
     """
     found: set[str] = set()
 
@@ -82,14 +82,14 @@ def core_imports(source: str, **only: bool) -> set[str]:
 
 
 def upward(name: str, source: str) -> set[str]:
-    """What the source of a core module imports from floors above its own, also for its types."""
+    """What a core module's source imports from floors above its own, for types as well."""
     own = FLOORS.index(floor(name))
     return {other for other in core_imports(source) if FLOORS.index(floor(other)) > own}
 
 
 @cache
 def heavy(name: str) -> frozenset[str]:
-    """The heavy libraries that are loaded when a core module is imported."""
+    """The heavy libraries that importing a core module loads."""
     source = MODULES[name].read_text()
     found = {
         library.split(".")[0] for library in imports(source, running=True, at_top=True)
@@ -126,7 +126,7 @@ def test_an_upward_import_would_be_noticed(planted: str):
 def test_inside_a_floor_no_imports_go_round(room: str):
     here = {name for name in MODULES if floor(name) == room}
     graph = {name: core_imports(MODULES[name].read_text(), running=True) & here for name in here}
-    assert set(TopologicalSorter(graph).static_order()) == here  # CycleError names a circle
+    assert set(TopologicalSorter(graph).static_order()) == here  # CycleError names the cycle
 
 
 @by_module

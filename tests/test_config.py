@@ -116,7 +116,7 @@ def test_an_unusable_value_names_key_origin_value_and_what_is_allowed(key, value
     with pytest.raises(ConfigError) as caught:
         resolve("toy", Toy, ("a.yaml", {key: value}))
     error = caught.value
-    assert error.what == f"{key} in a.yaml has an unusable value"
+    assert error.what == f"{key} in a.yaml has an invalid value"
     assert (error.given, error.allowed, error.hint) == (repr(value), allowed, "zoo show toy")
 
 
@@ -158,7 +158,7 @@ def test_true_and_false_are_read(text, value):
 
 def test_numbers_that_yaml_takes_for_text_are_read(file):
     values = read_settings_file(file("rate: 1e-4\nbetas: [0, 1e-3]"))
-    assert values["rate"] == "1e-4"  # YAML 1.1 wants a dot in it
+    assert values["rate"] == "1e-4"  # a number in YAML 1.1 needs a dot
     config = settings(**values).config
     assert (config.rate, config.betas) == (1e-4, (0.0, 1e-3))
 
@@ -175,7 +175,7 @@ def test_what_json_cannot_keep_is_refused_in_a_list(file):
 
 
 def test_a_check_that_spans_fields_becomes_a_config_error():
-    with pytest.raises(ConfigError, match=r"toy does not fit together: .*width of 4"):
+    with pytest.raises(ConfigError, match=r"the configuration of toy is not valid: .*width of 4"):
         settings(kind="fancy", width=2)
 
 
@@ -204,7 +204,7 @@ def test_the_config_json_of_a_run_is_a_settings_file(tmp_path):
 
 @pytest.mark.parametrize(("text", "given"), [("[1, 2]", "list"), ("", "nothing")])
 def test_a_settings_file_has_to_be_a_mapping(file, text, given):
-    with pytest.raises(ConfigError, match=rf"has to be a mapping.*given: {given}; try: a line"):
+    with pytest.raises(ConfigError, match=rf"must be a mapping.*given: {given}; try: lines"):
         read_settings_file(file(text))
 
 
@@ -252,7 +252,7 @@ def test_the_settings_that_may_change_are_settings():
 
 @pytest.mark.parametrize("value", [0, 4, 12, 24, -8])
 def test_what_is_no_power_of_two_from_the_least_is_refused(value: int):
-    with pytest.raises(ValueError, match=f"side has to be a power of two from 8, not {value}"):
+    with pytest.raises(ValueError, match=f"side must be a power of two >= 8, not {value}"):
         check_power_of_two("side", value, 8)
 
 

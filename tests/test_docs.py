@@ -1,4 +1,4 @@
-"""What the documents say is what the code does."""
+"""The documentation matches the code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 
 
 def commands() -> set[str]:
-    """`list`, `data check` and so on, as registered."""
+    """Every registered command: `list`, `data check` and so on."""
     app = build()
     own = {command.name for command in app.registered_commands}
     for group in app.registered_groups:
@@ -109,14 +109,14 @@ def test_python_in_the_readme_runs():
 
 def test_the_plugin_in_the_guide_works(monkeypatch):
     module = types.ModuleType("zoo_hello")
-    greys = types.ModuleType("zoo_hello_pictures")
-    for block, file in zip(code_blocks(CONTRIBUTING), (module, greys), strict=False):
+    grays = types.ModuleType("zoo_hello_pictures")
+    for block, file in zip(code_blocks(CONTRIBUTING), (module, grays), strict=False):
         exec(block, vars(file))
-    monkeypatch.setitem(sys.modules, "zoo_hello_pictures", greys)
+    monkeypatch.setitem(sys.modules, "zoo_hello_pictures", grays)
     plugins = Plugins()
     plugins.register("hello", module)
     assert plugins.problems == []
-    data = pack(open_dataset("greys", 8, "train", plugins).dataset, 8, 1)
+    data = pack(open_dataset("grays", 8, "train", plugins).dataset, 8, 1)
     assert data.images[:, 0, 0, 0].tolist() == list(range(256))
 
 

@@ -11,12 +11,12 @@ CLASSES = {
     for name, cls in inspect.getmembers(errors, inspect.isclass)
     if issubclass(cls, ZooError)
 }
-LINE = re.compile(r"^ {4}([ │├└─]*)(\w+) +(\d+) {3}\S", re.MULTILINE)  # branches, class, exit code
+LINE = re.compile(r"^ {4}([ │├└─]*)(\w+) +(\d+) {3}\S", re.MULTILINE)  # branch, class, exit code
 DRAWN = [(len(branch) // 4, name, int(code)) for branch, name, code in LINE.findall(errors.__doc__)]
 
 
 def drawn_parents():
-    """Class name to the name of the class it hangs under in the picture."""
+    """Class name -> name of its parent in the drawn tree."""
     parents, path = {}, []
     for depth, name, _ in DRAWN:
         path[depth:] = [name]

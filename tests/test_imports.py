@@ -1,4 +1,4 @@
-"""What stays unloaded: listing must cost milliseconds, whoever is installed."""
+"""Light commands load no heavy libraries: listing takes milliseconds, with any plugins."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def heavy_modules(*arguments: str, before: str = "") -> list[str]:
-    """Which of HEAVY a command has imported when it ends."""
+    """The modules of HEAVY that a command has imported when it ends."""
     program = PROBE.format(arguments=arguments, heavy=HEAVY, before=before)
     done = python("-c", program)
     assert done.returncode == 0, done.stderr

@@ -19,7 +19,7 @@ SOURCE = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 4, 4)
 
 
 class Latent(Generator):
-    """Pictures that show everything they were made from, well beyond -1..1."""
+    """Images that show all their inputs, with values far outside -1..1."""
 
     image_shape = SHAPE
 
@@ -138,7 +138,7 @@ def test_labels_reach_the_network_as_list_or_tensor():
 @pytest.mark.parametrize(
     ("num_classes", "labels", "said"),
     [
-        (3, None, "takes a label in 0..2 a seed; given: none"),
+        (3, None, "needs a label in 0..2 for every seed; given: none"),
         (0, [0, 1], "takes no labels; given: 0, 1; try: leave them out"),
         (0, "cat", "takes no labels; given: 'cat'; try: leave them out"),
         (3, [0], "2 seeds need 2 labels, or one for all of them; given: 1 labels; allowed: 0..2"),
@@ -179,13 +179,13 @@ def test_classes_can_be_given_by_name():
 @pytest.mark.parametrize(
     ("seeds", "said"),
     [
-        ([0, -1], "no such seed; given: -1; allowed: integers in 0..2**64 - 1"),
-        ([2**64, 2**64 - 1], f"no such seed; given: {2**64}; "),
-        ([1.5], "no such seed; given: 1.5; "),
-        (["7"], "no such seed; given: '7'; "),
-        (range(-100, 9), "no such seed; given: -100, -99, -98 and 97 more; "),
-        (7, "a list of seeds is needed, one a picture; given: 7"),
-        (torch.tensor(7), "a list of seeds is needed, one a picture; given: 7"),
+        ([0, -1], "invalid seed; given: -1; allowed: integers in 0..2**64 - 1"),
+        ([2**64, 2**64 - 1], f"invalid seed; given: {2**64}; "),
+        ([1.5], "invalid seed; given: 1.5; "),
+        (["7"], "invalid seed; given: '7'; "),
+        (range(-100, 9), "invalid seed; given: -100, -99, -98 and 97 more; "),
+        (7, "seeds must be a list, one per image; given: 7"),
+        (torch.tensor(7), "seeds must be a list, one per image; given: 7"),
     ],
 )
 def test_seeds_that_are_none_are_refused(seeds, said):
@@ -222,7 +222,7 @@ def test_a_translator_has_nothing_to_truncate():
         (Translator, -1.1 * SOURCE, "given: values in [-1.1, -0]; allowed: "),
         (Translator, SOURCE / SOURCE, "given: values in [nan, nan]; allowed: "),
         (Translator, 1 / SOURCE, "given: values in [1, inf]; allowed: "),
-        (Latent, torch.zeros(2, 1, 4, 4), "takes no source pictures; given: Tensor; try: leave"),
+        (Latent, torch.zeros(2, 1, 4, 4), "takes no source images; given: Tensor; try: leave"),
     ],
 )
 def test_source_pictures_that_do_not_fit_are_refused(generator, source, said):

@@ -25,8 +25,8 @@ def test_philox_gives_the_known_answers_of_random123(counter, key, expected):
     assert philox4x32(words(counter), words(key)) == words(expected)
 
 
-# Frozen: the picture of a seed never changes. A failure here means that every published sample,
-# every resumed run and every recorded metric would change; do not update the numbers.
+# Frozen: the image of a seed never changes. A failure here means that every published sample, every
+# resumed run and every recorded metric would change; do not update the numbers.
 GOLDEN_NORMAL = [
     -1.6340864896774292,
     0.5127508640289307,
@@ -92,7 +92,7 @@ def test_every_seed_purpose_and_index_has_numbers_of_its_own():
         for purpose in ("latent", "labels")
     }
     numbers = torch.cat([values.flatten() for values in streams.values()])
-    assert len(numbers.unique()) == numbers.numel()  # 160 of 2**32: a collision is a fault
+    assert len(numbers.unique()) == numbers.numel()  # 160 of 2**32: a collision would be a bug
 
 
 def test_a_long_row_does_not_repeat_itself():
@@ -158,13 +158,13 @@ def test_seeds_and_indices_have_to_pair_up(seeds, indices):
         SeededNoise(seeds, indices)
 
 
-# Distributions. 2**18 numbers of one stream: the bounds are five standard errors.
+# Distributions: 2**18 numbers of one stream, and bounds of five standard errors.
 
 COUNT = 1 << 18
 
 
 def ks_distance(sorted_cdf):
-    """Largest distance between the empirical distribution and the uniform one (Kolmogorov)."""
+    """Kolmogorov-Smirnov distance between the empirical and the uniform distribution."""
     steps = np.arange(len(sorted_cdf) + 1) / len(sorted_cdf)
     return max(np.max(steps[1:] - sorted_cdf), np.max(sorted_cdf - steps[:-1]))
 
@@ -187,7 +187,7 @@ def test_normal_numbers_of_one_pair_are_uncorrelated():
     for power in (
         1,
         2,
-    ):  # Box and Muller's two share a radius: wrong use of it shows in the squares
+    ):  # Box and Muller's pair shares a radius: an error in it shows in the squares
         left, right = z[:, 0] ** power, z[:, 1] ** power
         correlation = torch.corrcoef(torch.stack([left, right]))[0, 1]
         assert abs(correlation) < 5 / math.sqrt(COUNT / 2)

@@ -1,4 +1,4 @@
-"""Where and how a process computes."""
+"""Device, precision and memory format of a process."""
 
 import pytest
 import torch
@@ -100,7 +100,7 @@ def test_one_element_that_is_not_finite_is_seen(bad):
 
 
 def convolved(runtime):
-    """Network and output of one convolution, after a backward pass."""
+    """One convolution and its output, after a backward pass."""
     network = runtime.place(torch.nn.Conv2d(3, 4, 3))
     with runtime.autocast():
         output = network(torch.ones(2, 3, 8, 8))

@@ -1,4 +1,4 @@
-"""Numbers carry their protocol, and those of different ones refuse to be compared."""
+"""Metrics carry their protocol, and only metrics of the same protocol can be compared."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_exactly_what_differs_is_listed():
     with pytest.raises(InputError) as refused:
         one.difference(metric())
     assert str(refused.value) == (
-        "numbers that were measured in different ways cannot be compared; "
+        "metrics measured in different ways cannot be compared; "
         "given: split 'train' and 'test', num_fake 500 and 5000, k 3 and 'none'"
     )
     with pytest.raises(InputError, match=r"k 'none' and 3$"):

@@ -1,4 +1,4 @@
-"""YAML that is data is read; whatever is more than that is refused."""
+"""Plain data in YAML is read; anything more is refused."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is shipped: the wheel, installed beside nothing of the checkout, works without a network."""
+"""The wheel works when installed without the checkout and without a network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytest_plugins = "fresh"
 ROOT = Path(__file__).parent.parent
 REGISTERED = [entry.name for entry in read_registry(ROOT / "registry.yaml")]
 PACKAGES = [ROOT / "zoo_core", *(init.parent for init in ROOT.glob("plugins/*/__init__.py"))]
-SAMPLED = {  # so that a grid is square
+SAMPLED = {  # arguments that give a square grid
     "unconditional": ["--seeds", "0-15"],
     "class-conditional": ["--seeds", "0-15", "--label", "0"],
     "image-to-image": ["--source", "drawn", "--columns", "2"],
@@ -91,7 +91,7 @@ def test_registered_weights_are_shown_and_sampled(name, fresh, tmp_path):
 
 
 def draw(folder: Path, count: int) -> None:
-    """Pictures to translate: a circle each."""
+    """Source images for an image-to-image model: one circle each."""
     folder.mkdir(exist_ok=True)
     for number in range(count):
         picture = Image.new("RGB", (64, 64), "white")

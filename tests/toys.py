@@ -1,6 +1,6 @@
-"""A toy model and toy pictures, for tests of the core that need some model and must not care which.
+"""A toy model and toy images, for tests of the core that need some model, no matter which.
 
-It is small, yet has one of everything that a resume can lose: a lazy phase that shares an
+The model is small, yet has everything that a resume can lose: a lazy phase that shares an
 optimizer, a phase with state of its own, batch statistics, and noise inside a network.
 """
 
@@ -37,20 +37,20 @@ from zoo_core.training.losses import LOSSES
 from zoo_core.training.regularizers import r1_penalty
 
 LATENT = 8
-WIDTH = 12  # of features that no network has made
+WIDTH = 12  # of random features made without a network
 
 
 class ToyConfig(ModelConfig, frozen=True, kw_only=True):
     resolution: Annotated[int, setting("pixels a side", ge=8)] = 16
-    channels: Annotated[Literal[1, 3], setting("1 for grey pictures, 3 for RGB")] = 3
+    channels: Annotated[Literal[1, 3], setting("1 for gray images, 3 for RGB")] = 3
     width: Annotated[int, setting("feature maps", ge=1)] = 4
-    classes: Annotated[int, setting("0 for a model without labels", ge=0)] = 0
-    paired: Annotated[bool, setting("translate source pictures")] = False
-    learning_rate: Annotated[float, setting("of both networks", gt=0)] = 1e-2
+    classes: Annotated[int, setting("number of classes; 0 for a model without labels", ge=0)] = 0
+    paired: Annotated[bool, setting("image-to-image: start from source images")] = False
+    learning_rate: Annotated[float, setting("learning rate of both networks", gt=0)] = 1e-2
 
 
 class ToyGenerator(Generator):
-    """Latents (or source pictures) through two convolutions; noise between them while losses."""
+    """Latents (or source images) through two convolutions, with noise between them in training."""
 
     def __init__(self, config: ToyConfig):
         super().__init__()
@@ -111,7 +111,7 @@ class ToyDiscriminator(Discriminator):
 
 
 class RunningMean(nn.Module):
-    """What a phase has to remember: it changes every step, and the next loss depends on it."""
+    """State of a phase: it changes at every step, and the next loss depends on it."""
 
     mean: Tensor
 
@@ -156,7 +156,7 @@ class ToyLoss:
 
 
 def build_phases(networks: Networks, config: ToyConfig) -> list[Phase]:
-    """Discriminator, its penalty every second step with the same optimizer, generator."""
+    """Discriminator, its penalty in every second step with the same optimizer, and generator."""
 
     def adam(module: nn.Module) -> torch.optim.Adam:
         betas = (0.5, 0.99)
@@ -206,7 +206,7 @@ TOY = ModelSpec(
 
 
 class ToyBackbone(Backbone):
-    """Colors of a picture, its edges, and two maps of them; always the same weights."""
+    """Color and edge features in two maps; always the same weights."""
 
     strides, num_classes = (2, 4), 3
 
@@ -247,12 +247,12 @@ FEATURES = FeatureExtractorSpec(
 
 class SorterConfig(ModelConfig, frozen=True, kw_only=True):
     resolution: Annotated[int, setting("pixels a side", ge=8)] = 16
-    num_classes: Annotated[int, setting("of the pictures", ge=2)] = 4
-    learning_rate: Annotated[float, setting("of Adam", gt=0)] = 1e-2
+    num_classes: Annotated[int, setting("number of classes", ge=2)] = 4
+    learning_rate: Annotated[float, setting("learning rate of Adam", gt=0)] = 1e-2
 
 
 class Sorter(Classifier):
-    """One layer with batch statistics, and a linear one."""
+    """A convolution with batch normalization, and a linear layer."""
 
     def __init__(self, config: SorterConfig):
         super().__init__()
@@ -296,7 +296,7 @@ SORTER = ModelSpec(
 
 
 class ToyPictures(PictureDataset):
-    """Bars whose position, color and thickness are their index; the source is their outline."""
+    """Bars whose position, color and thickness encode the index; the source is their outline."""
 
     def __init__(self, count: int, resolution: int = 16, classes: int = 0, paired: bool = False):
         self.count, self.resolution = count, resolution
@@ -355,13 +355,13 @@ class ToyPlugin:
 
 
 def resolved(**settings: Any) -> Resolved:
-    """The preset `tiny` (4 images a step, 16 in all) with other `settings` of either record."""
+    """The preset `tiny` (4 images per step, 16 in all), with other `settings` of either record."""
     layers = (("defaults", TOY.run), ("tiny", TOY.presets["tiny"]), ("test", settings))
     return resolve(TOY.name, ToyConfig, *layers, preset="tiny")
 
 
 def toy_plugins() -> Plugins:
-    """Only the toy is installed."""
+    """Plugins with only the toy plugin installed."""
     plugins = Plugins()
     plugins.register("toys", ToyPlugin())
     assert not plugins.problems
@@ -371,13 +371,13 @@ def toy_plugins() -> Plugins:
 def packed(
     tmp_path: Path, count: int = 32, classes: int = 0, paired: bool = False, channels: int = 3
 ) -> PackedData:
-    """`count` different pictures of 16 pixels a side, packed below `tmp_path`."""
+    """`count` different images of 16 pixels a side, packed below `tmp_path`."""
     source = ToyPictures(count, classes=classes, paired=paired)
     return pack(source, 16, channels, cache=tmp_path / "cache")
 
 
 def features(count: int, width: int = WIDTH, *, seed: int = 0, mean=0.0, scale=1.0) -> Tensor:
-    """Correlated float64 features [count, width], of standard deviations from 0.1 to 2."""
+    """Correlated float64 features [count, width], with standard deviations from 0.1 to 2."""
     generator = torch.Generator().manual_seed(1000 * seed + count)
     rows = torch.randn(count, width, generator=generator, dtype=torch.float64)
     mixing = torch.eye(width).double() + 0.3 * torch.ones(width, width).double().tril(-1) / width

@@ -4,8 +4,8 @@
     generator = zoo.load("dcgan.critters32")
     images = generator.sample(range(16))  # float32 [16, 3, 32, 32] in [-1, 1]
 
-The list below is all of it that may be relied on, together with the lists of `zoo_core.nn`,
-`zoo_core.data`, `zoo_core.training`, `zoo_core.metrics` and `zoo_core.testing`.
+The public API is the list below and those of `zoo_core.nn`, `zoo_core.data`, `zoo_core.training`,
+`zoo_core.metrics` and `zoo_core.testing`.
 """
 
 from __future__ import annotations
@@ -66,59 +66,59 @@ __getattr__, __dir__, __all__ = public(
     __name__,
     {
         # using models
-        "load": "weights.loading",  # a generator by registered name, weights file or run folder
+        "load": "weights.loading",  # a generator, by registered name, weights file or run folder
         "load_features": "weights.loading",  # a feature extractor by name
-        "interpolate": "sampling.latents",  # a walk from seed to seed
-        "mix_styles": "sampling.latents",  # the styles of some seeds in the pictures of others
+        "interpolate": "sampling.latents",  # images along a walk from seed to seed
+        "mix_styles": "sampling.latents",  # images of some seeds with styles of others
         "load_plugins": "plugins.loading",  # every installed plugin
         "load_registry": "weights.registry",  # every registered weights file
         # what a plugin contributes
         "hookimpl": "plugins.hookspecs",  # marks a function of a plugin as a hook
         "ModelSpec": "spec",  # a model: configuration, presets, networks, phases
         "DatasetSpec": "spec",  # a data set
-        "PictureDataset": "pictures",  # what a data set opens: pictures in a fixed order
-        "Picture": "pictures",  # pixels, and label or source picture if there are any
+        "PictureDataset": "pictures",  # what a data set opens: images in a fixed order
+        "Picture": "pictures",  # pixels, with a label or source image if there is one
         "Pixels": "pictures",  # uint8 [H, W] or [H, W, 3]
-        "FeatureExtractorSpec": "spec",  # a pretrained network that turns pictures into features
-        "ModelConfig": "config",  # base of a model's configuration
-        "setting": "config",  # meaning and bounds of a configuration field
-        "Count": "config",  # an integer of 1 or more
+        "FeatureExtractorSpec": "spec",  # a pretrained network that turns images into features
+        "ModelConfig": "config",  # base class of a model's configuration
+        "setting": "config",  # description and bounds of a configuration field
+        "Count": "config",  # an integer >= 1
         "fields": "config",  # names and types of a configuration
-        "resolve": "config",  # defaults < preset < file < --set to one configuration
+        "resolve": "config",  # merges defaults < preset < file < --set
         "check_power_of_two": "config",  # for sizes in `__post_init__`
-        # what networks are, and what they are told
-        "Generator": "interfaces",  # makes pictures from seeds or from other pictures
-        "StyleGenerator": "interfaces",  # one with an intermediate latent space W
-        "Discriminator": "interfaces",  # judges pictures: logits
-        "Classifier": "interfaces",  # sorts pictures into classes
-        "FeatureExtractor": "interfaces",  # frozen; pictures to features
+        # network interfaces and their inputs
+        "Generator": "interfaces",  # makes images from seeds or from source images
+        "StyleGenerator": "interfaces",  # a generator with an intermediate latent space W
+        "Discriminator": "interfaces",  # images to logits: how real they look
+        "Classifier": "interfaces",  # images to class logits
+        "FeatureExtractor": "interfaces",  # frozen; images to features
         "Networks": "interfaces",  # the networks of one model
         "Phase": "interfaces",  # one optimizer step: module, optimizer, loss
-        "Batch": "interfaces",  # a step's real pictures, labels and source pictures
-        "Progress": "interfaces",  # images seen, and the noise of a step
-        "SeededNoise": "noise",  # random numbers by (seed, purpose, index)
-        "evaluating": "interfaces",  # a network in evaluation mode for a while
-        # what observers of a run are told
+        "Batch": "interfaces",  # a step's real images, labels and source images
+        "Progress": "interfaces",  # images seen, and the noise of the step
+        "SeededNoise": "noise",  # random numbers as a function of (seed, purpose, index)
+        "evaluating": "interfaces",  # context manager: a network in evaluation mode
+        # what observer hooks receive
         "RunInfo": "spec",  # name, folder and settings of a run
-        "Alarm": "spec",  # what goes wrong, and what to try
-        # weights that a plugin brings
+        "Alarm": "spec",  # what is going wrong, and what to try
+        # weights that a plugin provides
         "WeightsEntry": "spec",  # an entry of a registry file
-        "WeightsFile": "spec",  # where a file lies, its size and sha256
+        "WeightsFile": "spec",  # where a file is, its size and sha256
         "read_weights": "weights.hub",  # the verified bytes of a WeightsFile
         "read_state_dict": "weights.torchfile",  # tensors of a torch.save file, without unpickling
-        "cache_folder": "filesystem",  # where what can be made again is kept
-        # errors; the tree is drawn in zoo_core/errors.py
-        "ZooError": "errors",  # the root: one line and an exit code
+        "cache_folder": "filesystem",  # where files that can be regenerated are kept
+        # errors; the tree is in zoo_core/errors.py
+        "ZooError": "errors",  # base class: a one-line message and an exit code
         "RunError": "errors",  # a run failed
-        "InputError": "errors",  # a command or a file is not usable
+        "InputError": "errors",  # an unusable command, configuration or file
         "ConfigError": "errors",  # an unknown key or a wrong value
-        "DataError": "errors",  # pictures that do not fit
-        "PictureError": "errors",  # one picture that cannot be used
+        "DataError": "errors",  # images that are missing or unsuitable
+        "PictureError": "errors",  # one unusable image
         "UnknownNameError": "errors",  # nothing has that name
         "AmbiguousNameError": "errors",  # several things have that name
         "PluginError": "errors",  # a plugin is broken
         "WeightsError": "errors",  # a weights file is not what it claims
-        "OfflineError": "errors",  # not on this machine
-        "nearest": "errors",  # names that a typing mistake may have meant
+        "OfflineError": "errors",  # something needed is not on this machine
+        "nearest": "errors",  # closest matches to a misspelled name
     },
 )

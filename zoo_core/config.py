@@ -1,8 +1,8 @@
-"""Typed, frozen configuration: one record a model, one for the run, one reader for all of them.
+"""Typed, frozen configuration: one record per model, one for the run, and one reader for both.
 
-Precedence: defaults < preset < `--config` file < `--set key=value`. All four speak the same flat
+Precedence: defaults < preset < `--config` file < `--set key=value`. All four use the same flat
 keys; a key belongs either to the model's record or to the run's. An unknown key is an error that
-names the nearest one.
+suggests the nearest one.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ import msgspec
 from zoo_core.errors import ConfigError, nearest
 from zoo_core.strict_yaml import parse_yaml, read_yaml
 
-EXTRACTOR = "timm/tf_efficientnet_lite0.in1k"  # whose features are compared by default
+EXTRACTOR = "timm/tf_efficientnet_lite0.in1k"  # the default for evaluations
 
 
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of every model's configuration.
 
-    Checks that span fields go into `__post_init__` and raise ValueError.
+    Checks that involve several fields belong in `__post_init__` and raise ValueError.
     """
 
 
 def setting(description: str, **constraints: Any) -> msgspec.Meta:
-    """The meaning and the bounds (`ge`, `gt`, `le`, `lt`) of a field, shown by `zoo show`."""
+    """Description and bounds (`ge`, `gt`, `le`, `lt`) of a field, as shown by `zoo show`."""
     return msgspec.Meta(description=description, **constraints)
 
 
 def check_power_of_two(name: str, value: int, least: int) -> None:
-    """Raise ValueError unless `value` is `least`, a power of two, or twice that, and so on."""
+    """Raise ValueError unless `value` is a power of two of at least `least`."""
     if value < least or value & (value - 1):
-        raise ValueError(f"{name} has to be a power of two from {least}, not {value}")
+        raise ValueError(f"{name} must be a power of two >= {least}, not {value}")
 
 
 BadPictures = Literal["refuse", "skip"]
@@ -47,115 +47,122 @@ Config = TypeVar("Config", bound=msgspec.Struct)
 
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything about a run that is not about its networks.
+    """Everything about a run except its networks.
 
-    Time is counted in images, so that batch sizes compare.
+    Intervals are counted in images, so that they do not depend on the batch size.
     """
 
-    data: Annotated[str, setting("name of a data set, or path of a folder or zip of pictures")] = ""
-    split: Annotated[str, setting("which part of the data set")] = "train"
+    data: Annotated[str, setting("name of a data set, or path of a folder or zip of images")] = ""
+    split: Annotated[str, setting("part of the data set, such as train or test")] = "train"
     fit: Annotated[
         Literal["crop", "pad", "stretch", "exact"],
         setting(
-            "how a picture becomes square: middle cut out, padded white, stretched, or it is exact"
+            "how images become square: center crop, white padding, stretching, or exact size only"
         ),
     ] = "crop"
     bad_pictures: Annotated[
-        BadPictures, setting("what to do with pictures that cannot be read")
+        BadPictures, setting("unusable images: refuse the data set, or skip them")
     ] = "refuse"
-    mirror: Annotated[bool, setting("show every picture also mirrored left to right")] = False
+    mirror: Annotated[bool, setting("flip images left to right at random")] = False
     jitter: Annotated[
-        int, setting("prepare pictures so many pixels larger, and cut out a random part", ge=0)
+        int, setting("prepare images this many pixels larger, and take random crops", ge=0)
     ] = 0
-    reverse_pairs: Annotated[bool, setting("swap the source and the picture of every pair")] = False
+    reverse_pairs: Annotated[bool, setting("swap source and target of every pair")] = False
     augment: Annotated[
         Literal["none", "ada", "fixed", "diffaugment"],
         setting(
-            "what is done to pictures before the discriminator sees them: nothing, operations with "
-            "an adaptive or a fixed probability, or DiffAugment"
+            "augmentation of the discriminator's inputs: none, with adaptive (ada) or fixed "
+            "probability, or DiffAugment"
         ),
     ] = "none"
     augment_prob: Annotated[
-        float, setting("of every operation: where ada starts, what fixed reaches", ge=0, le=1)
+        float, setting("augmentation probability: initial for ada, final for fixed", ge=0, le=1)
     ] = 0.0
     augment_rampup: Annotated[
-        int, setting("images over which fixed reaches augment_prob, along half a cosine", ge=0)
+        int, setting("images over which fixed rises to augment_prob, along half a cosine", ge=0)
     ] = 0
     augment_blit: Annotated[
         float,
-        setting("share of augment_prob for flips, quarter turns, whole-pixel shifts", ge=0, le=1),
+        setting(
+            "multiplies the probability of flips, 90-degree rotations and whole-pixel shifts",
+            ge=0,
+            le=1,
+        ),
     ] = 1.0
     augment_geom: Annotated[
-        float, setting("share of augment_prob for scaling, rotation, shifts", ge=0, le=1)
+        float,
+        setting(
+            "multiplies the probability of scaling, free rotation and subpixel shifts", ge=0, le=1
+        ),
     ] = 1.0
     augment_color: Annotated[
         float,
-        setting("share of augment_prob for brightness, contrast, hue, saturation", ge=0, le=1),
+        setting(
+            "multiplies the probability of brightness, contrast, hue and saturation changes",
+            ge=0,
+            le=1,
+        ),
     ] = 1.0
     augment_cutout: Annotated[
-        float, setting("share of augment_prob for a box without picture", ge=0, le=1)
+        float, setting("multiplies the probability of cutout, a box of zeros", ge=0, le=1)
     ] = 0.0
     ada_target: Annotated[
-        float, setting("mean sign of the logits of real pictures that ada holds", ge=-1, le=1)
+        float, setting("ada's target for the mean sign of the logits of real images", ge=-1, le=1)
     ] = 0.6
     ada_images: Annotated[
-        int, setting("images in which ada can go from probability 0 to 1", ge=1)
+        int, setting("images in which ada can move the probability from 0 to 1", ge=1)
     ] = 500_000
     diffaugment: Annotated[
         tuple[Literal["color", "translation", "cutout"], ...],
-        setting("operations of DiffAugment, done to every picture"),
+        setting("DiffAugment operations, applied to every image"),
     ] = ("color", "translation", "cutout")
-    images: Annotated[int, setting("train until this many images were seen", ge=1)] = 1_000_000
-    batch_size: Annotated[int, setting("images a step", ge=1)] = 64
+    images: Annotated[int, setting("train until this many images have been seen", ge=1)] = 1_000_000
+    batch_size: Annotated[int, setting("images per step", ge=1)] = 64
     seed: Annotated[
-        int, setting("of initialization, order, latents and in-network noise", ge=0)
+        int, setting("seed of initialization, data order, latents and in-network noise", ge=0)
     ] = 0
     ema_half_life: Annotated[
-        int, setting("of the averaged generator, in images; 0 switches it off", ge=0)
+        int, setting("half-life of the weight average (EMA), in images; 0: no average", ge=0)
     ] = 10_000
     ema_rampup: Annotated[
         float,
-        setting("half-life is at most this share of the images seen; 0 switches it off", ge=0),
+        setting("limits the half-life to this fraction of the images seen; 0: no limit", ge=0),
     ] = 0.05
     precision: Annotated[
         Literal["auto", "fp32", "bf16"],
-        setting("auto: bf16 where the hardware has units for it when the run begins"),
+        setting("auto: bf16 if the hardware supports it natively, decided when the run begins"),
     ] = "auto"
-    device: Annotated[str, setting("auto, cpu, cuda, cuda:1, mps")] = "auto"
+    device: Annotated[str, setting("auto, cpu, cuda, cuda:1 or mps")] = "auto"
     workers: Annotated[
-        int, setting("processes that load pictures; 0 loads them in the loop", ge=0)
+        int, setting("processes that load images; 0: load in the training process", ge=0)
     ] = 0
-    log_every: Annotated[int, setting("images between two lines of log.jsonl", ge=1)] = 512
-    sample_every: Annotated[int, setting("images between two sample grids", ge=1)] = 8_192
-    checkpoint_every: Annotated[int, setting("images between two checkpoints", ge=1)] = 16_384
-    keep_checkpoints: Annotated[int, setting("how many checkpoints to keep", ge=2)] = 2
+    log_every: Annotated[int, setting("images between lines of log.jsonl", ge=1)] = 512
+    sample_every: Annotated[int, setting("images between sample grids", ge=1)] = 8_192
+    checkpoint_every: Annotated[int, setting("images between checkpoints", ge=1)] = 16_384
+    keep_checkpoints: Annotated[int, setting("number of checkpoints to keep", ge=2)] = 2
     evaluate_every: Annotated[
-        int, setting("images between two evaluations, which keep the best weights; 0: none", ge=0)
+        int, setting("images between evaluations; the best weights are kept; 0: never", ge=0)
     ] = 0
-    evaluate_count: Annotated[
-        int, setting("pictures that an evaluation generates and compares", ge=2)
-    ] = 2_000
+    evaluate_count: Annotated[int, setting("images to generate for each evaluation", ge=2)] = 2_000
     evaluate_data: Annotated[
         str,
         setting(
-            "pictures that an evaluation compares with; by default those of the run, or, for a "
-            "classifier, their test split"
+            "data set, folder or zip to evaluate on; default: the training data, or its test split "
+            "for a classifier"
         ),
     ] = ""
-    evaluate_with: Annotated[str, setting("feature extractor that an evaluation compares with")] = (
-        EXTRACTOR
-    )
+    evaluate_with: Annotated[str, setting("feature extractor for evaluations")] = EXTRACTOR
     stop_collapsed: Annotated[
-        bool, setting("stop when an alarm says that the run will not recover")
+        bool, setting("stop the run when an alarm reports that it has collapsed")
     ] = False
 
     def __post_init__(self) -> None:
         if self.jitter and self.fit == "exact":
-            raise ValueError("jitter enlarges pictures, which fit=exact forbids")
+            raise ValueError("jitter enlarges images, which fit=exact forbids")
         if self.augment == "fixed" and not self.augment_prob:
             raise ValueError("augment=fixed needs an augment_prob above 0")
 
-    # What may change when a run goes on: none of it changes what the networks become.
+    # Settings that may change when a run is resumed: none affects the training of the networks.
     FREE: ClassVar[frozenset[str]] = frozenset(
         {
             "images",
@@ -183,14 +190,14 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     run: RunConfig
 
     def to_json(self) -> dict[str, Any]:
-        """What `config.json` of a run holds; tuples are lists, as they are when it is read."""
+        """The content of a run's `config.json`; tuples become lists, as when it is read back."""
         return msgspec.json.decode(msgspec.json.encode(self), type=dict[str, Any])
 
 
 def resolve(
     model: str,  # name of the model, for messages
     config_type: type[ModelConfig],
-    *layers: tuple[str, Mapping[str, Any]],  # (where it comes from, flat keys), weakest first
+    *layers: tuple[str, Mapping[str, Any]],  # (origin, flat keys), lowest precedence first
     preset: str = "",
 ) -> Resolved:
     """Lay the `layers` over the defaults and check every key and value."""
@@ -201,7 +208,7 @@ def resolve(
             if key not in keys:
                 raise ConfigError(
                     f"unknown configuration key {key!r} in {origin}",
-                    near=nearest(str(key), keys),  # YAML has keys that are no text
+                    near=nearest(str(key), keys),  # YAML keys need not be text
                     hint=f"--preset {value}" if key == "preset" else f"zoo show {model}",
                 )
             merged[key] = read_value(key, keys[key], value, origin, model)
@@ -214,10 +221,9 @@ def resolve(
 
 
 def read_config(config_type: type[Config], values: Mapping[str, Any], what: str) -> Config:
-    """A complete record from plain values, as found in a weights file, a registry or a run folder.
+    """A complete record from the plain values of a weights file, a registry or a run folder.
 
-    Raises ConfigError, one line that starts with `what`, when a key is unknown or a value does not
-    fit.
+    Raises ConfigError, one line that starts with `what`, for an unknown key or an invalid value.
     """
     try:
         return msgspec.convert(dict(values), config_type)
@@ -226,20 +232,20 @@ def read_config(config_type: type[Config], values: Mapping[str, Any], what: str)
 
 
 def fields(record: type[msgspec.Struct]) -> dict[str, Any]:
-    """Field name to annotated type."""
+    """Field names and their annotated types."""
     return {field.name: field.type for field in msgspec.structs.fields(record)}
 
 
 def read_value(key: str, kind: Any, value: Any, origin: str, model: str) -> Any:
-    """`value` as type `kind`; infinities and nan are refused, since JSON cannot keep them.
+    """`value` as type `kind`; infinities and NaN are refused, because JSON cannot store them.
 
-    Text is read as that type, alone and in a list: `--set lr=1e-4`, and YAML, whose 1e-4 is text.
+    Text is parsed as that type, alone or in a list: `--set lr=1e-4`, and YAML, where 1e-4 is text.
     """
     if isinstance(value, str) and value != value.encode(errors="ignore").decode():
         raise ConfigError(
             f"{key} in {origin} is not in UTF-8",
             given=repr(value),
-            hint="another name for the file or folder",
+            hint="rename the file or folder",
         )
     for reading in _readings(value):
         lax = isinstance(reading, str | list | dict)
@@ -248,7 +254,7 @@ def read_value(key: str, kind: Any, value: Any, origin: str, model: str) -> Any:
             if _is_finite(result):
                 return result
     raise ConfigError(
-        f"{key} in {origin} has an unusable value",
+        f"{key} in {origin} has an invalid value",
         given=repr(value),
         allowed=describe(kind),
         hint=f"zoo show {model}",
@@ -256,7 +262,7 @@ def read_value(key: str, kind: Any, value: Any, origin: str, model: str) -> Any:
 
 
 def describe(kind: Any) -> str:
-    """A type as a person says it: `integer >= 1`, `one of crop, pad`, `[number, number]`."""
+    """A type in words: `integer >= 1`, `one of crop, pad`, `[number, number]`."""
     origin, inside = get_origin(kind), get_args(kind)
     if origin is Annotated:
         inner, *notes = inside
@@ -288,7 +294,7 @@ def describe(kind: Any) -> str:
 
 
 def meaning(kind: Any) -> str:
-    """The description that a field was declared with."""
+    """The description of a field; empty if it has none."""
     notes = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
     return next((note.description for note in notes if note.description), "")
 
@@ -307,13 +313,13 @@ def parse_assignments(assignments: list[str]) -> dict[str, str]:
 
 
 def read_settings_file(path: Path) -> dict[str, Any]:
-    """Flat keys from a YAML or JSON file; the `config.json` of a run is understood as well."""
+    """Flat keys from a YAML or JSON file, or from the `config.json` of a run."""
     values = read_yaml(path)
     if not isinstance(values, dict):
         raise ConfigError(
-            f"{path} has to be a mapping of keys to values",
+            f"{path} must be a mapping of keys to values",
             given="nothing" if values is None else type(values).__name__,
-            hint="a line such as resolution: 64",
+            hint="lines such as resolution: 64",
         )
     if isinstance(values.get("config"), dict) and isinstance(values.get("run"), dict):
         values = {**values["run"], **values["config"]}
@@ -321,17 +327,17 @@ def read_settings_file(path: Path) -> dict[str, Any]:
 
 
 def _build(config_type: type[Config], merged: Mapping[str, Any], model: str) -> Config:
-    """Construct through convert, because only it runs `__post_init__` and the bounds together."""
+    """Construct with convert: only it both checks bounds and runs `__post_init__`."""
     own = {key: merged[key] for key in fields(config_type) if key in merged}
     try:
         return msgspec.convert(own, config_type)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"the configuration of {model} does not fit together: {error}") from None
+        raise ConfigError(f"the configuration of {model} is not valid: {error}") from None
 
 
 def _readings(value: Any) -> Iterator[Any]:
-    """What `value` may mean: itself, then, for text that looks like one, a list, a mapping or a
-    number, such as [color], .5 or 1e6.
+    """The readings of `value` to try, in order: as it is; text with .5 written as 0.5; text such as
+    [color] as a list or mapping.
     """
     yield value
     if not isinstance(value, str):
@@ -342,7 +348,7 @@ def _readings(value: Any) -> Iterator[Any]:
         with contextlib.suppress(msgspec.DecodeError):
             yield msgspec.json.decode(value)
         with contextlib.suppress(ValueError):
-            yield parse_yaml(value, "BaseLoader")  # all text: YAML's 010 is 8, its 12:30 is 750
+            yield parse_yaml(value, "BaseLoader")  # text only: YAML's 010 is 8, its 12:30 is 750
 
 
 def _is_finite(value: Any) -> bool:

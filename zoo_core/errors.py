@@ -1,25 +1,24 @@
-"""Every error the zoo raises on purpose, and the exit code each one ends a command with.
+"""Every error the zoo raises on purpose, with the exit code of the command.
 
-    ZooError                        1   anything the zoo says instead of a traceback
+    ZooError                        1   any error that is reported without a traceback
     ├── RunError                    1   a run failed
-    │   ├── NonFiniteError          1   a loss or a gradient is not a number
-    │   ├── CollapseError           1   a run has collapsed and was told to stop then
+    │   ├── NonFiniteError          1   a loss or a gradient is infinite or NaN
+    │   ├── CollapseError           1   a run collapsed, and `stop_collapsed` is set
     │   └── CheckpointError         1   a checkpoint cannot be written, or none can be read
-    ├── InputError                  2   a command, a configuration or a file is not usable
-    │   ├── ConfigError             2   an unknown key, a value of the wrong type
-    │   └── DataError               2   pictures that are missing, unreadable or do not fit
-    │       ├── PictureError        2   one picture that cannot be used
-    │       └── ConstantError       2   pictures that are all the same
+    ├── InputError                  2   an unusable command, configuration or file
+    │   ├── ConfigError             2   an unknown key, or an invalid value
+    │   └── DataError               2   images that are missing, unreadable or unsuitable
+    │       ├── PictureError        2   one unusable image
+    │       └── ConstantError       2   images that are all the same
     ├── UnknownNameError            3   no model, tag, preset or data set has that name
     ├── AmbiguousNameError          3   several have it
-    ├── PluginError                 4   a plugin is broken, and it matters now
-    ├── WeightsError                5   a weights file is not what it claims or has to be
-    ├── OfflineError                6   not on this machine, and the network is switched off
+    ├── PluginError                 4   a broken plugin that the command needs
+    ├── WeightsError                5   a weights file is not what it claims or must be
+    ├── OfflineError                6   something needed is not on this machine
     └── Interrupted               130   SIGINT or SIGTERM; the run was saved
 
-A message is one line and has up to five parts: what happened, what was given, what is allowed,
-which names are near, what to type next. None of these derives from KeyError, whose text is printed
-in quotes.
+A message is one line of up to five parts: what happened, what was given, what is allowed, the
+nearest names, and what to try. No class derives from KeyError, which prints its text in quotes.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ from collections.abc import Iterable, Sequence
 
 
 class ZooError(Exception):
-    """What happened; if it helps, what was `given`, what is `allowed`, the names that are `near`,
-    and what to type (`hint`).
+    """Base class: what happened and, where it helps, what was `given`, what is `allowed`, the
+    nearest names (`near`) and what to try (`hint`).
     """
 
     exit_code = 1
@@ -65,19 +64,19 @@ class RunError(ZooError):
 
 
 class NonFiniteError(RunError):
-    """A loss or a gradient norm is infinite or not a number; nothing was updated with it."""
+    """A loss or a gradient norm is infinite or NaN; nothing was updated with it."""
 
 
 class CollapseError(RunError):
-    """An alarm says that the run will not recover, and `stop_collapsed` is set; it was saved."""
+    """An alarm reports a collapse and `stop_collapsed` is set; the run was saved."""
 
 
 class CheckpointError(RunError):
-    """A checkpoint cannot be written, or none of a run's can be read."""
+    """A checkpoint cannot be written, or no checkpoint of a run can be read."""
 
 
 class InputError(ZooError):
-    """A command, a configuration or a file that cannot be used."""
+    """An unusable command, configuration or file."""
 
     exit_code = 2
 
@@ -87,11 +86,11 @@ class ConfigError(InputError):
 
 
 class DataError(InputError):
-    """Pictures that are missing, unreadable, too few, or do not fit the model."""
+    """Images that are missing, unreadable, too few, or do not fit the model."""
 
 
 class PictureError(DataError):
-    """The picture called `name` cannot be used, for a `reason`; the others may be fine."""
+    """The image called `name` is unusable, for `reason`; the others may be fine."""
 
     def __init__(self, name: str, reason: str):
         self.name, self.reason = name, reason
@@ -99,11 +98,11 @@ class PictureError(DataError):
 
 
 class ConstantError(DataError):
-    """Pictures that are all the same to an extractor: there is no distribution to compare."""
+    """Images with identical features: there is no distribution to compare."""
 
 
 class UnknownNameError(ZooError):
-    """No `kind` is called `name`; the nearest `known` names are offered, never guessed."""
+    """No `kind` is called `name`; the nearest `known` names are suggested, never used."""
 
     exit_code = 3
 
@@ -112,13 +111,13 @@ class UnknownNameError(ZooError):
 
 
 class AmbiguousNameError(ZooError):
-    """Several things have that name; the message lists how to spell each of them."""
+    """Several things have that name; the message lists an unambiguous name for each."""
 
     exit_code = 3
 
 
 class PluginError(ZooError):
-    """A plugin is broken and the command cannot do without it, or ZOO_STRICT=1 is set."""
+    """A plugin is broken, and the command needs it or ZOO_STRICT=1 is set."""
 
     exit_code = 4
 
@@ -130,7 +129,7 @@ class WeightsError(ZooError):
 
 
 class OfflineError(ZooError):
-    """Something is not on this machine, and the network may not be used."""
+    """Something needed is not on this machine and cannot be downloaded."""
 
     exit_code = 6
 
@@ -149,15 +148,15 @@ def first_few(items: Iterable[object], separator: str = ", ") -> str:
 
 
 def printable(text: str) -> str:
-    """Without what a terminal would obey: names and what files say of themselves come from
-    anywhere.
+    """The text with `?` for control characters, which a terminal would obey: names and metadata of
+    files are untrusted.
     """
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def nearest(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
-    """The names in `known` that a typing mistake would most likely have meant, best first."""
-    import difflib  # only ever needed on the way to an error message
+    """The names in `known` that are closest to a misspelled `name`, best first."""
+    import difflib  # needed only for error messages
 
     by_lower = {candidate.lower(): candidate for candidate in known}
     name = name.lower()

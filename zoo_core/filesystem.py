@@ -1,4 +1,4 @@
-"""Paths as people type them, files that are either whole or not there, and the cache folder."""
+"""Paths as users type them, atomic replacement of files, and the cache folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zoo_core.errors import CheckpointError, DataError
 
 
 def cache_folder() -> Path:
-    """`ZOO_CACHE`, else the platform's cache folder. It is created when something is put there."""
+    """`ZOO_CACHE`, else the platform's cache folder. It is created on the first write."""
     if configured := os.environ.get("ZOO_CACHE"):
         return Path(configured).expanduser()
     import platformdirs
@@ -20,12 +20,12 @@ def cache_folder() -> Path:
 
 
 def can_only_be_path(name: str, suffix: str) -> bool:
-    """Whether `name` is spelled as only a path is; `suffix` is that of the files it may name."""
+    """Whether `name`, by its spelling, can only be a path; `suffix` is that of the file type."""
     return name.startswith(("~", ".", "/")) or "\\" in name or name.endswith(suffix)
 
 
 def exists(name: str | Path) -> bool:
-    """Whether there is something at a path; what cannot be asked for (too long a name) is not."""
+    """Whether a path exists; False if the operating system rejects it (too long a name)."""
     try:
         return Path(name).exists()
     except OSError:
@@ -33,21 +33,21 @@ def exists(name: str | Path) -> bool:
 
 
 def typed_path(name: str) -> Path:
-    """A path as it was typed. Raises DataError for one that cannot be asked for: too long a name, a
-    forbidden folder, the home of nobody.
+    """A path as the user typed it. Raises DataError if the operating system rejects it: too long a
+    name, a forbidden folder, the home of an unknown user.
     """
     try:
         path = Path(name).expanduser()
         path.exists()
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{name} is no usable path: {reason}") from None
+        raise DataError(f"{name} is not a usable path: {reason}") from None
     return path
 
 
 @contextlib.contextmanager
 def mkdir_with_rollback(folder: Path) -> Iterator[None]:
-    """Make a folder and those above it; of these, all that stay empty go again at the end."""
+    """Make a folder and its parents; at the end remove the new ones that are still empty."""
     new: list[Path] = []
     try:
         new += [each for each in (folder, *folder.parents) if not each.exists()]
@@ -55,15 +55,15 @@ def mkdir_with_rollback(folder: Path) -> Iterator[None]:
         yield
     finally:
         for each in new:
-            with contextlib.suppress(OSError):  # was never made, or holds something
+            with contextlib.suppress(OSError):  # never made, or not empty
                 each.rmdir()
 
 
 @contextlib.contextmanager
 def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
-    """A file to write that becomes `path` when it is whole, and is gone when it will not be.
+    """A temporary file that replaces `path` on success and is removed on failure.
 
-    `shared`: other processes may be writing the same one now.
+    `shared`: other processes may be writing the same `path` at the same time.
     """
     owner = f".{os.getpid()}" if shared else ""
     temporary = path.with_name(f".{path.name}{owner}.tmp")
@@ -71,23 +71,25 @@ def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except BaseException:
-        with contextlib.suppress(OSError):  # it was never written, or the disk is read-only now
+        with contextlib.suppress(OSError):  # never written, or the disk has become read-only
             temporary.unlink()
         raise
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Replace `path` by `data`, or leave it as it was and raise CheckpointError (a full disk)."""
+    """Replace the content of `path`; on failure (a full disk) keep it and raise CheckpointError."""
     try:
         with replacing(path) as temporary:
             write_synced(temporary, data)
         sync_folder(path.parent)
     except OSError as error:
-        raise CheckpointError(f"cannot write {path}: {error.strerror}", hint="make room") from None
+        raise CheckpointError(
+            f"cannot write {path}: {error.strerror}", hint="free disk space"
+        ) from None
 
 
 def write_synced(path: Path, data: bytes) -> None:
-    """Write a file, and return when it is on the disk."""
+    """Write a file and flush it to the disk."""
     with path.open("wb") as file:
         file.write(data)
         file.flush()
@@ -95,7 +97,7 @@ def write_synced(path: Path, data: bytes) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Make a rename survive a power cut (a folder cannot be opened on Windows, and need not be)."""
+    """Make a rename survive a power cut. Windows needs no sync and cannot open folders."""
     if os.name == "nt":
         return
     descriptor = os.open(path, os.O_RDONLY)

@@ -1,8 +1,8 @@
-"""Packages that import each of their public names when it is first used.
+"""Lazy imports for packages: each public name is imported when it is first used.
 
     __getattr__, __dir__, __all__ = public(__name__, {"conv2d": "convolution"})
 
-So `import zoo_core` costs next to nothing, and `zoo list` never pays for torch.
+This keeps `import zoo_core` cheap, and `zoo list` never imports torch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def public(
     package: str,  # its __name__
     homes: Mapping[str, str],  # public name -> module inside the package that defines it
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """What a package calls `__getattr__`, `__dir__` and `__all__`."""
+    """`__getattr__`, `__dir__` and `__all__` for a package."""
 
     def find(name: str) -> Any:
         if name not in homes:

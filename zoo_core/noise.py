@@ -1,10 +1,10 @@
-"""Random numbers that are a pure function of (seed, purpose, index): no state, no order to keep.
+"""Random numbers as a pure function of (seed, purpose, index): no state, no order of calls.
 
 The bits come from Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC
 2011), a counter-based generator: the key is a hash of (seed, purpose), the counter is (index,
-block). So the noise of seed 17 is the same alone, in a batch of 64, and for every device; and a run
-needs no RNG state to go on exactly. Everything here is computed in numpy on the CPU. Torch's
-own generators promise neither (their numbers depend on the tensor's size and the kind of device).
+block). The noise of seed 17 is therefore the same alone, in a batch of 64 and for every device, and
+an exact resume needs no RNG state. Torch's own generators promise neither: their numbers depend on
+the tensor's size and the kind of device. Everything here is computed in numpy on the CPU.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _HALF = np.uint64(32)
 class SeededNoise:
     """A row of random numbers for every (seed, index) pair.
 
-    `seeds` is one seed for all rows (a run's) or one a row (a sample's); `indices` likewise: the
-    global sample index while training, 0 when sampling. Seeds and indices are integers in
-    0 .. 2**64 - 1. Raises ValueError when there are not as many seeds as indices.
+    `seeds` is one seed for all rows (training) or one per row (sampling). `indices` is likewise one
+    or one per row: the global sample index in training, 0 in sampling. Both are integers in
+    0 .. 2**64 - 1. Raises ValueError if there are not as many seeds as indices.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class SeededNoise:
         one_each = (int, np.integer)
         rows = {len(given) for given in (seeds, indices) if not isinstance(given, one_each)}
         if len(rows) > 1:
-            raise ValueError(f"as many seeds as indices are needed, given {len(seeds)} seeds")
+            raise ValueError(f"there must be as many seeds as indices, given {len(seeds)} seeds")
         self._rows = rows.pop() if rows else 1
         self._seeds = [int(s) for s in ([seeds] if isinstance(seeds, one_each) else seeds)]
         self._indices = np.broadcast_to(np.asarray(indices, dtype=np.uint64), (self._rows,))
@@ -49,18 +49,18 @@ class SeededNoise:
         return self._rows
 
     def __getitem__(self, rows: slice) -> SeededNoise:
-        """The same numbers for some of the rows."""
+        """The same noise, restricted to some rows."""
         seeds = self._seeds if len(self._seeds) == 1 else self._seeds[rows]
         some = SeededNoise(seeds[0] if len(seeds) == 1 else seeds, self._indices[rows])
         return some if self._end is None else some.interpolate(self._end[rows], self._t[rows])
 
     def interpolate(self, end: SeededNoise, t: Tensor) -> SeededNoise:
-        """Numbers on the way to those of `end`: this noise where a row's share is 0, `end` at 1.
+        """Noise between this one and `end`: a row is this noise at t = 0, and `end` at t = 1.
 
-        In between they are distributed as ever: normal ones are turned on a circle, uniform ones
-        with them, through the normal distribution; integers change over in the middle. A row that
-        is its own end stays as it is: turned towards themselves, numbers would grow.
-        `t` is float [rows] in 0..1.
+        The distribution stays the same in between: normal numbers are rotated along a circle,
+        uniform ones likewise after a mapping to normal ones, and integers switch at t = 0.5. A row
+        with the same seed and index in both is left alone: rotating numbers towards themselves
+        would enlarge them. `t` is float [rows] in 0..1.
         """
         between = SeededNoise(
             self._seeds if len(self._seeds) > 1 else self._seeds[0], self._indices
@@ -72,11 +72,11 @@ class SeededNoise:
         return between
 
     def normal(self, purpose: str, shape: Sequence[int] = ()) -> Tensor:
-        """Standard normal float32 [rows, *shape] by Box and Muller (1958), on the CPU."""
+        """Standard normal float32 [rows, *shape] on the CPU, by Box and Muller (1958)."""
         size = math.prod(shape)
         bits = self._bits(purpose, size + size % 2)
-        # In float64, rounded once at the end: libraries differ in the last bit of log and cos.
-        uniform = (bits.astype(np.float64) + 1) * 2.0**-32  # in (0, 1], so that log is finite
+        # float64, rounded once at the end, because libraries differ in the last bit of log and cos.
+        uniform = (bits.astype(np.float64) + 1) * 2.0**-32  # in (0, 1]: log is finite
         radius = np.sqrt(-2 * np.log(uniform[:, 0::2]))
         angle = 2 * math.pi * uniform[:, 1::2]
         values = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=2)
@@ -101,7 +101,7 @@ class SeededNoise:
     def integers(self, purpose: str, high: int, shape: Sequence[int] = ()) -> Tensor:
         """Uniform int64 [rows, *shape] in 0 .. high - 1, on the CPU; `high` is in 1 .. 2**32."""
         if not 1 <= high <= 1 << 32:
-            raise ValueError(f"high is in 1 .. 2**32, given {high}")
+            raise ValueError(f"high must be in 1 .. 2**32, given {high}")
         scaled = (self._bits(purpose, math.prod(shape)) * np.uint64(high)) >> _HALF
         own = torch.from_numpy(scaled.astype(np.int64)).reshape(self._rows, *shape)
         if self._end is None:
@@ -123,13 +123,13 @@ class SeededNoise:
         return values.view(-1, *[1] * (like.dim() - 1))
 
     def _bits(self, purpose: str, size: int) -> NDArray[np.uint64]:
-        """uint64 [rows, size], each value 32 random bits."""
+        """uint64 [rows, size] of 32 random bits each."""
         keys = np.array([stream_key(s, purpose) for s in self._seeds], dtype=np.uint64)[:, None]
         blocks = np.arange(-(-size // 4), dtype=np.uint64)[None, :]
         shape = (self._rows, blocks.shape[1])
         counter = (
             np.broadcast_to(blocks, shape),
-            np.zeros(shape, dtype=np.uint64),  # 2**34 numbers a row are enough
+            np.zeros(shape, dtype=np.uint64),  # 2**34 numbers per row are enough
             np.broadcast_to(self._indices[:, None] & _LOW, shape),
             np.broadcast_to(self._indices[:, None] >> _HALF, shape),
         )
@@ -152,13 +152,13 @@ def philox4x32(
 
 
 def stream_key(seed: int, purpose: str, *more: int) -> int:
-    """64 bits that name a stream. Also the seed of a device's own generator, step by step."""
+    """The 64-bit key of a stream; also used to reseed torch's own generators at every step."""
     text = ":".join([str(seed), purpose, *map(str, more)])
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 def permutation(seed: int, purpose: str, epoch: int, size: int) -> NDArray[np.int64]:
-    """A shuffle of 0 .. size - 1, another one for every (seed, purpose, epoch)."""
+    """A shuffle of 0 .. size - 1, determined by (seed, purpose, epoch)."""
     noise = SeededNoise(seed, [epoch])
     high, low = noise._bits(purpose, 2 * size).reshape(2, size)
     return np.argsort((high << _HALF) | low, kind="stable")

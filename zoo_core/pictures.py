@@ -1,4 +1,4 @@
-"""What a picture is, and a data set of them; needs neither numpy nor torch."""
+"""An image of a data set, and a data set of images; imports neither numpy nor torch."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Pixels: TypeAlias = "NDArray[np.uint8]"  # [H, W] grey, [H, W, 3] RGB
+Pixels: TypeAlias = "NDArray[np.uint8]"  # [H, W] gray, [H, W, 3] RGB
 
 
 class Picture(NamedTuple):
-    """One picture of a data set; `name` is what a message calls it (a path, a seed)."""
+    """One image of a data set; messages refer to it by `name` (a path, a seed)."""
 
     name: str
     pixels: Pixels
     label: int | None = None
-    source: Pixels | None = None  # what an image-to-image model starts from
+    source: Pixels | None = None  # input of an image-to-image model
 
 
 class BadPicture(NamedTuple):
-    """A picture that cannot be used, and why."""
+    """An unusable image, and why it is unusable."""
 
     name: str
     reason: str
 
 
 class PictureDataset(ABC):
-    """Pictures in a fixed order. `dataset[i]` reads or draws picture i, or raises PictureError.
+    """Images in a fixed order. `dataset[i]` reads or draws image i, or raises PictureError.
 
-    A subclass sets `fingerprint` (changes whenever a picture or the order would), `classes` (names
-    of the labels, empty without labels) and `paired` (every picture comes with a source picture).
+    A subclass sets `fingerprint` (changes whenever an image or the order changes), `classes` (names
+    of the labels, empty without labels) and `paired` (every image comes with a source image).
     """
 
     fingerprint: str
     classes: tuple[str, ...] = ()
     paired: bool = False
-    ignored: Mapping[str, int] = MappingProxyType({})  # files of other kinds of picture, by suffix
+    ignored: Mapping[str, int] = MappingProxyType({})  # unsupported files: suffix -> count
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -52,7 +52,7 @@ class PictureDataset(ABC):
 
 
 def read_every(dataset: PictureDataset) -> Iterator[Picture | BadPicture]:
-    """Read every picture once, in order: the picture, or what is wrong with it."""
+    """Read every image once, in order: the image, or what is wrong with it."""
     for index in range(len(dataset)):
         try:
             yield dataset[index]

@@ -1,4 +1,4 @@
-"""Device, precision, memory format, rank and world: the one place that knows them."""
+"""Device, precision, memory format, rank and world size; no other module decides them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Runtime:
-    """How this process computes; parameters, optimizers and averages are float32 in any case."""
+    """How this process computes. Parameters, optimizer states and averages are always float32."""
 
     device: torch.device
     dtype: torch.dtype  # of matrix products and convolutions: float32 or bfloat16
@@ -33,15 +33,15 @@ class Runtime:
 
     @classmethod
     def detect(cls, device: str = "auto", precision: str = "auto") -> Runtime:
-        """The best this machine has, or what was asked for; InputError if that is not here."""
+        """The best available, or what was requested. Raises InputError if it is not available."""
         chosen = _device(device)
         half = precision == "bf16" or (precision == "auto" and has_bfloat16_units(chosen))
-        # Channels last is what oneDNN and tensor cores compute in: no copies around convolutions.
+        # oneDNN and tensor cores compute in channels last, so convolutions need no copies.
         layout = torch.contiguous_format if chosen.type == "mps" else torch.channels_last
         return cls(chosen, torch.bfloat16 if half else torch.float32, layout)
 
     def place(self, module: Module) -> Module:
-        """Move a network to the device, its convolution weights into the memory format."""
+        """Move a network to the device, and its convolution weights to the memory format."""
         return module.to(device=self.device, memory_format=self.memory_format)
 
     def place_images(self, images: Tensor) -> Tensor:
@@ -50,16 +50,16 @@ class Runtime:
         return images.to(torch.float32, memory_format=self.memory_format).div_(127.5).sub_(1)
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
-        """Compute in `dtype` where that is safe; a null context in float32."""
+        """Autocast to `dtype`; a null context for float32."""
         if self.dtype is torch.float32:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, self.dtype)
 
     def all_finite(self, tensors: Sequence[Tensor]) -> bool:
-        """Whether no element is infinite or NaN; neither leaves a sum finite, nor a norm.
+        """Whether all elements are finite: an infinity or NaN makes every sum and norm non-finite.
 
-        On a CPU a sum takes less than half the time of a norm (docs/log.md); elsewhere torch has a
-        norm that looks at all tensors at once.
+        On a CPU a sum takes less than half the time of a norm (docs/log.md); elsewhere torch
+        computes one norm of all tensors at once.
         """
         if self.device.type == "cpu":
             total = torch.stack([tensor.sum().double() for tensor in tensors]).sum()
@@ -68,17 +68,17 @@ class Runtime:
         return bool(torch.isfinite(total))
 
     def choose_repeatable_kernels(self) -> None:
-        """Have every process compute with the same kernels, without which no resume is exact."""
+        """Make every process use the same kernels; exact resume depends on it."""
         if self.device.type == "cuda":
             torch.backends.cudnn.deterministic = True
             torch.backends.cudnn.benchmark = False
 
     def keep_freed_memory(self) -> None:
-        """Have the C library keep what tensors on the CPU give back, where it is glibc.
+        """Stop glibc from returning the memory of freed CPU tensors to the system.
 
-        It returns every block of more than 32 MB to the system at once, and fresh pages cost more
-        than a convolution that fills them: at 64 pixels and 128 feature maps single operations were
-        2 to 5 times as fast with this (docs/log.md).
+        By default it returns every block of more than 32 MB at once, and fresh pages cost more than
+        the convolution that fills them: at 64 pixels and 128 feature maps, single operations were 2
+        to 5 times as fast with this (docs/log.md).
         """
         if self.device.type != "cpu" or not sys.platform.startswith("linux"):
             return
@@ -88,16 +88,16 @@ class Runtime:
             mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
 
     def seed(self, seed: int, images: int) -> None:
-        """Renew torch's generators, which in-network noise draws from, for the step at `images`."""
+        """Reseed torch's generators, the source of in-network noise, for the step at `images`."""
         key = stream_key(seed, "network", images, self.rank) >> 1  # torch takes an int64
         if self.device.type == "cpu":
-            torch.default_generator.manual_seed(key)  # a hundredth of the time of the line below
+            torch.default_generator.manual_seed(key)  # 100 times as fast as the line below
         else:
             torch.manual_seed(key)
 
     @property
     def precision(self) -> Literal["fp32", "bf16"]:
-        """What `auto` has become."""
+        """The precision in use, with `auto` resolved."""
         return "bf16" if self.dtype is torch.bfloat16 else "fp32"
 
     def __str__(self) -> str:
@@ -106,7 +106,7 @@ class Runtime:
 
 
 def has_bfloat16_units(device: torch.device) -> bool:
-    """Whether bfloat16 is fast there: CUDA 8.0 and up, CPUs with AMX or AVX512-BF16."""
+    """Whether bfloat16 is fast: compute capability 8.0 and up, CPUs with AMX or AVX512-BF16."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
@@ -123,11 +123,11 @@ def _device(name: str) -> torch.device:
             name = "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device).item()  # `meta` has memory for nothing
+        torch.zeros(1, device=device).item()  # fails for `meta`, which stores no values
     except (RuntimeError, AssertionError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
             f"cannot use the device {name!r} ({reason})",
-            hint="--set device=cpu when training, else --device cpu",
+            hint="--set device=cpu with zoo train, --device cpu elsewhere",
         ) from None
     return device

@@ -1,4 +1,4 @@
-"""The records that plugins contribute and the core passes around; they need no torch."""
+"""Records that plugins contribute and the core uses; they do not import torch."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 Role = Literal["generator", "classifier"]
 Task = Literal["unconditional", "class-conditional", "image-to-image", "classifier"]
 
-NAME = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")  # a model, a data set, a plugin, a preset
-TAG = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")  # what follows the first dot of a weights name
+NAME = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")  # of a model, data set, plugin or preset
+TAG = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")  # the part of a weights name after the first dot
 
 
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One kind of model: how to build it, how to train it, and what to say about it.
+    """A model: how to build it, how to train it, and how to describe it.
 
-    `presets` are named sets of the same `key: value` pairs that `--set` takes, of the model's
-    configuration and of the run's; one of them is `tiny`, which trains a step in about a second.
-    `run` holds the run settings in which this model departs from the core's defaults. `parameters`
-    states the number of trainable parameters of each network under the default configuration. A
-    model has a generator or a classifier; the `build_*` functions import torch inside, so that
-    listing stays light.
+    `presets` are named sets of the `key: value` pairs that `--set` takes, for the model's
+    configuration and the run's. One of them must be `tiny`, which trains a step in about a second.
+    `run` overrides the core's default run settings for this model. `parameters` states the number
+    of trainable parameters of each network in the default configuration. A model has either a
+    generator or a classifier. The `build_*` functions import torch themselves, so that listing
+    stays light.
     """
 
     name: str
@@ -58,20 +58,20 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if (self.build_generator is None) == (self.build_classifier is None):
-            raise ValueError(f"model {self.name!r} needs a generator or a classifier")
+            raise ValueError(f"model {self.name!r} must have either a generator or a classifier")
 
     @property
     def role(self) -> Role:
-        """What the model's main network is."""
+        """The role of the main network."""
         return "generator" if self.build_generator is not None else "classifier"
 
     @property
     def build_main(self) -> Callable[[Any], Generator | Classifier]:
-        """Builds the main network, which is averaged, evaluated and published."""
+        """The function that builds the main network: the one averaged, evaluated and published."""
         return self.builders()[self.role]
 
     def builders(self) -> dict[str, Callable[[Any], Any]]:
-        """The functions that build each network, by its role."""
+        """The functions that build the networks, by role."""
         built = {
             "generator": self.build_generator,
             "discriminator": self.build_discriminator,
@@ -81,10 +81,10 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DatasetSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One data set: `open(resolution, split)` returns its pictures, drawn or read at that size.
+    """A data set: `open(resolution, split)` returns its images, drawn or read at that size.
 
-    `resolutions` lists the sizes in pixels that make sense; none means any. `provenance` says where
-    the pictures come from, `licence` is the SPDX identifier that a model trained on them has to
+    `resolutions` lists the sizes in pixels that make sense; empty means any. `provenance` says
+    where the images come from, `licence` is the SPDX identifier that a model trained on them must
     respect.
     """
 
@@ -99,12 +99,12 @@ class DatasetSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FeatureExtractorSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One pretrained network that turns pictures into features.
+    """A pretrained network that turns images into features.
 
-    `input_size` is in pixels, `mean` and `std` apply to pictures in [0, 1], `widths` are the
-    channels of its feature maps from shallow to deep (empty if it offers none). `build(input_size)`
-    loads it, with pictures resized to that many pixels a side; torch is imported inside. `distance`
-    is what the Frechet distance of its features is called: "fd", and "fid" for one network only.
+    `input_size` is in pixels, `mean` and `std` apply to images in [0, 1], `widths` are the channels
+    of its feature maps from shallow to deep (empty if it has none). `build(input_size)` imports
+    torch and loads the network, which then resizes images to that many pixels a side. `distance` is
+    the name of the Frechet distance of its features: "fd", or "fid" for the 2015 Inception network.
     """
 
     name: str
@@ -119,10 +119,10 @@ class FeatureExtractorSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WeightsFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where one file of weights lies, and the bytes it has to consist of.
+    """Where a weights file is, and the size and sha256 that it must have.
 
-    A url is `package:zoo_dcgan/weights/x.safetensors` (shipped inside an installed package), https
-    or hf.
+    Only urls such as `package:zoo_dcgan/weights/x.safetensors`, a file of an installed package, are
+    opened; others (https, hf) are only named in the error when the file is missing.
     """
 
     urls: tuple[str, ...]
@@ -131,18 +131,17 @@ class WeightsFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def __post_init__(self) -> None:
         if not self.urls:
-            raise ValueError("urls must name at least one place")
+            raise ValueError("urls must not be empty")
         if not re.fullmatch("[0-9a-f]{64}", self.sha256):
             raise ValueError("sha256 must be 64 lower-case hex digits")
         if self.size <= 0:
-            raise ValueError("size must be the number of bytes")
+            raise ValueError("size must be a positive number of bytes")
 
 
 class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A measured number and everything needed to measure it again.
 
-    Two of them can be compared only if they were measured in the same way: same name, same
-    protocol.
+    Two metrics can be compared only if they have the same name and the same protocol.
     """
 
     name: str
@@ -155,8 +154,8 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise ValueError(f"{self.name} must be a finite number, given {self.value}")
 
     def difference(self, other: Metric) -> float:
-        """This value less the other one; InputError, which lists what differs, if their protocols
-        do.
+        """This value minus the other. Raises InputError, which lists the differences, unless names
+        and protocols are equal.
         """
         ours, theirs = ({"name": metric.name, **metric.protocol} for metric in (self, other))
         different = [
@@ -166,14 +165,14 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         ]
         if different:
             raise InputError(
-                "numbers that were measured in different ways cannot be compared",
+                "metrics measured in different ways cannot be compared",
                 given=", ".join(different),
             )
         return self.value - other.value
 
 
 class WeightsEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Weights called `model.tag`, and all that a user has to know before using them."""
+    """Weights called `model.tag`, and what a user must know before using them."""
 
     name: str
     model: str
@@ -183,20 +182,20 @@ class WeightsEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     licence: str  # SPDX identifier of the weights
     trained_on: str
     images: int  # images seen in training
-    command: str  # the command that made them
+    command: str  # the command that produced them
     metrics: tuple[Metric, ...] = ()
 
     def __post_init__(self) -> None:
         model, _, tag = self.name.partition(".")
         if model != self.model or not TAG.fullmatch(tag):
-            raise ValueError(f"name must be {self.model}.TAG, TAG in lower case")
+            raise ValueError(f"name must be {self.model}.TAG with TAG in lower case")
         for field in ("licence", "trained_on", "command"):
             if not getattr(self, field):
                 raise ValueError(f"{field} must not be empty")
 
 
 class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What an observer may know about the run it watches."""
+    """What observer hooks learn about a run."""
 
     name: str  # model.tag
     model: str
@@ -206,7 +205,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Alarm(msgspec.Struct, frozen=True):
-    """Something that is going wrong in a run, and what to try."""
+    """What is going wrong in a run (`what`), and what to try (`hint`)."""
 
     name: str
     what: str

@@ -1,4 +1,4 @@
-"""YAML that is data and nothing else, from files that anybody may have written."""
+"""Reads YAML that is plain data, from untrusted files."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from typing import Any
 
 from zoo_core.errors import ConfigError
 
-MAX_FILE_BYTES = 1 << 20  # a configuration file larger than this is not one
-MAX_FILE_DEPTH = 50  # nor is one nested deeper
+MAX_FILE_BYTES = 1 << 20  # larger files are not configuration files
+MAX_FILE_DEPTH = 50  # of nested lists and mappings
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of a small YAML file. Tags, aliases and duplicate keys are refused."""
+    """The content of a small YAML file. Raises ConfigError for tags, aliases and duplicate keys."""
     try:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
             raise ConfigError(
-                f"{path} is too large", given=f"{size} bytes", allowed=f"{MAX_FILE_BYTES} bytes"
+                f"{path} is too large",
+                given=f"{size} bytes",
+                allowed=f"at most {MAX_FILE_BYTES} bytes",
             )
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a path with a zero byte
@@ -29,7 +31,7 @@ def read_yaml(path: Path) -> Any:
 
 
 def parse_yaml(text: str, loader_name: str = "SafeLoader") -> Any:
-    """What a text in YAML says; ValueError if it says more than data, or is none."""
+    """The content of a YAML text. Raises ValueError if it is not valid YAML or not plain data."""
     import yaml
 
     loader = getattr(yaml, f"C{loader_name}", getattr(yaml, loader_name))
@@ -41,9 +43,10 @@ def parse_yaml(text: str, loader_name: str = "SafeLoader") -> Any:
 
 
 def _refuse_more_than_data(yaml: Any, text: str, loader: Any) -> None:
-    """Find aliases, tags and deep nesting among the events.
+    """Refuse aliases, tags and deep nesting, which the parser's events show.
 
-    Later is too late: libyaml composes in C, calls no method of ours, and overflows the stack.
+    This has to happen before loading: libyaml composes nodes in C, without calling methods that
+    could be overridden, and deep nesting overflows its stack.
     """
     depth = 0
     for event in yaml.parse(text, loader):
@@ -54,7 +57,7 @@ def _refuse_more_than_data(yaml: Any, text: str, loader: Any) -> None:
         elif getattr(event, "tag", None) is not None:
             problem = "tags are not allowed"
         elif depth > MAX_FILE_DEPTH:
-            problem = f"more than {MAX_FILE_DEPTH} levels are not allowed"
+            problem = f"more than {MAX_FILE_DEPTH} levels of nesting are not allowed"
         else:
             continue
         raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)

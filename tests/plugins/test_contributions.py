@@ -1,4 +1,4 @@
-"""Names and who holds them."""
+"""Names of contributions, and the plugins they resolve to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zoo_core.plugins.contributions import Contribution, Contributions
 
 
 def contributions(*claims: str) -> Contributions[SimpleNamespace]:
-    """From `plugin/name` pairs."""
+    """Contributions from `plugin/name` pairs."""
     found: Contributions[SimpleNamespace] = Contributions("model", "zoo list")
     for claim in claims:
         plugin, _, name = claim.partition("/")

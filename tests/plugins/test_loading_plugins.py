@@ -1,4 +1,4 @@
-"""Throw-away distributions are written to disk and found as any stranger's would be."""
+"""Plugins are discovered and loaded, using throw-away distributions written to disk."""
 
 import importlib
 import sys
@@ -33,13 +33,13 @@ GOOD = HEAD + "@hookimpl\ndef zoo_models(): return [model('good-model')]"
 
 
 def hook(body, name="zoo_models", arguments=""):
-    """Source of a plugin with one hook, whose body is `body`."""
+    """Source of a plugin with one hook, `name`, and its body."""
     return f"{HEAD}\n@hookimpl\ndef {name}({arguments}):\n    {body}\n"
 
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Write a distribution with one entry point, and put it on the path."""
+    """Writes a distribution with one entry point, and puts it on sys.path."""
     installed = []
 
     def write(plugin, source, *, distribution=None, value=None, entry_points=None):
@@ -58,7 +58,7 @@ def install(tmp_path, monkeypatch):
         monkeypatch.syspath_prepend(place)
         importlib.invalidate_caches()
         installed.append(plugin)
-        monkeypatch.setenv("ZOO_PLUGINS", ",".join(installed))  # the residents are not under test
+        monkeypatch.setenv("ZOO_PLUGINS", ",".join(installed))  # built-in ones are not under test
         return place
 
     yield write
@@ -150,7 +150,7 @@ def test_an_object_is_a_plugin_as_well():
     assert plugins.problems == []
 
 
-# Broken ones: each is named with its reason, and everything else goes on
+# Broken plugins: each is reported with a reason, and everything else keeps working
 
 BROKEN = {
     "raises at import": (
@@ -159,7 +159,7 @@ BROKEN = {
         "RuntimeError: no luck",
     ),
     "exits at import": (HEAD + "import sys; sys.exit(3)", "import", "called sys.exit(3)"),
-    "is no Python": (HEAD + "def f(:", "import", "SyntaxError"),
+    "is not Python": (HEAD + "def f(:", "import", "SyntaxError"),
     "is for a later API": (
         f"ZOO_API = {PLUGIN_API + 1}",
         "api",
@@ -201,7 +201,7 @@ BROKEN = {
             "    return [model('x', Greedy)]"
         ),
         "zoo_models",
-        "configuration of 'x' uses keys of the run: images, seed",
+        "configuration of 'x' redefines run settings: images, seed",
     ),
     "repeats a name": (hook("return [model('x')] * 2"), "zoo_models", "model 'x' twice"),
 }
@@ -378,9 +378,9 @@ def test_a_name_claimed_twice_is_reached_through_its_owner(rivals):
 def test_a_name_claimed_twice_is_a_problem_of_both_but_breaks_neither(rivals):
     assert [str(problem) for problem in rivals.problems] == [
         "plugin left (left-dist 1.0), names: "
-        "model 'swan' is also brought by right (right-dist 1.0); use left/swan",
+        "model 'swan' is also provided by right (right-dist 1.0); use left/swan",
         "plugin right (right-dist 1.0), names: "
-        "model 'swan' is also brought by left (left-dist 1.0); use right/swan",
+        "model 'swan' is also provided by left (left-dist 1.0); use right/swan",
     ]
     assert status(rivals, "left") == status(rivals, "right") == ["ok"]
 
@@ -554,7 +554,7 @@ def test_strict_makes_an_observers_failure_an_error(monkeypatch):
 
 
 class Space:
-    """Opens the namespace `space/`, and lists one extractor besides."""
+    """Finds extractors called `space/...`, and lists those in `listed`."""
 
     def __init__(self, found=None, listed=()):
         self.found, self.listed = found or extractor, listed

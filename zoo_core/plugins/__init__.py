@@ -1,1 +1,1 @@
-"""The hooks that plugins implement, and who implements them."""
+"""The hooks that plugins implement, and the plugins that are installed."""

@@ -1,4 +1,4 @@
-"""Contributions by name, with their contributors, and what was wrong with some of them."""
+"""Contributions by name, the plugins they come from, and the problems of plugins."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Spec = TypeVar("Spec")
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """Something a plugin did wrong, at a stage: find, api, import, register, names, or a hook."""
+    """A problem with a plugin, and its stage: find, api, import, register, names, or a hook."""
 
     plugin: str
     distribution: str
@@ -25,7 +25,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class PluginInfo(msgspec.Struct, kw_only=True):
-    """One entry point, and how far it got."""
+    """One entry point, and whether it was loaded."""
 
     name: str
     distribution: str  # "zoo-core 0.1.0"
@@ -36,7 +36,7 @@ class PluginInfo(msgspec.Struct, kw_only=True):
 
 
 class Contribution(msgspec.Struct, Generic[Spec], frozen=True):
-    """A contributed record with its contributor."""
+    """A contributed record, and the plugin it comes from."""
 
     plugin: str
     distribution: str
@@ -44,11 +44,11 @@ class Contribution(msgspec.Struct, Generic[Spec], frozen=True):
 
 
 class Contributions(Generic[Spec]):
-    """Contributions of one kind by name.
+    """Contributions of one kind, by name.
 
-    A name claimed twice is reached as `plugin/name`. By itself it stands for the record that a
-    plugin of that very name brings, so that nobody can take a model from the plugin named after
-    it; where there is no such plugin it is an error that names all matches.
+    A name that several plugins use is reached as `plugin/name`. On its own it means the record of
+    the plugin with the same name, so that no other plugin can take over a model; if there is no
+    such plugin, it is an error that lists all matches.
     """
 
     def __init__(self, kind: str, listing: str):
@@ -64,11 +64,11 @@ class Contributions(Generic[Spec]):
         )
 
     def matches(self, name: str) -> list[Contribution[Spec]]:
-        """Every record that `name` or `plugin/name` reaches."""
+        """Every record called `name`, which may be written as `plugin/name`."""
         return [o for o in self if name in (name_of(o.spec), f"{o.plugin}/{name_of(o.spec)}")]
 
     def find(self, name: str) -> Contribution[Spec]:
-        """The one record that `name` stands for, with its plugin.
+        """The one record that `name` means, with its plugin.
 
         Raises UnknownNameError or AmbiguousNameError.
         """
@@ -80,16 +80,16 @@ class Contributions(Generic[Spec]):
         if len(found) > 1:
             spellings = ", ".join(f"{o.plugin}/{name_of(o.spec)} ({o.distribution})" for o in found)
             raise AmbiguousNameError(
-                f"{len(found)} plugins bring a {self.kind} called {name!r}", allowed=spellings
+                f"{len(found)} plugins provide a {self.kind} called {name!r}", allowed=spellings
             )
         return found[0]
 
     def get(self, name: str) -> Spec:
-        """The record that `find` finds."""
+        """Like `find`, but only the record."""
         return self.find(name).spec
 
     def names(self) -> list[str]:
-        """The shortest name that reaches each record, in order."""
+        """The shortest unambiguous name of each record, in order."""
         bare = [name_of(contribution.spec) for contribution in self]
         return [
             n if bare.count(n) == 1 or o.plugin == n else f"{o.plugin}/{n}"

@@ -1,4 +1,18 @@
-"""Every door a plugin can use. A contribution returns records; an observer returns nothing."""
+"""The plugin hooks. Contribution hooks return records, observer hooks return nothing.
+
+Observer hooks are called in this order, those in brackets only when due:
+
+    zoo_run_started
+    repeat until the run ends:    # a resumed run enters at `step`
+        [zoo_alarm ...]           # raised by the loss terms just logged
+        [zoo_samples]
+        [zoo_alarm ...]           # raised by the evaluation that follows
+        [zoo_evaluation]
+        [zoo_checkpoint_saved]
+        zoo_progress              # not at image 0
+        step
+    zoo_run_ended                 # also after an error or a signal
+"""
 
 from __future__ import annotations
 
@@ -12,7 +26,7 @@ if TYPE_CHECKING:
 
     from zoo_core.spec import Alarm, DatasetSpec, FeatureExtractorSpec, ModelSpec, RunInfo
 
-PLUGIN_API = 1  # a plugin states the one it was written for: ZOO_API = 1 in its __init__.py
+PLUGIN_API = 1  # a plugin states the version it is written for: ZOO_API = 1 in its __init__.py
 
 hookspec = pluggy.HookspecMarker("zoo")
 hookimpl = pluggy.HookimplMarker("zoo")
@@ -35,37 +49,37 @@ def zoo_feature_extractors() -> Iterable[FeatureExtractorSpec]:  # type: ignore[
 
 @hookspec
 def zoo_registries() -> Iterable[Path]:  # type: ignore[empty-body]
-    """Registry files (see `registry.yaml`) that catalogue the weights this plugin publishes."""
+    """Registry files (see `registry.yaml`) that list the weights this plugin publishes."""
 
 
 @hookspec(firstresult=True)
 def zoo_find_feature_extractor(name: str) -> FeatureExtractorSpec | None:
-    """The feature extractor called `name` in a namespace that is too large to list, or None."""
+    """The feature extractor `name`, for plugins that offer too many to list, or None."""
 
 
 @hookspec
 def zoo_run_started(run: RunInfo, images: int) -> None:
-    """A run begins, or goes on after `images` images."""
+    """A run starts, or resumes after `images` images."""
 
 
 @hookspec
 def zoo_progress(run: RunInfo, images: int, terms: Mapping[str, float] | None) -> None:
-    """A step is done. `terms`: mean of every loss term if a log line was written, else None."""
+    """A step is done. `terms`: the mean of every loss term if it was just logged, else None."""
 
 
 @hookspec
 def zoo_samples(run: RunInfo, images: int, pictures: Any) -> None:
-    """A grid was drawn from `pictures`: float32 tensor [N, C, H, W] in [-1, 1]."""
+    """A sample grid was saved of `pictures`: float32 tensor [N, C, H, W] in [-1, 1]."""
 
 
 @hookspec
 def zoo_evaluation(run: RunInfo, images: int, numbers: Mapping[str, float]) -> None:
-    """The averaged network was measured."""
+    """The averaged network was evaluated. `numbers`: the value of each metric."""
 
 
 @hookspec
 def zoo_alarm(run: RunInfo, images: int, alarm: Alarm) -> None:
-    """Something began to go wrong: `alarm.what`, and `alarm.hint` for what to try."""
+    """Something started to go wrong: `alarm.what`; `alarm.hint` says what to try."""
 
 
 @hookspec
@@ -75,4 +89,4 @@ def zoo_checkpoint_saved(run: RunInfo, images: int, path: Path) -> None:
 
 @hookspec
 def zoo_run_ended(run: RunInfo, images: int, error: BaseException | None) -> None:
-    """A run has ended: finished when `error` is None, else interrupted or failed."""
+    """A run ended: it completed if `error` is None, else it was interrupted or failed."""

@@ -1,7 +1,7 @@
-"""Find plugins, load them one at a time, and keep what each contributes or why it could not.
+"""Finds plugins, loads them one at a time, and records what each contributes or why it failed.
 
-pluggy's own loader stops at the first plugin that fails and drops a second entry point of the same
-name in silence; here a broken plugin is a `Problem` with a reason, and everything else goes on
+pluggy's own loader stops at the first plugin that fails, and silently drops a second entry point of
+the same name. Here a broken plugin becomes a `Problem` with a reason, and everything else keeps
 working.
 """
 
@@ -31,7 +31,7 @@ _API = re.compile(r"^ZOO_API\s*(?::[^=\n]+)?=\s*(\d+)\s*(?:#.*)?$", re.MULTILINE
 
 
 class Plugins:
-    """What is installed: what it contributes, what is wrong with it, and how to tell observers."""
+    """The installed plugins: their contributions, their problems, and calls of observer hooks."""
 
     def __init__(self) -> None:
         self.manager = pluggy.PluginManager("zoo")
@@ -47,16 +47,16 @@ class Plugins:
         self._muted: set[tuple[str, str]] = set()
 
     def register(self, name: str, module: object, distribution: str = "this program") -> None:
-        """Add one plugin and collect what it contributes, as tests and the command line do."""
+        """Add a plugin without an entry point, as tests and the command line do."""
         origin = getattr(module, "__name__", type(module).__name__)
         info = PluginInfo(name=name, distribution=distribution, module=origin)
         if self._admit(info):
             self._register(info, module)
 
     def notify(self, hook: str, **arguments: Any) -> None:
-        """Call an observer hook, plugin by plugin.
+        """Call an observer hook of every plugin.
 
-        One that raises is reported once and muted for this process.
+        A plugin whose hook raises is reported once, and that hook is not called again.
         """
         for implementation in getattr(self.manager.hook, hook).get_hookimpls():
             name = str(implementation.plugin_name)
@@ -69,10 +69,10 @@ class Plugins:
                 self._report(self._info(name), hook, f"{_reason(error)} (not called again)")
 
     def find_feature_extractor(self, name: str) -> FeatureExtractorSpec:
-        """A listed extractor, or the first plugin that opens the namespace `name` lies in.
+        """The listed extractor called `name`, or what the first plugin that knows the name returns.
 
-        A ZooError is that plugin's answer (it has no such name, or not on this machine) and is
-        raised; anything else is a Problem of the plugin.
+        A ZooError raised by such a plugin is its answer (no such name, not on this machine) and is
+        passed on; any other exception becomes a Problem of the plugin.
         """
         if self.feature_extractors.matches(name):
             return self.feature_extractors.get(name)
@@ -88,28 +88,28 @@ class Plugins:
                     return spec
                 if spec is not None:
                     raise TypeError(
-                        f"has to return a FeatureExtractorSpec or None, returned {_kind(spec)}"
+                        f"must return a FeatureExtractorSpec or None, returned {_kind(spec)}"
                     )
             if refusal is not None:
                 raise refusal
-        return self.feature_extractors.get(name)  # raises, naming the nearest
+        return self.feature_extractors.get(name)  # raises UnknownNameError
 
     def check_duplicates(self) -> None:
-        """A name claimed by several plugins is a problem of each but the one named after it."""
+        """Report names used by several plugins to each of them, except the plugin of that name."""
         for contributions in (self.models, self.datasets, self.feature_extractors):
             for contribution in contributions:
                 bare = name_of(contribution.spec)
                 others = [o for o in contributions.matches(bare) if o.plugin != contribution.plugin]
                 if others and contribution.plugin != bare:
                     rivals = ", ".join(f"{o.plugin} ({o.distribution})" for o in others)
-                    reason = f"{contributions.kind} {bare!r} is also brought by {rivals}"
+                    reason = f"{contributions.kind} {bare!r} is also provided by {rivals}"
                     spelling = f"{reason}; use {contribution.plugin}/{bare}"
                     self._report(self._info(contribution.plugin), "names", spelling, broken=False)
 
     def entry_points(self) -> Iterator[tuple[metadata.EntryPoint, str]]:
-        """Each entry point of the group with its distribution, the first found on sys.path.
+        """The group's entry points, each with its distribution; the first on sys.path wins.
 
-        metadata.entry_points() would stop at one unreadable entry_points.txt, whoever's it is.
+        metadata.entry_points() would fail at any distribution's unreadable entry_points.txt.
         """
         seen = set()
         for dist in metadata.distributions():
@@ -127,7 +127,7 @@ class Plugins:
             seen.add(name)
 
     def load(self, entry: metadata.EntryPoint, distribution: str) -> None:
-        """Import one entry point and register it. Whatever goes wrong becomes a Problem."""
+        """Import one entry point and register it. Every failure becomes a Problem."""
         info = PluginInfo(name=entry.name, distribution=distribution, module=entry.value)
         if not self._admit(info):
             return
@@ -143,7 +143,7 @@ class Plugins:
             self._register(info, module)
 
     def _admit(self, info: PluginInfo) -> bool:
-        """List a plugin; False, and a Problem, when another one has its name."""
+        """List a plugin. Returns False, and reports a Problem, if its name is taken."""
         twin = next((other for other in self.infos if other.name == info.name), None)
         self.infos.append(info)
         if twin is not None:
@@ -155,7 +155,7 @@ class Plugins:
         with self._guarded(info, "register"):
             self.manager.register(module, info.name)
         if info.status == "broken":
-            if self.manager.get_plugin(info.name) is module:  # pluggy 1.5 and 1.6 stop half-way
+            if self.manager.get_plugin(info.name) is module:  # pluggy 1.5, 1.6 stop half-way
                 self.manager.unregister(module)
             return
         callers = self.manager.get_hookcallers(module) or []
@@ -189,7 +189,7 @@ class Plugins:
     def _collect(
         self, info: PluginInfo, hook: str, kind: type, accept: Callable[[Any], None]
     ) -> None:
-        """Call one hook of one plugin and take every record that is of the right kind."""
+        """Call one hook of one plugin and accept every record of the right kind."""
         implementations = getattr(self.manager.hook, hook).get_hookimpls()
         for implementation in (i for i in implementations if i.plugin_name == info.name):
             records: list[Any] = []
@@ -197,14 +197,14 @@ class Plugins:
                 result = implementation.function()
                 if isinstance(result, str | bytes | Mapping) or not isinstance(result, Iterable):
                     raise TypeError(
-                        f"has to return a list of {kind.__name__}, returned {_kind(result)}"
+                        f"must return a list of {kind.__name__}, returned {_kind(result)}"
                     )
                 records = list(result)
             for record in records:
                 with self._guarded(info, hook):
                     if not isinstance(record, kind):
                         raise TypeError(
-                            f"has to return {kind.__name__} records, one is {_kind(record)}"
+                            f"must return {kind.__name__} records, one is {_kind(record)}"
                         )
                     accept(record)
 
@@ -228,7 +228,7 @@ class Plugins:
 
     @contextlib.contextmanager
     def _guarded(self, info: PluginInfo, stage: str) -> Iterator[None]:
-        """Turn what a plugin raises, even SystemExit, into a Problem; keep its print off stdout."""
+        """Make a Problem of what a plugin raises, even SystemExit, and of what it prints."""
         printed = io.StringIO()
         try:
             with contextlib.redirect_stdout(printed):
@@ -262,10 +262,10 @@ class Plugins:
 
 
 def load_plugins() -> Plugins:
-    """Every installed plugin, in the order of their names.
+    """Load every installed plugin, in order of name.
 
-    `ZOO_PLUGINS=none` or `=a,b` limits which are loaded. Raises PluginError for a name in
-    ZOO_PLUGINS that is not installed, and, when `ZOO_STRICT=1` is set, for the first problem.
+    `ZOO_PLUGINS=a,b` loads only those, `ZOO_PLUGINS=none` loads none. Raises PluginError if a name
+    in ZOO_PLUGINS is not installed and, with `ZOO_STRICT=1`, for the first problem.
     """
     plugins = Plugins()
     found = sorted(plugins.entry_points(), key=lambda item: (item[0].name, item[1]))
@@ -285,9 +285,9 @@ def load_plugins() -> Plugins:
 
 
 def stated_api(module: str) -> int | None:
-    """The number in a plugin's line `ZOO_API = n`, found without running the plugin."""
+    """The number in a plugin's `ZOO_API = n` line, read without importing the plugin."""
     package, *rest = module.split(".")
-    spec = find_spec(package)  # of a top-level name: this imports nothing
+    spec = find_spec(package)  # of a top-level name, so nothing is imported
     if spec is None:
         raise ModuleNotFoundError(f"No module named {package!r}")
     places = [Path(spec.origin or "")]
@@ -314,7 +314,7 @@ def _kind(value: Any) -> str:
 
 def _checked_name(spec: Any) -> Any:
     if not isinstance(spec.name, str) or not NAME.fullmatch(spec.name):
-        allowed = "lower case letters, digits, single - or _"
+        allowed = "lower-case letters and digits, separated by single - or _"
         raise ValueError(f"{spec.name!r} is not a usable name ({allowed})")
     return spec
 
@@ -323,7 +323,9 @@ def _checked_model(spec: ModelSpec) -> ModelSpec:
     _checked_name(spec)
     clash = sorted({*spec.config.__struct_fields__} & {*RunConfig.__struct_fields__})
     if clash:
-        raise ValueError(f"configuration of {spec.name!r} uses keys of the run: {', '.join(clash)}")
+        raise ValueError(
+            f"configuration of {spec.name!r} redefines run settings: {', '.join(clash)}"
+        )
     if "tiny" not in spec.presets:
         raise ValueError(f"model {spec.name!r} has no preset called 'tiny'")
     return spec

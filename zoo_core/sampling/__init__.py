@@ -1,1 +1,1 @@
-"""Walks through the latent space, and mixtures of its points."""
+"""Latent interpolation and style mixing."""
