@@ -23,7 +23,8 @@ def read_yaml(path: Path) -> Any:
             )
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a path with a zero byte
-        raise ConfigError(f"cannot read {path}: {error}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"cannot read {path}: {reason}") from None
     try:
         return parse_yaml(text)
     except ValueError as error:

@@ -145,7 +145,7 @@ def test_a_folder_of_mixed_sizes_is_refused(trained):
 def test_pictures_that_cannot_be_used_are_left_out_on_both_sides_if_asked_for(trained):
     for folder, side in (("real", 16), ("fake", 16)):
         Path(folder).mkdir()
-        Path(folder, "0.png").write_text("no picture")
+        Path(folder, "0.png").write_text("no image")
         for number in range(1, 9):
             picture(Path(folder, f"{number}.png"), side, number)
     command = ("evaluate", "./fake", "--data", "./real", "--metrics", "fd", *FEW, "--json")
@@ -160,7 +160,7 @@ def test_pictures_that_cannot_be_used_are_left_out_on_both_sides_if_asked_for(tr
 
 
 def test_a_run_that_left_pictures_out_is_measured_on_those_it_learned(trained, photos):
-    (photos / "bad.png").write_text("no picture")
+    (photos / "bad.png").write_text("no image")
     tiny = ("train", "toy", "--preset", "tiny", "--run-dir", "runs/own", "--data", photos)
     assert trained(*tiny, "--set", "bad_pictures=skip").code == 0
     answer = trained("evaluate", "runs/own", "--metrics", "fd", *FEW, "--json")

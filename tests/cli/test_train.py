@@ -102,7 +102,7 @@ def test_the_configuration_of_a_run_repeats_it(zoo):
         (("train", "tob"), 3, ["'tob'", "nearest: toy", "zoo list"]),
         ((*TRAIN[:3], "tinny"), 3, ["'tinny'", "nearest: tiny", "zoo show toy"]),
         ((*TRAIN, "--data", "toyz"), 3, ["'toyz'", "nearest: toys", "zoo data list"]),
-        ((*TRAIN, "--data", "./nowhere"), 2, ["nowhere", "not a folder, zip file or picture"]),
+        ((*TRAIN, "--data", "./nowhere"), 2, ["nowhere", "not a folder, zip file or image"]),
         ((*TRAIN, "--set", "widht=8"), 2, ["'widht'", "nearest: width", "zoo show toy"]),
         ((*TRAIN, "--set", "preset=tiny"), 2, ["'preset'", "try: --preset tiny"]),
         ((*TRAIN, "--set", "width=wide"), 2, ["width", "'wide'", "integer >= 1"]),
@@ -111,7 +111,7 @@ def test_the_configuration_of_a_run_repeats_it(zoo):
         ((*TRAIN, "--set", "width"), 2, ["--set takes key=value"]),
         ((*TRAIN, "--set", "device=abacus"), 2, ["abacus", "device=cpu"]),
         ((*TRAIN, "--set", "split=validation"), 2, ["validation", "train, test"]),
-        ((*TRAIN, "--set", "batch_size=64"), 2, ["32 pictures", "one batch of 64"]),
+        ((*TRAIN, "--set", "batch_size=64"), 2, ["32 images", "one batch of 64"]),
         ((*TRAIN, "--config", "missing.yaml"), 2, ["missing.yaml"]),
     ],
     ids=lambda value: " ".join(map(str, value[4:] or value)) if isinstance(value, tuple) else None,
@@ -127,10 +127,10 @@ def test_a_mistake_is_one_line_with_what_is_allowed(zoo, arguments, code, words)
 
 def test_a_folder_without_pictures_is_refused(zoo):
     Path("empty").mkdir()
-    Path("empty/notes.txt").write_text("no picture")
+    Path("empty/notes.txt").write_text("no image")
     answer = zoo(*TRAIN, "--data", "./empty")
     assert answer.code == 2
-    assert "no pictures in empty" in answer.error
+    assert "no images in empty" in answer.error
 
 
 def test_one_picture_is_refused(zoo):
@@ -138,14 +138,14 @@ def test_one_picture_is_refused(zoo):
     Image.new("RGB", (8, 8)).save("one/a.png")
     answer = zoo(*TRAIN, "--data", "./one")
     assert answer.code == 2
-    assert "at least two pictures" in answer.error
+    assert "at least two images" in answer.error
 
 
 def test_a_web_page_with_a_picture_s_name_is_named_and_counted(zoo, photos):
     (photos / "page.jpg").write_text("<!DOCTYPE html><html></html>")
     answer = zoo(*TRAIN, "--data", photos)
     assert answer.code == 2
-    assert "1 of 9 pictures" in answer.error
+    assert "1 of 9 images" in answer.error
     assert "page.jpg (a web page" in answer.error
     assert not Path("runs").exists()
 

@@ -1,4 +1,4 @@
-"""Pixels and encoded pictures that several test files share."""
+"""Pixels and encoded images that several test files share."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""The order of pictures, and the batches made of them."""
+"""The order of images, and the batches made of them."""
 
 from __future__ import annotations
 

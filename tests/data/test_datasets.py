@@ -37,7 +37,7 @@ def test_a_folder_is_opened_by_its_path(tmp_path: Path):
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path):
-    with pytest.raises(DataError, match="not a folder, zip file or picture"):
+    with pytest.raises(DataError, match="not a folder, zip file or image"):
         open_dataset(str(tmp_path / "nowhere"), 4, "train", Plugins())
 
 

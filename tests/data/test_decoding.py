@@ -1,4 +1,4 @@
-"""`decode` follows each line of its policy; `fit` makes any picture square."""
+"""`decode` follows each line of its policy; `fit` makes any image square."""
 
 import io
 import struct
@@ -81,7 +81,7 @@ def test_the_first_picture_of_a_phones_jpeg_is_read():
     ],
 )
 def test_what_is_no_picture_is_refused_and_named_for_what_it_is(data, said):
-    assert reason(data) == f"x.png: {said}, not a PNG, JPEG or WebP picture"
+    assert reason(data) == f"x.png: {said}, not a PNG, JPEG or WebP image"
 
 
 # Policy: size and damage
@@ -184,7 +184,7 @@ def test_only_pillows_warnings_are_muted_while_a_picture_is_read(monkeypatch):
 
     def warning_open(*args, **kwargs):
         with pytest.raises(UserWarning):  # as if from another thread
-            warnings.warn("not about pictures", UserWarning, stacklevel=1)
+            warnings.warn("not about images", UserWarning, stacklevel=1)
         return plain(*args, **kwargs)
 
     monkeypatch.setattr(Image, "open", warning_open)

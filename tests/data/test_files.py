@@ -1,4 +1,4 @@
-"""Pictures in folders and zip files: which are found, in which order, with which labels."""
+"""Images in folders and zip files: which are found, in which order, with which labels."""
 
 import gc
 import os
@@ -91,7 +91,7 @@ def test_pictures_of_other_kinds_are_counted(source_of):
 
 
 def test_a_folder_of_other_kinds_only_says_which(source_of):
-    with pytest.raises(DataError, match=r"no pictures in .*; given: 2 \.heic"):
+    with pytest.raises(DataError, match=r"no images in .*; given: 2 \.heic"):
         source_of(dict.fromkeys(["a.heic", "b.heic"], b""))
 
 
@@ -177,7 +177,7 @@ def test_the_fingerprint_of_a_zip_file_is_that_of_its_bytes(tmp_path):
 
 @pytest.mark.parametrize("name", ["missing", "notes.txt", "empty", "empty.zip", "text.zip"])
 def test_what_holds_no_pictures_is_refused(tmp_path, name):
-    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / "empty").mkdir()
     archive(tmp_path / "empty.zip", {"notes.txt": b""})
     (tmp_path / "text.zip").write_text("no zip")
@@ -276,9 +276,9 @@ def test_every_bad_picture_is_found_with_its_reason(source_of):
     bad = {result.name: result.reason for result in results if isinstance(result, BadPicture)}
     assert bad.pop("b.png").startswith("damaged (")
     assert bad == {
-        "c.jpg": "a web page, not a PNG, JPEG or WebP picture",
-        "d.png": "an empty file, not a PNG, JPEG or WebP picture",
-        "e.png": "an SVG or XML file, not a PNG, JPEG or WebP picture",
+        "c.jpg": "a web page, not a PNG, JPEG or WebP image",
+        "d.png": "an empty file, not a PNG, JPEG or WebP image",
+        "e.png": "an SVG or XML file, not a PNG, JPEG or WebP image",
     }
 
 

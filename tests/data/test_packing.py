@@ -73,14 +73,14 @@ def test_bad_pictures_are_counted_and_named():
     with pytest.raises(DataError) as caught:
         pack(Numbered(10, bad=(2, 3, 5, 7)), 4, 3)
     message = str(caught.value)
-    assert "4 of 10 pictures" in message
+    assert "4 of 10 images" in message
     assert "number 2 (damaged (on purpose))" in message
     assert "and 1 more" in message
     assert "bad_pictures=skip" in message
 
 
 def test_nobody_is_told_to_leave_all_pictures_out():
-    with pytest.raises(DataError, match=r"2 of 2 pictures.*zoo data check PATH to see all$"):
+    with pytest.raises(DataError, match=r"2 of 2 images.*zoo data check PATH to see all$"):
         pack(Numbered(2, bad=(0, 1)), 4, 3)
 
 
@@ -98,7 +98,7 @@ def test_bad_pictures_can_be_skipped_and_are_remembered():
 
 
 def test_nothing_readable_is_an_error_even_when_skipping():
-    with pytest.raises(DataError, match="none of 2 pictures"):
+    with pytest.raises(DataError, match="none of 2 images"):
         pack(Numbered(2, bad=(0, 1)), 4, 3, skip_bad=True)
 
 

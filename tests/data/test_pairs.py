@@ -1,4 +1,4 @@
-"""Pairs of pictures from folders, zip files and side-by-side files."""
+"""Pairs of images from folders, zip files and side-by-side files."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_folder_around_a_and_b_does_not_count(tmp_path: Path):
 def test_a_file_beside_a_and_b_is_refused_instead_of_another_layout_guessed(tmp_path, stray: str):
     for name in ("A/x.png", "B/x.png", stray):
         save(tmp_path / name, RED)
-    with pytest.raises(DataError, match=rf"1 pictures .* are in neither A/ nor B/; given: {stray}"):
+    with pytest.raises(DataError, match=rf"1 images .* are in neither A/ nor B/; given: {stray}"):
         PairedPictureFiles(tmp_path)
 
 
@@ -76,7 +76,7 @@ def test_files_without_a_partner_are_named_and_counted(tmp_path: Path):
     for name in "abcdef":
         save(tmp_path / "A" / f"{name}.png", RED)
     save(tmp_path / "B" / "a.png", BLUE)
-    with pytest.raises(DataError, match=r"5 pictures .* A/b, A/c, A/d and 2 more"):
+    with pytest.raises(DataError, match=r"5 images .* A/b, A/c, A/d and 2 more"):
         PairedPictureFiles(tmp_path)
 
 

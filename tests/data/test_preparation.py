@@ -1,4 +1,4 @@
-"""Pictures are checked and prepared for a model and a run."""
+"""Images are checked and prepared for a model and a run."""
 
 from __future__ import annotations
 

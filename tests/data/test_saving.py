@@ -1,4 +1,4 @@
-"""Saved pictures and grids are read back unchanged."""
+"""Saved images and grids are read back unchanged."""
 
 import numpy as np
 import pytest

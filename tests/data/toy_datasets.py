@@ -12,7 +12,7 @@ from zoo_core.pictures import Picture, PictureDataset
 
 
 class Numbered(PictureDataset):
-    """Picture i is filled with i; those in `bad` cannot be read."""
+    """Image i is filled with i; those in `bad` cannot be read."""
 
     def __init__(
         self, count: int, bad: tuple[int, ...] = (), classes: int = 0, paired: bool = False
@@ -39,7 +39,7 @@ def settings(**changes: object) -> RunConfig:
 
 
 class Corners(PictureDataset):
-    """Picture i has pixels (row, column, i); its source is the same plus 100."""
+    """Image i has pixels (row, column, i); its source is the same plus 100."""
 
     paired, fingerprint = True, "corners"
 

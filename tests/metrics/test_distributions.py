@@ -334,7 +334,7 @@ def test_the_path_length_goes_through_pictures_of_one_class():
     result = perceptual_path_length(Plain(num_classes=3), Pixels(), labels=labels, **options)
     speeds = speeds_on_circles(0, 20) * (1 + torch.tensor(labels)) ** 2
     assert result == pytest.approx(trimmed_mean(speeds), rel=0.01)
-    with pytest.raises(InputError, match="takes a label"):
+    with pytest.raises(InputError, match="needs a label"):
         perceptual_path_length(Plain(num_classes=3), Pixels(), **options)
 
 

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from zoo_core.nn import convolution
 from zoo_core.nn.convolution import conv2d, conv_transpose2d
 
-GEOMETRIES = [  # stride, padding, groups, size of the pictures
+GEOMETRIES = [  # stride, padding, groups, size of the images
     (1, 1, 1, 4),
     (1, 0, 2, 4),
     (2, 0, 1, 4),

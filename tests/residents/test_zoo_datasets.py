@@ -47,7 +47,7 @@ ONE_OF_EACH_KIND = ["critters", "line2emoji", "relief2satellite", "digits"]
 
 
 def same_pictures(one, other):
-    """Whether two pictures are equal in every field."""
+    """Whether two images are equal in every field."""
     return (
         (one.name, one.label) == (other.name, other.label)
         and np.array_equal(one.pixels, other.pixels)

@@ -248,7 +248,7 @@ CONFIGS = {
     "a value of another type": ({"width": "4"}, "width"),
     "a value out of range": ({"width": 0}, "width"),
     "another architecture": ({"width": 5}, "does not fit the architecture"),
-    "pictures of another size": ({"resolution": 32}, "does not fit the architecture"),
+    "images of another size": ({"resolution": 32}, "does not fit the architecture"),
     "classes": ({"classes": 3}, "is missing"),
     "a width of a million": ({"width": 1_000_000_000}, "does not fit the architecture"),
     "a width that no machine has": ({"width": 1 << 60}, "a network that cannot be built"),

@@ -65,7 +65,7 @@ def show(
     record = _record(known[0].spec) if known else {"provenance": opened.description}
     record |= {
         "pictures": len(opened.dataset),
-        "split": split,
+        "split": opened.split,
         "classes": list(opened.dataset.classes),
     }
     record |= {"pairs": opened.dataset.paired, "fingerprint": opened.dataset.fingerprint}

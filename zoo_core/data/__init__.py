@@ -1,4 +1,4 @@
-"""Pictures and data sets: opening, decoding, packing and batching them."""
+"""Images and data sets: opening, decoding, packing and batching them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:  # for editors and type checkers
 __getattr__, __dir__, __all__ = public(
     __name__,
     {
-        # pictures
+        # images
         "decode": "decoding",  # an encoded file to pixels
         "fit": "decoding",  # pixels to a square of the given size
-        "save_png": "saving",  # one picture to a PNG
-        "save_grid": "saving",  # many pictures to one PNG
+        "save_png": "saving",  # one image to a PNG
+        "save_grid": "saving",  # many images to one PNG
         # data sets
-        "PictureFiles": "files",  # pictures in a folder or zip file
+        "PictureFiles": "files",  # images in a folder or zip file
         "PairedPictureFiles": "pairs",  # pairs in a folder or zip file
         "open_dataset": "datasets",  # a data set by name or path
-        "PackedData": "packing",  # all pictures of a data set at one size
+        "PackedData": "packing",  # all images of a data set at one size
         "pack": "packing",  # a data set to one array on disk
     },
 )

@@ -1,4 +1,4 @@
-"""The order in which packed pictures are shown, and the batches made of them."""
+"""The order in which packed images are shown, and the batches made of them."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ _Raw = tuple[Tensor, Tensor | None, Tensor | None, Tensor]
 
 
 class BatchOrder(torch.utils.data.Dataset[_Raw]):
-    """What is shown when: `order[p]` is the batch whose first picture has global position p.
+    """What is shown when: `order[p]` is the batch whose first image has global position p.
 
-    Each epoch has its own shuffle, a function of (seed, epoch). Whether a picture is mirrored is a
+    Each epoch has its own shuffle, a function of (seed, epoch). Whether an image is mirrored is a
     function of (seed, position).
     """
 
@@ -69,7 +69,7 @@ class BatchOrder(torch.utils.data.Dataset[_Raw]):
     def _shown(
         self, pictures: NDArray[np.uint8], ids: NDArray[np.int64], noise: SeededNoise
     ) -> Tensor:
-        """Packed pictures, randomly cropped and mirrored as the settings say."""
+        """Packed images, randomly cropped and mirrored as the settings say."""
         jitter = self.run.jitter
         corners = noise.integers("jitter", jitter + 1, (2,)) if jitter else None
         shown = gather(pictures, ids, jitter, corners)
@@ -93,7 +93,7 @@ def gather(
     jitter: int = 0,  # pixels to crop from height and from width
     corners: Tensor | None = None,  # int64 [N, 2] in 0..jitter: top, left; None: the center
 ) -> Tensor:
-    """Copy packed pictures: uint8 [N, C, H - jitter, W - jitter], channels last in memory."""
+    """Copy packed images: uint8 [N, C, H - jitter, W - jitter], channels last in memory."""
     if not jitter:
         return torch.from_numpy(pictures[ids]).permute(0, 3, 1, 2)
     height, width = (side - jitter for side in pictures.shape[1:3])

@@ -34,12 +34,12 @@ class OpenedDataset:
 def open_dataset(
     name: str, resolution: int, split: str, plugins: Plugins, paired: bool = False
 ) -> OpenedDataset:
-    """Open the data set called `name`, or the pictures in the folder or zip file at that path.
+    """Open the data set called `name`, or the images in the folder or zip file at that path.
 
     A name that starts with `.`, `/` or `~`, has a backslash or ends in .zip is always a path; any
     other is a path if no data set is called that. With `paired`, a path is read as pairs. Raises
     UnknownNameError, AmbiguousNameError (a data set and a folder have that name), DataError (no
-    pictures there, or no such split), and PluginError (a plugin cannot open its data set).
+    images there, or no such split), and PluginError (a plugin cannot open its data set).
     """
     path = typed_path(name)
     if _is_data_set(name, plugins):
@@ -66,7 +66,7 @@ def open_dataset(
 
 
 def with_absolute_paths(resolved: Resolved, plugins: Plugins) -> Resolved:
-    """The settings with absolute paths to pictures, so that they work from any folder."""
+    """The settings with absolute paths to images, so that they work from any folder."""
     run = resolved.run
     paths = {key: _absolute(getattr(run, key), plugins) for key in ("data", "evaluate_data")}
     return msgspec.structs.replace(resolved, run=msgspec.structs.replace(run, **paths))

@@ -1,10 +1,10 @@
-"""Decode one picture file to pixels, and fit pixels to the size that a network takes.
+"""Decode one image file to pixels, and fit pixels to the size that a network takes.
 
 Policy for a file, in this order (tests/data/test_decoding.py tests each line):
     format      PNG, JPEG and WebP; only the first frame of an animation
     size        more than MAX_PIXELS pixels is refused before decoding
     damage      a truncated or corrupt file is refused; so is a non-image, whatever its name
-    EXIF        the picture is turned upright
+    EXIF        the image is turned upright
     16-bit      gray is scaled from 0..65535 to 0..255 (Pillow's own convert clips it to white)
     CMYK        converted by the plain formula, without color profiles
     alpha       LA, RGBA and transparent palettes are composited on white
@@ -35,7 +35,7 @@ _PILLOW = re.compile(r"PIL\.")
 
 
 def decode(data: bytes, name: str) -> Pixels:
-    """Decode a picture by the policy above: uint8 [H, W] or [H, W, 3].
+    """Decode an image by the policy above: uint8 [H, W] or [H, W, 3].
 
     Raises PictureError with the reason, one line that starts with `name`.
     """
@@ -53,7 +53,7 @@ def decode(data: bytes, name: str) -> Pixels:
     except UnidentifiedImageError:
         if data.startswith((b"\x89PNG", b"\xff\xd8\xff")) or data[8:12] == b"WEBP":
             raise PictureError(name, "damaged (its header cannot be read)") from None
-        raise PictureError(name, f"{_looks_like(data)}, not a PNG, JPEG or WebP picture") from None
+        raise PictureError(name, f"{_looks_like(data)}, not a PNG, JPEG or WebP image") from None
     except Image.DecompressionBombError as error:
         raise PictureError(name, f"{error}") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow's, for damaged files
@@ -67,9 +67,9 @@ def fit(
     mode: Fit,
     name: str = "picture",
 ) -> Pixels:
-    """Fit a picture to uint8 [channels, resolution, resolution], scaled with Lanczos if necessary.
+    """Fit an image to uint8 [channels, resolution, resolution], scaled with Lanczos if necessary.
 
-    Raises PictureError if `mode` is "exact" and the picture has another size.
+    Raises PictureError if `mode` is "exact" and the image has another size.
     """
     import numpy as np
     from PIL import Image

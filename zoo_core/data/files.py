@@ -1,4 +1,4 @@
-"""Pictures in a folder or a zip file."""
+"""Images in a folder or a zip file."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ MAX_FILE_BYTES = 1 << 30
 
 
 class PictureFiles(PictureDataset):
-    """Pictures in a folder or a zip file, ordered by path, or one picture file.
+    """Images in a folder or a zip file, ordered by path, or one image file.
 
     First-level sub-folders are classes; an outer folder that contains everything, as in many zip
-    files, is skipped. Labels exist only if every picture is in a sub-folder and there are at least
+    files, is skipped. Labels exist only if every image is in a sub-folder and there are at least
     two of those. Files are selected by suffix (png, jpg, jpeg, webp); hidden files and folders and
     symlinked folders are ignored. Threads and processes, forked or spawned, may read concurrently.
     """
@@ -41,7 +41,7 @@ class PictureFiles(PictureDataset):
             found, self.path = [_file(path, path.parent)], path.parent
         else:
             raise DataError(
-                f"{path} is not a folder, zip file or picture",
+                f"{path} is not a folder, zip file or image",
                 allowed="png, jpg, jpeg and webp files",
             )
         suffixes = Counter(PurePosixPath(name).suffix.lower() for name, _, _ in found)
@@ -50,7 +50,7 @@ class PictureFiles(PictureDataset):
         self.files = sorted(found, key=lambda item: os.fsencode(item[0]))
         if not self.files:
             raise DataError(
-                f"no pictures in {path}",
+                f"no images in {path}",
                 given=", ".join(f"{n} {suffix}" for suffix, n in self.ignored.items()) or None,
                 allowed="png, jpg, jpeg and webp files",
                 hint="zoo data list",
@@ -73,7 +73,7 @@ class PictureFiles(PictureDataset):
         name, size, _ = self.files[index]
         label = None if self._labels is None else self._labels[index]
         if size > MAX_FILE_BYTES:
-            raise PictureError(name, f"{size} bytes is too large for a picture file")
+            raise PictureError(name, f"{size} bytes is too large for an image file")
         try:
             data = self._read(name)
         except Exception as error:  # zipfile passes on errors of its codecs, such as zlib.error
@@ -108,7 +108,7 @@ def _inside(names: list[str]) -> list[str]:
 
 
 def _walk(folder: Path) -> list[tuple[str, int, int]]:
-    """(relative path with forward slashes, bytes, mtime in ns) of every picture file."""
+    """(relative path with forward slashes, bytes, mtime in ns) of every image file."""
 
     def refuse(error: OSError) -> None:
         raise DataError(f"cannot list {error.filename}: {error.strerror}")

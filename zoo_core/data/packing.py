@@ -1,4 +1,4 @@
-"""Decode, fit and pack pictures into one array of bytes, the first time they are used.
+"""Decode, fit and pack images into one array of bytes, the first time they are used.
 
 This finds every bad file before training rather than in the middle of it, and reduces loading a
 batch to copying a few kilobytes. The array lies in the cache folder under a name derived from its
@@ -30,12 +30,12 @@ from zoo_core.filesystem import cache_folder
 from zoo_core.pictures import BadPicture, Picture, PictureDataset
 
 STALE_AFTER = 24 * 3600  # seconds without a write after which a packing process is taken to be dead
-PACK_VERSION = 2  # increase when the same pictures are packed into different bytes
+PACK_VERSION = 2  # increase when the same images are packed into different bytes
 
 
 @dataclass(frozen=True)
 class PackedData:
-    """All pictures of a data set at one size; the arrays are memory-mapped."""
+    """All images of a data set at one size; the arrays are memory-mapped."""
 
     folder: Path
     images: NDArray[np.uint8]  # [N, H, W, C], the memory format of training
@@ -49,7 +49,7 @@ class PackedData:
         return len(self.images)
 
     def names(self, ids: Sequence[int]) -> list[str]:
-        """The names of the pictures with these ids."""
+        """The names of the images with these ids."""
         every = json.loads((self.folder / "names.json").read_text(encoding="utf-8"))
         return [every[index] for index in ids]
 
@@ -59,14 +59,14 @@ def pack(
     resolution: int,  # side length in pixels
     channels: int,  # 1 or 3
     mode: Fit = "crop",
-    skip_bad: bool = False,  # leave out bad pictures instead of raising DataError
+    skip_bad: bool = False,  # leave out bad images instead of raising DataError
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     cache: Path | None = None,  # None: the user's cache folder
     source_channels: int | None = None,  # of a pair's source; None: same as `channels`
 ) -> PackedData:
-    """Pack the pictures of `dataset`, or open them from the cache if they were packed before.
+    """Pack the images of `dataset`, or open them from the cache if they were packed before.
 
-    Raises DataError, which counts the bad pictures and names the first ones, unless they are
+    Raises DataError, which counts the bad images and names the first ones, unless they are
     skipped; RunError if the cache folder cannot be written.
     """
     source_channels = channels if source_channels is None else source_channels
@@ -81,7 +81,7 @@ def pack(
             packer.pack_into(folder)
         except OSError as error:
             raise RunError(
-                f"cannot pack pictures into {folder.parent}: {error.strerror}",
+                f"cannot pack images into {folder.parent}: {error.strerror}",
                 hint="set ZOO_CACHE to a writable folder with free space",
             ) from None
     return open_packed(folder)
@@ -149,7 +149,7 @@ class _Packer:
             raise _refusal(bad, len(self.dataset))
         if not names:
             first = f"{bad[0].name}: {bad[0].reason}"
-            raise DataError(f"none of {len(self.dataset)} pictures can be read", given=first)
+            raise DataError(f"none of {len(self.dataset)} images can be read", given=first)
         (folder / "names.json").write_text(json.dumps(names), encoding="utf-8")
         shape = [len(names), self.resolution, self.resolution]
         index = {
@@ -162,7 +162,7 @@ class _Packer:
         return index | {"skipped": bad, "fingerprint": digest.hexdigest()[:24]}
 
     def _read_all(self) -> Iterator[Picture | BadPicture]:
-        """Yield every picture, fitted, in order, read by one thread per core.
+        """Yield every image, fitted, in order, read by one thread per core.
 
         Pillow's decoders release the GIL, so files are decoded in parallel.
         """
@@ -194,7 +194,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _write_row(picture: Picture, images: IO[bytes], sources: IO[bytes], digest: Any) -> None:
-    """Append the pixels of a picture, and of its source, to the files and to the digest."""
+    """Append the pixels of an image, and of its source, to the files and to the digest."""
     for pixels, file in ((picture.pixels, images), (picture.source, sources)):
         if pixels is not None:
             row = pixels.transpose(1, 2, 0).tobytes()
@@ -210,4 +210,4 @@ def _refusal(bad: Sequence[BadPicture], count: int) -> DataError:
             "; to skip them, --set bad_pictures=skip when training, "
             "--bad-pictures skip when evaluating"
         )
-    return DataError(f"{len(bad)} of {count} pictures cannot be used: {named}", hint=hint)
+    return DataError(f"{len(bad)} of {count} images cannot be used: {named}", hint=hint)

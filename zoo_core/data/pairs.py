@@ -1,4 +1,4 @@
-"""Pairs of pictures in a folder or a zip file, for image-to-image models.
+"""Pairs of images in a folder or a zip file, for image-to-image models.
 
 Two layouts are supported, both from Isola et al. 2017 (pix2pix):
 
@@ -18,7 +18,7 @@ SIDES = ("A", "B")  # the folders of sources and of targets
 
 
 class PairedPictureFiles(PictureDataset):
-    """Pairs of pictures ordered by name, without labels.
+    """Pairs of images ordered by name, without labels.
 
     If there are folders A and B, a pair is two files, otherwise one. Raises DataError if a file in
     one folder has no partner in the other, or lies in neither.
@@ -57,9 +57,9 @@ def _by_name(names: list[str], path: Path) -> list[tuple[int, int]]:
     stray = [name for name in names if not name.startswith(tuple(f"{side}/" for side in SIDES))]
     if stray:
         raise DataError(
-            f"{len(stray)} pictures in {path} are in neither A/ nor B/",
+            f"{len(stray)} images in {path} are in neither A/ nor B/",
             given=first_few(stray),
-            hint="move them away; or rename A/ and B/ if each file holds both pictures",
+            hint="move them away; or rename A/ and B/ if each file holds both images",
         )
     sides: dict[str, dict[str, int]] = {side: {} for side in SIDES}
     for number, name in enumerate(names):
@@ -73,7 +73,7 @@ def _by_name(names: list[str], path: Path) -> list[tuple[int, int]]:
     lonely += [f"B/{stem}" for stem in b if stem not in a]
     if lonely:
         raise DataError(
-            f"{len(lonely)} pictures in {path} have no partner with the same name",
+            f"{len(lonely)} images in {path} have no partner with the same name",
             given=first_few(lonely),
             allowed="A/NAME and B/NAME for every pair",
         )

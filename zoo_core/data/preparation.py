@@ -1,4 +1,4 @@
-"""Check that pictures suit a model and a run, and prepare them for it."""
+"""Check that images suit a model and a run, and prepare them for it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from zoo_core.pictures import Picture, PictureDataset
 
 def prepare(
     dataset: PictureDataset,
-    network: Generator | Classifier,  # that will learn the pictures
+    network: Generator | Classifier,  # that will learn the images
     run: RunConfig,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     cache: Path | None = None,
 ) -> PackedData:
-    """Pack the pictures as the network and the settings need them: size, channels, pair direction.
+    """Pack the images as the network and the settings need them: size, channels, pair direction.
 
     Labels are kept only if the network learns classes. Raises what `check_enough`, `check_fits` and
     `pack` raise.
@@ -47,7 +47,7 @@ def pack_shapes(
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     cache: Path | None = None,
 ) -> PackedData:
-    """Pack the pictures at these shapes, as the settings say. Raises what `pack` raises."""
+    """Pack the images at these shapes, as the settings say. Raises what `pack` raises."""
     channels, resolution, _ = image_shape
     source_channels = source_shape[0] if source_shape else channels
     if run.reverse_pairs:
@@ -69,26 +69,26 @@ def pack_shapes(
 
 
 def check_enough(count: int, batch_size: int) -> None:
-    """Raise DataError unless there are at least two pictures and enough for a full batch."""
+    """Raise DataError unless there are at least two images and enough for a full batch."""
     if count < 2:
-        raise DataError("at least two pictures are needed", given=count)
+        raise DataError("at least two images are needed", given=count)
     if count < batch_size:
         raise DataError(
-            f"{count} pictures are fewer than one batch of {batch_size}",
+            f"{count} images are fewer than one batch of {batch_size}",
             hint=f"--set batch_size={count}",
         )
 
 
 def check_fits(network: Generator | Classifier, classes: Sequence[str], paired: bool) -> None:
-    """Raise DataError unless the pictures have the classes or pairs that the network needs."""
+    """Raise DataError unless the images have the classes or pairs that the network needs."""
     if network.num_classes and not classes:
         raise DataError(
-            "the model learns classes, but the pictures have no labels",
+            "the model learns classes, but the images have no labels",
             hint="put each class into its own sub-folder",
         )
     if network.num_classes and network.num_classes != len(classes):
         raise DataError(
-            "the model and the pictures have different numbers of classes",
+            "the model and the images have different numbers of classes",
             given=network.num_classes,
             allowed=str(len(classes)),
             hint=f"--set num_classes={len(classes)}",
@@ -96,13 +96,13 @@ def check_fits(network: Generator | Classifier, classes: Sequence[str], paired: 
     if network.num_classes and network.classes and network.classes != tuple(classes):
         ours, theirs = _where_different(network.classes, classes)
         raise DataError(
-            "the pictures do not have the classes that the model learned",
+            "the images do not have the classes that the model learned",
             given=theirs,
             allowed=ours,
         )
     if network.source_shape is not None and not paired:
         raise DataError(
-            "the model needs pairs of pictures",
+            "the model needs pairs of images",
             allowed="image-to-image data sets; folders A/ and B/; side-by-side pairs in one file",
             hint="zoo data list",
         )
@@ -117,12 +117,12 @@ def _where_different(ours: Sequence[str], theirs: Sequence[str]) -> tuple[str, s
 def source_images(
     pictures: Iterable[Picture],  # to translate; of a pair, its source
     generator: Generator,
-    mode: Fit,  # how a picture is made square
+    mode: Fit,  # how an image is made square
     reverse_pairs: bool = False,  # of a pair, use the target instead
 ) -> Tensor:
     """The `source` for `sample` of an image-to-image model: float32 [N, C, H, W] in [-1, 1].
 
-    Raises PictureError for a picture that cannot be used.
+    Raises PictureError for an image that cannot be used.
     """
     assert generator.source_shape is not None
     channels, resolution, _ = generator.source_shape

@@ -1,4 +1,4 @@
-"""Save one picture, a grid or an animation; a file is written whole or not at all."""
+"""Save one image, a grid or an animation; a file is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def save_grid(path: Path, pictures: NDArray[np.uint8], columns: int) -> None:
-    """Save pictures [N, C, H, W] as one PNG, row by row from the top left, atomically."""
+    """Save images [N, C, H, W] as one PNG, row by row from the top left, atomically."""
     import numpy as np
 
     count, channels, height, width = pictures.shape
@@ -56,7 +56,7 @@ def save_animation(path: Path, frames: Iterator[Pixels], fps: float) -> None:
 
 
 def save_png(path: Path, pixels: Pixels) -> None:
-    """Save one picture [H, W, C] or [H, W] as a PNG, atomically."""
+    """Save one image [H, W, C] or [H, W] as a PNG, atomically."""
     from PIL import Image
 
     if pixels.ndim == 3 and pixels.shape[2] == 1:

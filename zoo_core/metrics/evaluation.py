@@ -58,8 +58,8 @@ def check_metrics(
     """
     for name in wanted:
         if name not in METRICS:
-            near = nearest(name, METRICS)
-            raise InputError("no such metric", given=name, allowed=", ".join(near or METRICS))
+            allowed, near = ", ".join(METRICS), nearest(name, METRICS)
+            raise InputError("no such metric", given=name, allowed=allowed, near=near)
         paired = generator is not None and generator.source_shape is not None
         if METRICS[name].needs == "pairs" and not paired:
             raise InputError(

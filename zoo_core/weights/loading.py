@@ -72,10 +72,10 @@ def load_features(
     device: str = "cpu",
     plugins: Plugins | None = None,
 ) -> FeatureExtractor:
-    """Load a frozen network that turns pictures into features; no code in a file is run.
+    """Load a frozen network that turns images into features; no code in a file is run.
 
     `name` is an extractor of a plugin, such as `timm/tf_efficientnet_lite0.in1k`, or the registered
-    name, file or run folder of a classifier. Pictures are resized to `input_size` pixels a side, by
+    name, file or run folder of a classifier. Images are resized to `input_size` pixels a side, by
     default the size that the network was trained on. Under `torch.device("meta")` it is built
     there, without its weights.
 
