@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from unicodedata import normalize
 
 from zoo_core.errors import PictureError
 
@@ -42,7 +44,8 @@ class PictureDataset(ABC):
     fingerprint: str
     classes: tuple[str, ...] = ()
     paired: bool = False
-    ignored: Mapping[str, int] = MappingProxyType({})  # unsupported files: suffix -> count
+    ignored: Mapping[str, int] = MappingProxyType({})  # files that are not read: suffix -> count
+    summary: str = ""  # what was recognized in your own files, in a line
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -58,3 +61,23 @@ def read_every(dataset: PictureDataset) -> Iterator[Picture | BadPicture]:
             yield dataset[index]
         except PictureError as error:
             yield BadPicture(error.name, error.reason)
+
+
+NaturalKey: TypeAlias = tuple[tuple[str | tuple[int, str], ...], str]
+
+
+def natural_key(name: str) -> NaturalKey:
+    """The sort key by which people order names: digits as numbers, then letters regardless of case.
+
+    0, 1, 2, 10 instead of 0, 1, 10, 2; an accent sorts the same however it is encoded. Names that
+    differ only in case or in leading zeros are ordered by their exact text.
+    """
+    exact = normalize("NFC", name)
+    parts = re.split("([0-9]+)", exact)  # alternates text and digits, so that keys are comparable
+    return tuple(_number(part) if n % 2 else part.casefold() for n, part in enumerate(parts)), exact
+
+
+def _number(digits: str) -> tuple[int, str]:
+    """Orders digits by value; without int(), which refuses more than 4,300 of them."""
+    digits = digits.lstrip("0")
+    return len(digits), digits

@@ -14,6 +14,7 @@ import toys
 from PIL import Image
 from toy_datasets import Numbered
 
+from zoo_core.config import RunConfig
 from zoo_core.data.datasets import open_dataset, with_absolute_paths
 from zoo_core.data.files import PictureFiles
 from zoo_core.errors import AmbiguousNameError, DataError, PluginError, UnknownNameError
@@ -37,7 +38,7 @@ def test_a_folder_is_opened_by_its_path(tmp_path: Path):
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path):
-    with pytest.raises(DataError, match="not a folder, zip file or image"):
+    with pytest.raises(DataError, match="does not exist"):
         open_dataset(str(tmp_path / "nowhere"), 4, "train", Plugins())
 
 
@@ -103,6 +104,8 @@ def test_settings_from_anywhere_have_absolute_paths_and_the_names_of_data_sets(
     assert settled(tmp_path / "own", ".", "~/own") == [own, own]
     assert settled(tmp_path, "anything", "./anything") == ["anything", f"{tmp_path}/anything"]
     assert settled(tmp_path, "numbers/anything") == ["numbers/anything", ""]
+    called_tilde = folder_of(tmp_path / "own" / "~").as_posix()
+    assert settled(tmp_path / "own", "./~", "~") == [called_tilde, tmp_path.as_posix()]
 
 
 @pytest.mark.parametrize("name", ["nothing", "./nothing", "~nobody-here/x", "x" * 5000, "\0"])
@@ -144,4 +147,8 @@ def test_a_folder_is_read_as_pairs_only_for_a_model_that_takes_pairs(tmp_path: P
         Image.new("RGB", (4, 4)).save(tmp_path / "own" / side / "x.png")
     path = str(tmp_path / "own")
     assert open_dataset(path, 4, "train", Plugins(), paired=True).dataset.paired
-    assert open_dataset(path, 4, "train", Plugins()).dataset.classes == ("A", "B")
+    with pytest.raises(DataError, match="may hold pairs of images, or images of 2 classes"):
+        open_dataset(path, 4, "train", Plugins())
+    said = RunConfig(layout="classes")
+    opened = open_dataset(path, 4, "train", Plugins(), settings=said)
+    assert opened.dataset.classes == ("A", "B")

@@ -14,7 +14,7 @@ import pytest
 from picture_files import encoded, noise, png
 from PIL import Image
 
-from zoo_core.data import files
+from zoo_core.data import files, trees
 from zoo_core.data.files import PictureFiles
 from zoo_core.errors import DataError
 from zoo_core.pictures import BadPicture, Picture, read_every
@@ -52,7 +52,7 @@ def source_of(request, tmp_path):
 
 
 def names(source):
-    return [name for name, _, _ in source.files]
+    return [image.name for image in source]
 
 
 def test_a_zip_file_equals_the_folder_it_was_made_from(tmp_path):
@@ -79,20 +79,20 @@ def test_the_order_is_that_of_the_bytes_of_the_paths(source_of):
 
 def test_what_is_hidden_or_no_picture_is_left_out(source_of):
     data = png(noise())
-    other = [".hidden.png", ".git/a.png", "cats/.cache/b.png", "notes.txt", "png", "movie.gif"]
+    other = [".hidden.png", ".git/a.png", "cats/.cache/b.png", "notes.txt", "movie.mp4"]
     assert names(source_of(dict.fromkeys(["a.png", *other], data))) == ["a.png"]
 
 
 def test_pictures_of_other_kinds_are_counted(source_of):
-    files = ["a.png", "b.HEIC", "c.heic", "d.gif", "notes.txt", ".e.gif"]
+    files = ["a.png", "b.DCM", "c.dcm", "d.mp4", ".e.mp4"]
     source = source_of(dict.fromkeys(files, png(noise())))
     assert names(source) == ["a.png"]
-    assert source.ignored == {".heic": 2, ".gif": 1}
+    assert source.ignored == {".dcm": 2, ".mp4": 1}
 
 
 def test_a_folder_of_other_kinds_only_says_which(source_of):
-    with pytest.raises(DataError, match=r"no images in .*; given: 2 \.heic"):
-        source_of(dict.fromkeys(["a.heic", "b.heic"], b""))
+    with pytest.raises(DataError, match=r"no images in .*; given: 2 \.dcm"):
+        source_of(dict.fromkeys(["a.dcm", "b.dcm"], b""))
 
 
 def test_the_macintosh_folder_of_a_zip_file_is_left_out(tmp_path):
@@ -201,11 +201,10 @@ def test_a_broken_link_is_named_when_it_is_read(tmp_path):
         source[names(source).index("b.png")]
 
 
-def test_a_linked_picture_is_read_and_a_linked_folder_is_not(tmp_path):
+def test_a_linked_picture_is_read(tmp_path):
     folder(tmp_path / "elsewhere", FILES)
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "link.png").symlink_to(tmp_path / "elsewhere" / "a.png")
-    (tmp_path / "here" / "cats").symlink_to(tmp_path / "elsewhere" / "cats")
     [picture] = PictureFiles(tmp_path / "here")
     assert np.array_equal(picture.pixels, noise(seed=1))
 
@@ -276,9 +275,9 @@ def test_every_bad_picture_is_found_with_its_reason(source_of):
     bad = {result.name: result.reason for result in results if isinstance(result, BadPicture)}
     assert bad.pop("b.png").startswith("damaged (")
     assert bad == {
-        "c.jpg": "a web page, not a PNG, JPEG or WebP image",
-        "d.png": "an empty file, not a PNG, JPEG or WebP image",
-        "e.png": "an SVG or XML file, not a PNG, JPEG or WebP image",
+        "c.jpg": "a web page, not an image that can be read",
+        "d.png": "an empty file, not an image that can be read",
+        "e.png": "an SVG or XML file, not an image that can be read",
     }
 
 
@@ -295,7 +294,7 @@ def opened(monkeypatch):
             opened.append(self)
             super().__init__(*args)
 
-    monkeypatch.setattr(files.zipfile, "ZipFile", Counted)
+    monkeypatch.setattr(trees.zipfile, "ZipFile", Counted)
     return opened
 
 

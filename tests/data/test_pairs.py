@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zoo_core.data.pairs import PairedPictureFiles
+from zoo_core.data.files import PictureFiles
 from zoo_core.errors import DataError, PictureError
 
 RED, BLUE = (200, 0, 0), (0, 0, 200)
@@ -34,7 +34,7 @@ def test_folders_a_and_b_are_paired_by_name_whatever_the_suffix(tmp_path: Path):
     save(tmp_path / "B" / "x.webp", BLUE)
     save(tmp_path / "A" / "deep" / "y.png", BLUE)
     save(tmp_path / "B" / "deep" / "y.png", RED)
-    source = PairedPictureFiles(tmp_path)
+    source = PictureFiles(tmp_path, paired=True)
     assert source.paired
     assert not source.classes
     assert {p.name for p in source} == {"B/x.webp", "B/deep/y.png"}
@@ -44,7 +44,7 @@ def test_folders_a_and_b_are_paired_by_name_whatever_the_suffix(tmp_path: Path):
 
 def test_a_file_of_two_pictures_has_the_source_on_the_left(tmp_path: Path):
     save(tmp_path / "train" / "x.png", RED, BLUE)
-    (picture,) = PairedPictureFiles(tmp_path)
+    (picture,) = PictureFiles(tmp_path, paired=True)
     assert (color(picture.source), color(picture.pixels)) == (RED, BLUE)
     assert picture.pixels.shape == (8, 8, 3)
 
@@ -54,13 +54,13 @@ def test_a_zip_is_read_like_the_folder(tmp_path: Path):
     with zipfile.ZipFile(tmp_path / "pairs.zip", "w") as archive:
         archive.write(tmp_path / "x.png", "A/x.png")
         archive.write(tmp_path / "x.png", "B/x.png")
-    assert len(PairedPictureFiles(tmp_path / "pairs.zip")) == 1
+    assert len(PictureFiles(tmp_path / "pairs.zip", paired=True)) == 1
 
 
 def test_a_folder_around_a_and_b_does_not_count(tmp_path: Path):
     save(tmp_path / "facades" / "A" / "x.png", RED)
     save(tmp_path / "facades" / "B" / "x.png", BLUE)
-    (picture,) = PairedPictureFiles(tmp_path)
+    (picture,) = PictureFiles(tmp_path, paired=True)
     assert (color(picture.source), color(picture.pixels)) == (RED, BLUE)
 
 
@@ -69,7 +69,7 @@ def test_a_file_beside_a_and_b_is_refused_instead_of_another_layout_guessed(tmp_
     for name in ("A/x.png", "B/x.png", stray):
         save(tmp_path / name, RED)
     with pytest.raises(DataError, match=rf"1 images .* are in neither A/ nor B/; given: {stray}"):
-        PairedPictureFiles(tmp_path)
+        PictureFiles(tmp_path, paired=True)
 
 
 def test_files_without_a_partner_are_named_and_counted(tmp_path: Path):
@@ -77,7 +77,7 @@ def test_files_without_a_partner_are_named_and_counted(tmp_path: Path):
         save(tmp_path / "A" / f"{name}.png", RED)
     save(tmp_path / "B" / "a.png", BLUE)
     with pytest.raises(DataError, match=r"5 images .* A/b, A/c, A/d and 2 more"):
-        PairedPictureFiles(tmp_path)
+        PictureFiles(tmp_path, paired=True)
 
 
 def test_two_files_of_one_name_are_refused(tmp_path: Path):
@@ -85,17 +85,17 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path):
     save(tmp_path / "A" / "x.webp", RED)
     save(tmp_path / "B" / "x.png", RED)
     with pytest.raises(DataError, match="two files named A/x"):
-        PairedPictureFiles(tmp_path)
+        PictureFiles(tmp_path, paired=True)
 
 
 def test_a_source_of_another_size_makes_the_pair_unusable(tmp_path: Path):
     save(tmp_path / "A" / "x.png", RED, size=(8, 4))
     save(tmp_path / "B" / "x.png", BLUE)
     with pytest.raises(PictureError, match=r"B/x.png: is 8 x 8, its source A/x.png is 8 x 4"):
-        PairedPictureFiles(tmp_path)[0]
+        PictureFiles(tmp_path, paired=True)[0]
 
 
 def test_an_ordinary_photo_is_no_pair(tmp_path: Path):
     save(tmp_path / "photo.png", RED, size=(12, 8))
     with pytest.raises(PictureError, match="must be twice as wide as high"):
-        PairedPictureFiles(tmp_path)[0]
+        PictureFiles(tmp_path, paired=True)[0]

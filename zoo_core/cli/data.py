@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -12,10 +13,16 @@ from zoo_core.cli.drawing import check_grid, writing
 from zoo_core.cli.output import (
     JSON_OPTION,
     loaded_plugins,
+    note,
     print_json,
     print_table,
     warn_ignored,
+    warn_remarks,
 )
+
+if TYPE_CHECKING:
+    from zoo_core.data.cache import CachedImages
+    from zoo_core.pictures import PictureDataset
 
 app = typer.Typer(
     help="List and show data sets, and check your own images.",
@@ -26,7 +33,7 @@ app = typer.Typer(
 
 @app.command("list")
 def list_datasets(as_json: bool = JSON_OPTION) -> None:
-    """List data sets; --json includes the plugin that provides each."""
+    """List data sets, and namespaces of more; --json includes the plugin that provides each."""
     from zoo_core.plugins.loading import load_plugins
 
     plugins = load_plugins()
@@ -34,13 +41,17 @@ def list_datasets(as_json: bool = JSON_OPTION) -> None:
         {"name": name, **_record(contribution.spec), "plugin": contribution.plugin}
         for name, contribution in zip(plugins.datasets.names(), plugins.datasets, strict=True)
     ]
+    spaces = plugins.dataset_namespaces()
     if as_json:
-        print_json("datasets", records, plugins.problems)
+        namespaces = [{"names": each.spec, "plugin": each.plugin} for each in spaces]
+        print_json("datasets", records, plugins.problems, namespaces=namespaces)
         return
     print_table(
         ("NAME", "TASK", "LICENCE", "SUMMARY"),
         [(r["name"], r["task"], r["licence"], r["summary"]) for r in records],
     )
+    for each in spaces:
+        note(f"and {each.spec}")
 
 
 @app.command("show")
@@ -61,8 +72,7 @@ def show(
 
     plugins = loaded_plugins()
     opened = open_dataset(name, resolution, split, plugins)
-    known = plugins.datasets.matches(name)
-    record = _record(known[0].spec) if known else {"provenance": opened.description}
+    record = _record(opened.spec) if opened.spec else {"provenance": opened.description}
     record |= {
         "pictures": len(opened.dataset),
         "split": opened.split,
@@ -93,20 +103,23 @@ def check(
     The exit code is 2 if there are any.
     """
     from zoo_core.cli.progress import counting
-    from zoo_core.data.datasets import open_dataset
     from zoo_core.errors import DataError
     from zoo_core.pictures import BadPicture, read_every
 
-    dataset = open_dataset(path, 64, "train", loaded_plugins(), pairs).dataset
-    if pairs and not dataset.paired:
+    datasets = _every_split(path, pairs)
+    summary, total = datasets[0].summary, sum(map(len, datasets))
+    if pairs and not datasets[0].paired:
         raise DataError(f"{path} contains no pairs", hint="omit --pairs")
-    warn_ignored(dataset)
+    if summary and not as_json:
+        typer.echo(summary)
+    warn_ignored(datasets[0])
     bad: list[BadPicture] = []
     sizes: Counter[str] = Counter()
     classes: Counter[str] = Counter()
     with counting(f"reading {path}") as on_progress:
-        for done, item in enumerate(read_every(dataset), start=1):
-            on_progress(done, len(dataset))
+        every = ((dataset, item) for dataset in datasets for item in read_every(dataset))
+        for done, (dataset, item) in enumerate(every, start=1):
+            on_progress(done, total)
             if isinstance(item, BadPicture):
                 bad.append(item)
                 continue
@@ -114,16 +127,86 @@ def check(
             sizes[f"{width}x{height}"] += 1
             if item.label is not None:
                 classes[dataset.classes[item.label]] += 1
-    _report_check(path, len(dataset), bad, sizes, classes, as_json)
+    for dataset in datasets:
+        warn_remarks(dataset)
+    _report_check(path, summary, total, bad, sizes, classes, as_json)
     if bad:
         raise DataError(
-            f"{len(bad)} of {len(dataset)} images cannot be used",
+            f"{len(bad)} of {total} images cannot be used",
             hint="remove them, or train with --set bad_pictures=skip",
         )
 
 
+def _every_split(path: str, pairs: bool) -> list[PictureDataset]:
+    """The data set once for each split of your own images; the train split of a plugin's."""
+    from zoo_core.data.datasets import open_dataset
+    from zoo_core.errors import DataError
+
+    plugins = loaded_plugins()
+
+    def opened(split: str) -> PictureDataset:
+        return open_dataset(path, 64, split, plugins, pairs).dataset
+
+    try:
+        first = opened("train")
+    except DataError as error:  # a folder with other splits only
+        first = next((opened(split) for split in ("val", "test") if split in error.allowed), None)
+        if first is None:
+            raise
+    splits = getattr(first, "splits", ())
+    return [first, *(opened(split) for split in splits if split != first.split)]
+
+
+@app.command("cache")
+def cache(as_json: bool = JSON_OPTION) -> None:
+    """List packed images, what they take on the disk, and when they were last used."""
+    from zoo_core.data.cache import cached_images
+    from zoo_core.filesystem import cache_folder
+
+    found = cached_images()
+    if as_json:
+        print_json("cache", [each._asdict() for each in found])
+        return
+    _print_cached(found)
+    total = sum(each.size for each in found)
+    typer.echo(f"{total / 1e6:,.1f} MB in {cache_folder() / 'data'}; zoo data prune removes some")
+
+
+@app.command("prune")
+def prune(
+    days: float = typer.Option(30, "--days", min=0, help="Not used for so many days; 0: all."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Only show what would be removed."),
+) -> None:
+    """Remove packed images that have not been used lately; they are packed again when needed."""
+    from zoo_core.data.cache import prune
+
+    removed = prune(days, dry_run=dry_run)
+    _print_cached(removed)
+    freed = sum(each.size for each in removed)
+    typer.echo(f"{'would free' if dry_run else 'freed'} {freed / 1e6:,.1f} MB")
+
+
+def _print_cached(found: Sequence[CachedImages]) -> None:
+    import time
+
+    print_table(
+        ("MB", "IMAGES", "PIXELS", "LAST USED", "FROM"),
+        [
+            (
+                f"{each.size / 1e6:,.1f}",
+                each.images,
+                each.resolution,
+                time.strftime("%Y-%m-%d", time.localtime(each.used)),
+                each.made_from,
+            )
+            for each in found
+        ],
+    )
+
+
 def _report_check(
     path: str,
+    summary: str,
     count: int,
     bad: list[Any],
     sizes: Counter[str],
@@ -133,6 +216,7 @@ def _report_check(
     if as_json:
         record = {
             "path": path,
+            "layout": summary,
             "pictures": count,
             "bad": [{"name": name, "reason": reason} for name, reason in bad],
             "sizes": dict(sizes.most_common()),

@@ -1,151 +1,256 @@
-"""Images in a folder or a zip file."""
+"""Images in a folder, a zip file or tar files, as a data set."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
+from array import array
 from collections import Counter
-from itertools import takewhile
-from pathlib import Path, PurePosixPath
-from typing import Any
-from unicodedata import normalize
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, compress
+from pathlib import Path
 
 from zoo_core.data.decoding import decode
+from zoo_core.data.formats import readable_suffixes
+from zoo_core.data.layouts import Layout, find_layout, find_pairs, has_two_sides
+from zoo_core.data.levels import Levels, ValueRange, joined_levels, value_range
+from zoo_core.data.sidecars import read_labels
+from zoo_core.data.trees import SingleFile, Tree, open_tree, suffix_of
 from zoo_core.errors import DataError, PictureError
-from zoo_core.pictures import Picture, PictureDataset
+from zoo_core.pictures import Picture, PictureDataset, Pixels
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
-OTHERS = (".heic", ".heif", ".avif", ".gif", ".tif", ".tiff", ".bmp", ".jxl", ".jp2")  # not read
-KNOWN = SUFFIXES.union(OTHERS)
 MAX_FILE_BYTES = 1 << 30
+MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
 
 
 class PictureFiles(PictureDataset):
-    """Images in a folder or a zip file, ordered by path, or one image file.
+    """The images of one split, ordered by path; `layouts.py` says what folders mean.
 
-    First-level sub-folders are classes; an outer folder that contains everything, as in many zip
-    files, is skipped. Labels exist only if every image is in a sub-folder and there are at least
-    two of those. Files are selected by suffix (png, jpg, jpeg, webp); hidden files and folders and
-    symlinked folders are ignored. Threads and processes, forked or spawned, may read concurrently.
+    Every file is read or counted by its suffix in `ignored`; what was done to images that their
+    owner may not expect is counted in `remarks`. Threads and processes, forked or spawned, may read
+    at once. Raises DataError if there are no images, if they can be read in two ways, or if there
+    is no such split.
     """
 
-    def __init__(self, path: Path):
-        self.path = path
-        self._archives: dict[int, zipfile.ZipFile] = {}  # by process ID
-        if path.is_dir():
-            found = _walk(path)
-        elif path.is_file() and path.suffix.lower() == ".zip":
-            found = _zip_members(path)
-        elif path.is_file() and path.suffix.lower() in SUFFIXES:
-            found, self.path = [_file(path, path.parent)], path.parent
-        else:
-            raise DataError(
-                f"{path} is not a folder, zip file or image",
-                allowed="png, jpg, jpeg and webp files",
-            )
-        suffixes = Counter(PurePosixPath(name).suffix.lower() for name, _, _ in found)
-        self.ignored = {suffix: suffixes[suffix] for suffix in OTHERS if suffixes[suffix]}
-        found = [item for item in found if PurePosixPath(item[0]).suffix.lower() in SUFFIXES]
-        self.files = sorted(found, key=lambda item: os.fsencode(item[0]))
-        if not self.files:
-            raise DataError(
-                f"no images in {path}",
-                given=", ".join(f"{n} {suffix}" for suffix, n in self.ignored.items()) or None,
-                allowed="png, jpg, jpeg and webp files",
-                hint="zoo data list",
-            )
-        digest = hashlib.sha256()
-        for name, size, stamp in self.files:
-            digest.update(os.fsencode(f"{name}\0{size}\0{stamp}\n"))
-        self.fingerprint = digest.hexdigest()
-        self.inside = _inside([name for name, _, _ in self.files])
-        folders = [name.split("/")[0] if "/" in name else "" for name in self.inside]
-        different = sorted(set(folders))
-        sorted_in = "" not in different and len(different) > 1
-        self.classes = tuple(map(_as_text, different)) if sorted_in else ()
-        self._labels = [different.index(folder) for folder in folders] if sorted_in else None
+    def __init__(
+        self,
+        path: Path,
+        *,
+        paired: bool = False,
+        split: str = "train",
+        layout: str = "auto",  # what folders mean: auto, plain, classes or splits
+        label_column: str = "label",  # of metadata files
+        holdout: float = 0.0,  # share of the images that become a test split, if there is none
+        levels: Levels | None = None,  # range of 16-bit images; None: all of it
+    ):
+        self.path, self.paired, self.levels = path, paired, levels
+        self.remarks: Counter[str] = Counter()
+        self._tree = open_tree(path)
+        images = _images(self._tree)
+        names = [self._tree.layout_name(number) for number in images]
+        found = find_pairs(names, where=path) if paired else find_layout(names, layout, where=path)
+        told = None if paired or layout != "auto" else read_labels(self._tree, images, label_column)
+        if told is not None:
+            kind = f"classes in {told.where}"
+            found = found._replace(kind=kind, classes=told.classes, labels=told.labels)
+        self.ignored = _ignored(self._tree, images, told.used if told else ())
+        self._images = images
+        self.layout = self._hold_out(found, holdout)
+        self.split = self._choose(split)
+        self.classes = () if paired or not self._has_labels() else self.layout.classes
+        self.fingerprint = self._fingerprint(holdout)
+        self.summary = self._summarize()
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that there are; none where the images are not split."""
+        return tuple(split for split in self.layout.splits if split != "all")
+
+    def _summarize(self) -> str:
+        """What was recognized, in a line: `classes (3); train 400, test 106; reading train`."""
+        kind = self.layout.kind + (f" ({len(self.classes)})" if self.classes else "")
+        if self.split == "all":
+            noun = "pair" if self.paired else "image"
+            return f"{len(self)} {noun}{'s' * (len(self) != 1)}, {kind}"
+        if not self.paired:
+            kind = "splits" if kind == "plain" else f"splits of {kind}"
+        sizes = ", ".join(f"{split} {len(n)}" for split, n in self.layout.splits.items())
+        return f"{kind}; {sizes}; reading {self.split}"
 
     def __len__(self) -> int:
-        return len(self.files)
+        return len(self.layout.splits[self.split])
 
     def __getitem__(self, index: int) -> Picture:
-        name, size, _ = self.files[index]
-        label = None if self._labels is None else self._labels[index]
+        position = self.layout.splits[self.split][index]
+        name, pixels = self._decoded(position)
+        if not self.paired:
+            label = self.layout.labels[position] if self.classes and self.layout.labels else None
+            return Picture(name, pixels, label)
+        if self.layout.sources is None:
+            return _halves(name, pixels)
+        source_name, source = self._decoded(self.layout.sources[position])
+        if not _same_aspect(source, pixels):
+            raise PictureError(
+                name, f"is {_size(pixels)}, its source {source_name} is {_size(source)}"
+            )
+        return Picture(name, pixels, source=source)
+
+    def measure_levels(self) -> None:
+        """Read every image once for the range of its values, if levels are those of the data."""
+        if self.levels is None or self.levels.are_known:
+            return
+        with ThreadPoolExecutor() as pool:
+            self.levels = joined_levels(pool.map(self._range, range(len(self._images))))
+
+    def _range(self, position: int) -> ValueRange | None:
+        number = self._images[position]
+        try:
+            return value_range(self._tree.read(number), self._tree.names[number])
+        except Exception:  # it is named where it is decoded
+            return None
+
+    def _decoded(self, position: int) -> tuple[str, Pixels]:
+        number = self._images[position]
+        name, size = self._tree.names[number], self._tree.sizes[number]
         if size > MAX_FILE_BYTES:
             raise PictureError(name, f"{size} bytes is too large for an image file")
         try:
-            data = self._read(name)
+            data = self._tree.read(number)
         except Exception as error:  # zipfile passes on errors of its codecs, such as zlib.error
             raise PictureError(name, f"cannot be read ({error})") from None
-        return Picture(name, decode(data, name), label)
+        return name, decode(data, name, self.levels, self.remarks)
 
-    def _read(self, name: str) -> bytes:
-        if self.path.is_dir():
-            return (self.path / name).read_bytes()
-        # One ZipFile per process: threads can share it (it locks), but a forked worker would move
-        # its parent's file position.
-        process = os.getpid()
-        if process not in self._archives:
-            self._archives.setdefault(process, zipfile.ZipFile(self.path))
-        return self._archives[process].read(name)
+    def _choose(self, split: str) -> str:
+        splits = self.layout.splits
+        if "all" in splits:
+            return "all"
+        if split not in splits:
+            raise DataError(
+                f"{self.path} has no split {split!r}",
+                allowed=", ".join(splits),
+                hint="--set holdout=0.1 to hold images out" if split == "test" else "",
+            )
+        return split
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_archives": {}}
+    def _has_labels(self) -> bool:
+        labels = self.layout.labels
+        numbers = self.layout.splits[self.split]
+        return labels is not None and all(labels[number] >= 0 for number in numbers)
+
+    def _hold_out(self, found: Layout, share: float) -> Layout:
+        """Make a test split of that share of the images, chosen by their bytes: neither their names
+        nor their order matter, and copies of an image are on the same side.
+        """
+        if not share:
+            return found
+        if "test" in found.splits:
+            raise DataError(f"{self.path} has a test split already", hint="leave holdout at 0")
+        from_split = "all" if "all" in found.splits else "train"
+        if from_split not in found.splits:
+            raise DataError(f"{self.path} has no train split to hold images out of")
+        parts: dict[str, list[int]] = {"train": [], "test": []}
+        for position in found.splits[from_split]:
+            parts["test" if self._drawn(position) < share else "train"].append(position)
+        kept = {name: numbers for name, numbers in found.splits.items() if name == "val"}
+        if not (parts["train"] and parts["test"]):
+            raise DataError(
+                f"holdout={share} of {len(found.splits[from_split])} images leaves a split empty",
+                hint="another share, or more images",
+            )
+        return found._replace(splits={"train": parts["train"], **kept, "test": parts["test"]})
+
+    def _drawn(self, position: int) -> float:
+        """A number in [0, 1) that the bytes of an image decide."""
+        number = self._images[position]
+        try:
+            data = self._tree.read(number)
+        except Exception:  # it is named where it is decoded
+            data = os.fsencode(self._tree.names[number])
+        return int.from_bytes(hashlib.blake2b(data, digest_size=6).digest(), "big") / (1 << 48)
+
+    def _fingerprint(self, holdout: float) -> str:
+        """Changes with the files of the split, their order, labels and sides."""
+        digest, tree = hashlib.sha256(), self._tree
+        positions = self.layout.splits[self.split]
+        if self.split == "all" and not self.paired:  # in the order of their names
+            positions = range(len(self._images))
+        for position in positions:
+            for place in (position, (self.layout.sources or {}).get(position)):
+                if place is not None:
+                    number = self._images[place]
+                    stat = f"{tree.names[number]}\0{tree.sizes[number]}\0{tree.stamps[number]}\n"
+                    digest.update(os.fsencode(stat))
+        if self.layout.kind not in ("plain", "classes") or self.split != "all":
+            digest.update(f"{self.layout.kind}\0{self.split}\0{holdout}".encode())
+        if self.layout.labels is not None and self.layout.kind != "classes":
+            digest.update(repr([self.layout.labels[position] for position in positions]).encode())
+        if self.levels is not None:
+            digest.update(str(self.levels).encode())
+        return digest.hexdigest()
 
 
-def _as_text(name: str) -> str:
-    """A folder name as NFC text: its bytes may not be UTF-8, and macOS decomposes accents."""
-    return normalize("NFC", os.fsencode(name).decode(errors="backslashreplace"))
+def has_pair_folders(path: Path) -> bool:
+    """Whether images there lie in folders that are called like the two sides of pairs."""
+    tree = open_tree(path)
+    return has_two_sides([tree.layout_name(number) for number in _images(tree)])
 
 
-def _inside(names: list[str]) -> list[str]:
-    """The paths relative to the deepest folder that contains all of them."""
-    folders = [name.split("/")[:-1] for name in names]
-    levels = zip(*folders, strict=False)  # down to the shallowest file
-    around = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, levels))
-    return ["/".join(name.split("/")[around:]) for name in names]
+def _images(tree: Tree) -> Sequence[int]:
+    """The numbers of the files that are images, by suffix or, without one, by their first bytes."""
+    readable = readable_suffixes()
+    images = array("l")
+    for number, name in enumerate(tree.names):
+        suffix = suffix_of(name)
+        if suffix in readable or (not suffix and _starts_like_an_image(tree, number)):
+            images.append(number)
+    if not images:
+        given = ", ".join(f"{n} {what}" for what, n in _ignored(tree).items())
+        raise DataError(
+            f"{tree.path / tree.names[0]} is not an image" if isinstance(tree, SingleFile)
+            else f"no images in {tree.path}",
+            given=given or None,
+            allowed="folders, .zip and .tar files, images",
+            hint="zoo data list",
+        )  # fmt: skip
+    return images
 
 
-def _walk(folder: Path) -> list[tuple[str, int, int]]:
-    """(relative path with forward slashes, bytes, mtime in ns) of every image file."""
-
-    def refuse(error: OSError) -> None:
-        raise DataError(f"cannot list {error.filename}: {error.strerror}")
-
-    found = []
-    for directory, folders, files in os.walk(folder, onerror=refuse, followlinks=False):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            path = Path(directory, name)
-            if path.suffix.lower() in KNOWN and not name.startswith("."):
-                found.append(_file(path, folder))
-    return found
-
-
-def _file(path: Path, folder: Path) -> tuple[str, int, int]:
-    name = path.relative_to(folder).as_posix()
+def _starts_like_an_image(tree: Tree, number: int) -> bool:
     try:
-        status = path.stat()
-    except OSError:  # a broken link: kept, so that reading it reports its name
-        return name, 0, 0
-    return name, status.st_size, status.st_mtime_ns
+        data = tree.read(number)
+    except Exception:
+        return False
+    return data.startswith(MAGIC)
 
 
-def _zip_members(path: Path) -> list[tuple[str, int, int]]:
-    """Like `_walk`, for the members of a zip file; the CRC takes the place of the mtime."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
-        raise DataError(f"cannot read {path}: {error}") from None
-    names = [member.filename for member in members]
-    if len(names) != len(set(names)):
-        raise DataError(f"{path} contains two files with the same name")
-    return [
-        (member.filename, member.file_size, member.CRC)
-        for member in members
-        if not member.is_dir()
-        and Path(member.filename).suffix.lower() in KNOWN
-        and not any(part.startswith((".", "__MACOSX")) for part in member.filename.split("/"))
-    ]
+def _ignored(tree: Tree, *used: Iterable[int]) -> Mapping[str, int]:
+    """How many files were not `used`, by suffix."""
+    left = bytearray(b"\1") * len(tree)
+    for number in chain.from_iterable(used):
+        left[number] = 0
+    names = compress(tree.names, left)
+    counts: Counter[str] = Counter(suffix_of(name) or "without suffix" for name in names)
+    return dict((counts + tree.unreadable).most_common())
+
+
+def _halves(name: str, pixels: Pixels) -> Picture:
+    height, width = pixels.shape[:2]
+    if width != 2 * height:
+        raise PictureError(
+            name,
+            f"is {_size(pixels)}; a side-by-side pair must be twice as wide as high, "
+            "and pairs in two files go into A/ and B/",
+        )
+    return Picture(name, pixels[:, height:], source=pixels[:, :height])
+
+
+def _same_aspect(one: Pixels, other: Pixels) -> bool:
+    """Whether two sizes differ by a factor only, to a pixel."""
+    (h, w), (height, width) = one.shape[:2], other.shape[:2]
+    return bool(abs(h * width - height * w) <= max(h, w, height, width))
+
+
+def _size(pixels: Pixels) -> str:
+    height, width = pixels.shape[:2]
+    return f"{width} x {height}"
