@@ -1,11 +1,16 @@
 """Decode one image file to pixels, and fit pixels to the size that a network takes.
 
-Policy for a file, in this order (tests/data/test_decoding.py tests each line):
-    format      PNG, JPEG and WebP; only the first frame of an animation
+Policy for a file, in this order (tests/data/test_decoding.py and its neighbors test each line):
+    format      what Pillow reads, by content, not by name (`formats`); HEIC and JPEG XL if their
+                package is installed
     size        more than MAX_PIXELS pixels is refused before decoding
+    several     the first frame of an animation, the first page of a TIFF, the main image of a HEIC,
+                the largest of an icon; raw photos and Photoshop files of layers only are refused
     damage      a truncated or corrupt file is refused; so is a non-image, whatever its name
     EXIF        the image is turned upright
-    16-bit      gray is scaled from 0..65535 to 0..255 (Pillow's own convert clips it to white)
+    16-bit      gray is scaled from 0..white, the largest value that the file can hold, to 0..255,
+                or as `levels` say; of 16-bit color without `levels`, the high byte is taken
+    32-bit      integers and floating-point numbers are refused without `levels`
     CMYK        converted by the plain formula, without color profiles
     alpha       LA, RGBA and transparent palettes are composited on white
     gray        becomes RGB for 3-channel models; RGB becomes luma (ITU-R 601) for 1-channel models
@@ -13,11 +18,14 @@ Policy for a file, in this order (tests/data/test_decoding.py tests each line):
 
 from __future__ import annotations
 
-import io
-import re
-import warnings
+from collections import Counter
+from contextlib import suppress
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
+from zoo_core.data import deep, tiff
+from zoo_core.data.levels import Levels, extremes, scaled
+from zoo_core.data.opening import opened, upright
 from zoo_core.errors import PictureError
 
 if TYPE_CHECKING:
@@ -27,37 +35,39 @@ if TYPE_CHECKING:
 
 
 Fit = Literal["crop", "pad", "stretch", "exact"]
-ORIENTATION = 0x0112  # EXIF tag; TURNS maps its value to the Transpose that undoes it
-TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
-FORMATS = ("PNG", "JPEG", "WEBP")
-MAX_PIXELS = 100_000_000
-_PILLOW = re.compile(r"PIL\.")
+
+# Remarks: what was done to images that their owner may not expect, after the number of them.
+ANIMATIONS = "animations, first frame used"
+PAGES = "files of several pages, first page used"
+FURTHER_PAGES = "further pages, not used"
+HEIC_IMAGES = "HEIC files of several images, main image used"
+LOW_VALUES = "16-bit images that use less than a sixteenth of the range (--set levels=data)"
+CUT_OFF = "16-bit images with values outside of levels, cut off"
+
+_counting = Lock()
 
 
-def decode(data: bytes, name: str) -> Pixels:
+def decode(
+    data: bytes,
+    name: str,
+    levels: Levels | None = None,  # of images of more than 8 bits; None: their full range
+    remarks: Counter[str] | None = None,  # what is said about the image is counted here
+) -> Pixels:
     """Decode an image by the policy above: uint8 [H, W] or [H, W, 3].
 
-    Raises PictureError with the reason, one line that starts with `name`.
+    Threads may share `remarks`. Raises PictureError with the reason, one line that starts with
+    `name`.
     """
-    from PIL import Image, UnidentifiedImageError
-
-    _mute_pillow()
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                size = f"{image.width} x {image.height} pixels"
-                raise PictureError(name, f"{size}, more than the {MAX_PIXELS} allowed")
-            image.load()
-            turn = TURNS.get(image.getexif().get(ORIENTATION))
-            return _to_uint8(image if turn is None else image.transpose(turn), name)
-    except UnidentifiedImageError:
-        if data.startswith((b"\x89PNG", b"\xff\xd8\xff")) or data[8:12] == b"WEBP":
-            raise PictureError(name, "damaged (its header cannot be read)") from None
-        raise PictureError(name, f"{_looks_like(data)}, not a PNG, JPEG or WebP image") from None
-    except Image.DecompressionBombError as error:
-        raise PictureError(name, f"{error}") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow's, for damaged files
-        raise PictureError(name, f"damaged ({' '.join(str(error).split())})") from None
+    assert levels is None or levels.are_known, "levels that were not measured"
+    with opened(data, name) as image:
+        notes: Counter[str] = Counter()
+        pixels = _pixels(image, data, name, levels, notes)
+        if remarks is not None:
+            with suppress(Exception):  # the pixels are good, whatever follows them in the file
+                notes += _not_shown(image, data)
+            with _counting:
+                remarks.update(notes)
+        return pixels
 
 
 def fit(
@@ -85,15 +95,6 @@ def fit(
     return planes.copy()  # torch warns about read-only arrays
 
 
-def _mute_pillow() -> None:
-    """Ignore Pillow's warnings: the policy decides, and the warnings do not name the file.
-
-    The filter is process-wide: `catch_warnings` swaps a global, and threads would interfere.
-    """
-    if not any(item[3] == _PILLOW for item in warnings.filters):
-        warnings.filterwarnings("ignore", module=_PILLOW.pattern)
-
-
 def _resized(image: Image.Image, resolution: int, mode: Fit) -> Image.Image:
     from PIL import Image, ImageOps
 
@@ -109,18 +110,53 @@ def _resized(image: Image.Image, resolution: int, mode: Fit) -> Image.Image:
     return image.resize(size, Image.Resampling.LANCZOS)
 
 
-def _to_uint8(image: Image.Image, name: str) -> Pixels:
+def _pixels(
+    image: Any, data: bytes, name: str, levels: Levels | None, notes: Counter[str]
+) -> Pixels:
+    """The pixels of an opened image, and what is to be said about their values."""
+    kind, is_halved = image.format, deep.is_halved(image)
+    if deep.is_gray(image) or (is_halved and levels is not None):
+        return _deep_pixels(image, data, name, levels, notes)
+    image = upright(image, name)
+    if is_halved and max(band.getextrema()[1] for band in image.split()[:3]) < 256 // 16:
+        notes[LOW_VALUES] += 1
+    if kind == "TGA" and not data[17] & 15:  # no bits of alpha, whatever the fourth byte is
+        image = image.convert(image.mode.rstrip("A"))
+    return _to_uint8(image)
+
+
+def _deep_pixels(
+    image: Any, data: bytes, name: str, levels: Levels | None, notes: Counter[str]
+) -> Pixels:
+    from PIL import Image
+
+    values = deep.read_deep(image, data, name, for_levels=levels is not None)
+    found = extremes(values, name)
+    pixels = scaled(values, levels, found, name)
+    if levels is None and values.white is not None and found.high < (values.white + 1) // 16:
+        notes[LOW_VALUES] += 1
+    if levels is not None and levels.cut(found):
+        notes[CUT_OFF] += 1
+    return pixels if values.alpha is None else _to_uint8(Image.fromarray(pixels))
+
+
+def _not_shown(image: Any, data: bytes) -> Counter[str]:
+    """What the file holds besides the image that was decoded."""
+    if image.format == "TIFF":
+        pages = tiff.num_pages(data)
+        return Counter({PAGES: 1, FURTHER_PAGES: pages - 1} if pages > 1 else {})
+    if image.format in ("MPO", "PSD") or not getattr(image, "is_animated", False):
+        return Counter()
+    return Counter([{"HEIF": HEIC_IMAGES, "DCX": PAGES}.get(image.format, ANIMATIONS)])
+
+
+def _to_uint8(image: Image.Image) -> Pixels:
     import numpy as np
     from PIL import Image
 
-    if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
-            raise PictureError(name, "integer pixel values outside 0..65535")
-        return ((values * 255 + 32767) // 65535).astype(np.uint8)
-    if image.mode == "F":
-        raise PictureError(name, "floating-point pixels have no defined range")
-    if image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info:
+    if image.mode == "La":
+        image = image.convert("LA")
+    if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, image).convert("RGB")
@@ -129,14 +165,3 @@ def _to_uint8(image: Image.Image, name: str) -> Pixels:
     else:
         image = image.convert("RGB")
     return np.asarray(image)
-
-
-def _looks_like(data: bytes) -> str:
-    start = data[:512].lstrip().lower()
-    if not data:
-        return "an empty file"
-    if start.startswith((b"<!doctype html", b"<html", b"<head")):
-        return "a web page"
-    if start.startswith((b"<svg", b"<?xml")):
-        return "an SVG or XML file"
-    return "an unknown kind of file"
