@@ -11,7 +11,7 @@ import pytest
 from toy_datasets import Numbered
 
 from zoo_core.data.files import PictureFiles
-from zoo_core.data.packing import open_packed, pack
+from zoo_core.data.packing import pack
 from zoo_core.data.saving import save_png
 from zoo_core.errors import DataError, RunError
 from zoo_core.pictures import Picture
@@ -132,6 +132,103 @@ def test_two_processes_may_pack_the_same(tmp_path: Path):
     assert len(list((tmp_path / "data").iterdir())) == 1
 
 
-def test_mapped_pictures_are_those_that_were_packed():
+def test_what_is_opened_again_is_what_was_packed():
     data = pack(Numbered(5), 4, 3)
-    assert np.array_equal(open_packed(data.folder).images, data.images)
+    again = pack(Numbered(5), 4, 3)
+    assert np.array_equal(again.images, data.images)
+    assert again.fingerprint == data.fingerprint
+
+
+@pytest.mark.parametrize("damage", ["short", "missing", "no index", "no json"])
+def test_damaged_packed_images_are_packed_again(damage, caplog):
+    data = pack(Numbered(5), 4, 3)
+    path = data.folder / ("images" if damage in ("short", "missing") else "index.json")
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes({"short": b"123", "no index": b"", "no json": b"{"}[damage])
+    again = pack(dataset := Numbered(5), 4, 3)
+    assert dataset.opened == 5
+    assert again.images[:, 0, 0, 0].tolist() == list(range(5))
+    assert "are damaged" in caplog.text
+
+
+# Too large to pack
+
+
+def streamed(dataset, *how, **options):
+    return pack(dataset, *(how or (4, 3)), storage="never", **options)
+
+
+def test_streamed_images_are_those_that_would_be_packed():
+    for options in ({}, {"paired": True}, {"classes": 3}):
+        whole, data = pack(Numbered(6, **options), 4, 3), streamed(Numbered(6, **options))
+        ids = np.array([5, 0, 3, 3])
+        assert np.array_equal(data.images[ids], whole.images[ids])
+        assert np.array_equal(data.images[2], whole.images[2])
+        assert data.images.shape == whole.images.shape
+        assert (data.source is None) == (whole.source is None)
+        if whole.source is not None:
+            assert np.array_equal(data.source[ids], whole.source[ids])
+        assert data.fingerprint == whole.fingerprint
+        assert data.names([4]) == whole.names([4])
+        assert len(data) == len(whole)
+
+
+def test_streamed_images_take_no_room():
+    data = streamed(Numbered(6))
+    assert {path.name for path in data.folder.iterdir()} == {"index.json", "names.json"}
+
+
+def test_bad_images_are_found_before_the_first_is_streamed():
+    with pytest.raises(DataError, match="2 of 6 images cannot be used"):
+        streamed(Numbered(6, bad=(1, 4)))
+
+
+def test_streamed_rows_leave_bad_images_out():
+    data = streamed(Numbered(6, bad=(1, 4)), 4, 3, "crop", True)
+    assert data.images[np.arange(4)][:, 0, 0, 0].tolist() == [0, 2, 3, 5]
+    assert [bad.name for bad in data.skipped] == ["number 1", "number 4"]
+
+
+def test_images_are_checked_once_and_decoded_when_they_are_used():
+    streamed(Numbered(6))
+    data = streamed(dataset := Numbered(6))
+    assert dataset.opened == 0
+    data.images[np.array([1, 2])]
+    assert dataset.opened == 2
+
+
+def test_both_sides_of_a_pair_are_decoded_once():
+    streamed(Numbered(6, paired=True))
+    data = streamed(dataset := Numbered(6, paired=True))
+    data.images[np.array([1, 2])], data.source[np.array([1, 2])]
+    assert dataset.opened == 2
+
+
+def on_disk(monkeypatch, free: int) -> None:
+    monkeypatch.setattr("zoo_core.data.packing._free", lambda folder: free)
+
+
+@pytest.mark.parametrize(("free", "packs"), [(10 * 48 * 2, True), (10 * 48 * 2 - 1, False)])
+def test_images_are_packed_where_that_takes_at_most_half_of_the_free_disk(
+    monkeypatch, free, packs, caplog
+):
+    on_disk(monkeypatch, free)
+    data = pack(Numbered(10), 4, 3)
+    assert (data.folder / "images").exists() is packs
+    assert ("they are decoded while they are used" in caplog.text) is not packs
+
+
+def test_images_that_are_packed_already_stay_so_on_a_full_disk(monkeypatch):
+    folder = pack(Numbered(10), 4, 3).folder
+    on_disk(monkeypatch, 0)
+    assert pack(Numbered(10), 4, 3).folder == folder
+
+
+def test_images_that_have_to_be_packed_and_do_not_fit_are_refused_first(monkeypatch):
+    on_disk(monkeypatch, 100)
+    dataset = Numbered(10)
+    with pytest.raises(RunError, match=r"0\.0 GB are free.*ZOO_CACHE"):
+        pack(dataset, 4, 3, storage="always")
+    assert dataset.opened == 0

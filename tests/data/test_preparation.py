@@ -21,16 +21,51 @@ def test_too_few_pictures_are_refused(count: int, batch: int):
 
 @pytest.mark.parametrize("classes", [0, 3])
 def test_labels_are_shown_to_a_model_that_learns_classes_only(tmp_path: Path, classes: int):
-    network = toys.ToyGenerator(toys.ToyConfig(classes=classes))
+    network = toys.ToyGenerator(toys.ToyConfig(num_classes=classes))
     data = prepare(Numbered(16, classes=3), network, settings(), cache=tmp_path)
     labels = BatchOrder(data, settings())[0][2]
     assert (labels is not None) == bool(classes)
 
 
-def test_another_number_of_classes_is_refused_with_the_setting_that_fits():
-    network = toys.ToyGenerator(toys.ToyConfig(classes=5))
+def test_another_number_of_classes_is_refused_with_the_setting_that_fits_a_new_model():
+    network = toys.ToyGenerator(toys.ToyConfig(num_classes=5))
     with pytest.raises(DataError, match=r"given: 5; allowed: 3; try: --set num_classes=3$"):
+        check_fits(network, ("cat", "dog", "owl"), paired=False, new=True)
+
+
+def test_a_trained_model_can_have_no_other_number_of_classes():
+    network = toys.ToyGenerator(toys.ToyConfig(num_classes=5))
+    with pytest.raises(DataError, match="given: 3 in the images; allowed: 5") as refused:
         check_fits(network, ("cat", "dog", "owl"), paired=False)
+    assert "--set" not in str(refused.value)
+
+
+def learner(*classes: str) -> toys.ToyGenerator:
+    """A toy that has learned these classes."""
+    network = toys.ToyGenerator(toys.ToyConfig(num_classes=len(classes)))
+    network.classes = classes
+    return network
+
+
+def test_labels_are_the_numbers_of_the_model_for_classes_of_these_names(tmp_path: Path, caplog):
+    data = prepare(Numbered(6, classes=3), learner("c2", "c0", "c1"), settings(), cache=tmp_path)
+    assert data.labels.tolist() == [1, 2, 0] * 2
+    assert data.classes == ("c2", "c0", "c1")
+    assert not caplog.records
+
+
+def test_a_class_that_the_pictures_lack_is_said(tmp_path: Path, caplog):
+    network = learner("c2", "owl", "c0", "c1")
+    data = prepare(Numbered(6, classes=3), network, settings(), cache=tmp_path)
+    assert data.labels.tolist() == [2, 3, 0] * 2
+    assert "the images lack 1 of the model's classes: 'owl'" in caplog.text
+
+
+def test_a_class_that_was_not_learned_is_named_before_a_picture_is_read(tmp_path: Path):
+    source = Numbered(6, classes=3)
+    with pytest.raises(DataError, match="given: 'c2', which it did not learn; allowed: 'owl'"):
+        prepare(source, learner("c0", "c1", "owl"), settings(), cache=tmp_path)
+    assert source.opened == 0
 
 
 def test_reversed_pairs_change_places(tmp_path: Path):

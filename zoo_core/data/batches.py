@@ -94,15 +94,17 @@ def gather(
     corners: Tensor | None = None,  # int64 [N, 2] in 0..jitter: top, left; None: the center
 ) -> Tensor:
     """Copy packed images: uint8 [N, C, H - jitter, W - jitter], channels last in memory."""
-    if not jitter:
-        return torch.from_numpy(pictures[ids]).permute(0, 3, 1, 2)
-    height, width = (side - jitter for side in pictures.shape[1:3])
-    places = [(jitter // 2, jitter // 2)] * len(ids) if corners is None else corners.tolist()
-    cut = [
-        pictures[i, top : top + height, left : left + width]
-        for i, (top, left) in zip(ids, places, strict=True)
-    ]
-    return torch.from_numpy(np.stack(cut)).permute(0, 3, 1, 2)
+    rows = pictures[ids]
+    if jitter:
+        height, width = (side - jitter for side in rows.shape[1:3])
+        places = [(jitter // 2, jitter // 2)] * len(ids) if corners is None else corners.tolist()
+        rows = np.stack(
+            [
+                row[top : top + height, left : left + width]
+                for row, (top, left) in zip(rows, places, strict=True)
+            ]
+        )
+    return torch.from_numpy(rows).permute(0, 3, 1, 2)
 
 
 def to_uint8(images: Tensor) -> NDArray[np.uint8]:

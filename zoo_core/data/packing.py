@@ -2,7 +2,8 @@
 
 This finds every bad file before training rather than in the middle of it, and reduces loading a
 batch to copying a few kilobytes. The array lies in the cache folder under a name derived from its
-inputs; deleting it costs only the time to pack again.
+inputs; deleting it costs only the time to pack again. Where it would take too much of the disk, all
+images are checked likewise, but decoded again whenever they are used.
 """
 
 from __future__ import annotations
@@ -11,39 +12,49 @@ import contextlib
 import errno
 import hashlib
 import json
+import logging
+import math
 import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo_core.data.decoding import Fit, fit
+from zoo_core.data.decoding import Fit
+from zoo_core.data.streaming import Form, RowReader, StreamedImages
 from zoo_core.errors import DataError, PictureError, RunError, first_few
 from zoo_core.filesystem import cache_folder
 from zoo_core.pictures import BadPicture, Picture, PictureDataset
 
+logger = logging.getLogger("zoo")
+
+Storage = Literal["auto", "always", "never"]  # whether the array is written
+
+DISK_SHARE = 0.5  # of the free disk that an array takes at most, unless it is "always" written
+LARGE = 1 << 30  # bytes of an array that are worth a word before they are written
 STALE_AFTER = 24 * 3600  # seconds without a write after which a packing process is taken to be dead
 PACK_VERSION = 2  # increase when the same images are packed into different bytes
 
 
 @dataclass(frozen=True)
 class PackedData:
-    """All images of a data set at one size; the arrays are memory-mapped."""
+    """All images of a data set at one size; the arrays are memory-mapped, or decoded on the way."""
 
     folder: Path
-    images: NDArray[np.uint8]  # [N, H, W, C], the memory format of training
+    images: NDArray[np.uint8]  # [N, H, W, C], the memory format of training; or StreamedImages
     source: NDArray[np.uint8] | None  # [N, H, W, C]
     labels: NDArray[np.int64] | None  # [N]
     classes: tuple[str, ...]
     skipped: tuple[BadPicture, ...]
     fingerprint: str  # of the pixels, labels and classes, not of file names
+    remarks: Mapping[str, int] = field(default_factory=dict)  # what was done to images: how often
 
     def __len__(self) -> int:
         return len(self.images)
@@ -63,46 +74,78 @@ def pack(
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     cache: Path | None = None,  # None: the user's cache folder
     source_channels: int | None = None,  # of a pair's source; None: same as `channels`
+    storage: Storage = "auto",
 ) -> PackedData:
     """Pack the images of `dataset`, or open them from the cache if they were packed before.
 
-    Raises DataError, which counts the bad images and names the first ones, unless they are
-    skipped; RunError if the cache folder cannot be written.
+    With `storage` "never", or "auto" where the array would take more than half of the free disk,
+    images are checked now and decoded whenever they are used: the same pixels, with the same
+    fingerprint. Raises DataError, which counts the bad images and names the first ones, unless they
+    are skipped; RunError if the cache folder cannot be written, or has no room.
     """
     source_channels = channels if source_channels is None else source_channels
     planes = channels if source_channels == channels else f"{channels}+{source_channels}"
     key = f"{dataset.fingerprint}:{resolution}:{planes}:{mode}:{skip_bad}:{PACK_VERSION}"
     folder = (cache or cache_folder()) / "data" / hashlib.sha256(key.encode()).hexdigest()[:24]
+    form = Form(resolution, channels, source_channels, mode)
+    packer = _Packer(dataset, form, skip_bad, on_progress)
+    if packed := _opened(folder, packer):
+        return packed
+    if not packer.is_to_be_written(storage, folder.parent):
+        folder = folder.with_name(f"{folder.name}-streamed")
+        packer = replace(packer, streamed=True)
+    try:
+        return _opened(folder, packer) or packer.pack_into(folder)
+    except OSError as error:
+        raise RunError(
+            f"cannot pack images into {folder.parent}: {error.strerror}",
+            hint="set ZOO_CACHE to a writable folder with free space",
+        ) from None
+
+
+def _opened(folder: Path, packer: _Packer) -> PackedData | None:
+    """What was packed before; None if nothing was, or if it is damaged, which is said."""
     if not (folder / "index.json").is_file():
-        packer = _Packer(
-            dataset, resolution, channels, source_channels, mode, skip_bad, on_progress
-        )
-        try:
-            packer.pack_into(folder)
-        except OSError as error:
-            raise RunError(
-                f"cannot pack images into {folder.parent}: {error.strerror}",
-                hint="set ZOO_CACHE to a writable folder with free space",
-            ) from None
-    return open_packed(folder)
+        return None
+    try:
+        packed = _open(folder, packer)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        logger.warning("packed images in %s are damaged (%s); packing again", folder, error)
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+    with contextlib.suppress(OSError):  # when it was used last, for `zoo data prune`
+        os.utime(folder / "index.json")
+    return packed
 
 
-def open_packed(folder: Path) -> PackedData:
-    """Memory-map what `pack` wrote."""
+def _open(folder: Path, packer: _Packer) -> PackedData:
+    """Memory-map what `pack` wrote, or decode it again. Raises ValueError if sizes do not match."""
     index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-
-    def mapped(name: str) -> NDArray[np.uint8]:
-        return np.memmap(folder / name, dtype=np.uint8, mode="r", shape=tuple(index[name]))
-
+    images, source = packer.streamed_from(index) if packer.streamed else _mapped(folder, index)
     return PackedData(
         folder=folder,
-        images=mapped("images"),
-        source=mapped("source") if "source" in index else None,
+        images=images,
+        source=source,
         labels=np.asarray(index["labels"], dtype=np.int64) if index["labels"] else None,
         classes=tuple(index["classes"]),
         skipped=tuple(BadPicture(*bad) for bad in index["skipped"]),
         fingerprint=index["fingerprint"],
+        remarks=index.get("remarks", {}),
     )
+
+
+def _mapped(folder: Path, index: dict[str, Any]) -> tuple[Any, Any]:
+    arrays = []
+    for name in ("images", "source"):
+        if name in index:
+            size = (folder / name).stat().st_size
+            if size != math.prod(index[name]):
+                raise ValueError(f"{name} has {size} bytes, not {math.prod(index[name])}")
+        shape = index.get(name)
+        arrays.append(
+            None if shape is None else np.memmap(folder / name, np.uint8, "r", shape=tuple(shape))
+        )
+    return arrays[0], arrays[1]
 
 
 @dataclass(frozen=True)
@@ -110,14 +153,42 @@ class _Packer:
     """The arguments of `pack`, and the packing itself."""
 
     dataset: PictureDataset
-    resolution: int
-    channels: int
-    source_channels: int
-    mode: Fit
+    form: Form
     skip_bad: bool
     on_progress: Callable[[int, int], None]
+    streamed: bool = False  # images are checked, not written
 
-    def pack_into(self, folder: Path) -> None:
+    def is_to_be_written(self, storage: Storage, folder: Path) -> bool:
+        """Whether the array is written. RunError where it must be, and does not fit on the disk."""
+        if storage == "never":
+            return False
+        planes = self.form.channels + (self.form.source_channels if self.dataset.paired else 0)
+        size = len(self.dataset) * self.form.resolution**2 * planes
+        free = _free(folder)
+        said = f"{len(self.dataset):,} images take {size / 1e9:.1f} GB when packed"
+        room = f"{free / 1e9:.1f} GB are free in {folder}"
+        if storage == "always" and size > free:
+            raise RunError(f"{said}, and {room}", hint="set ZOO_CACHE to a larger disk")
+        if storage == "auto" and size > DISK_SHARE * free:
+            logger.warning(
+                "%s, and %s: they are decoded while they are used instead "
+                "(--set workers=N helps in training; --set pack=always packs all the same)",
+                *(said, room),
+            )
+            return False
+        if size > LARGE:
+            logger.warning("%s; %s (zoo data cache lists, zoo data prune removes)", said, room)
+        return True
+
+    def streamed_from(self, index: dict[str, Any]) -> tuple[Any, Any]:
+        """The images, and the sources of pairs, decoded when they are used."""
+        reader = RowReader(self.dataset, np.asarray(index["rows"], dtype=np.int64), self.form)
+        images = StreamedImages(reader, "pixels", tuple(index["images"]))
+        if not self.dataset.paired:
+            return images, None
+        return images, StreamedImages(reader, "source", tuple(index["source"]))
+
+    def pack_into(self, folder: Path) -> PackedData:
         """Write to a temporary folder, then rename it, so that no half-packed one is ever found."""
         _sweep(folder.parent)
         temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
@@ -132,34 +203,41 @@ class _Packer:
                     raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+        return _open(folder, self)
 
     def _write_arrays(self, folder: Path) -> dict[str, Any]:
-        names, labels, bad = [], [], []
+        names, labels, rows, bad = [], [], [], []
         digest = hashlib.sha256()
-        with (folder / "images").open("wb") as images, (folder / "source").open("wb") as sources:
-            for done, item in enumerate(self._read_all(), start=1):
+        with _written(folder, self.streamed) as (images, sources):
+            for row, item in enumerate(self._read_all()):
                 if isinstance(item, BadPicture):
                     bad.append(item)
                 else:
                     _write_row(item, images, sources, digest)
                     names.append(item.name)
                     labels.append(item.label)
-                self.on_progress(done, len(self.dataset))
+                    rows.append(row)
+                self.on_progress(row + 1, len(self.dataset))
         if bad and not self.skip_bad:
             raise _refusal(bad, len(self.dataset))
         if not names:
-            first = f"{bad[0].name}: {bad[0].reason}"
+            first = f"{bad[0].name}: {bad[0].reason}" if bad else None
             raise DataError(f"none of {len(self.dataset)} images can be read", given=first)
         (folder / "names.json").write_text(json.dumps(names), encoding="utf-8")
-        shape = [len(names), self.resolution, self.resolution]
+        shape = [len(names), self.form.resolution, self.form.resolution]
         index = {
-            "images": [*shape, self.channels],
-            **({"source": [*shape, self.source_channels]} if self.dataset.paired else {}),
+            "images": [*shape, self.form.channels],
+            **({"source": [*shape, self.form.source_channels]} if self.dataset.paired else {}),
             "labels": labels if self.dataset.classes else [],
             "classes": self.dataset.classes,
         }
         digest.update(json.dumps(index).encode())
-        return index | {"skipped": bad, "fingerprint": digest.hexdigest()[:24]}
+        more = {"rows": rows} if self.streamed else {}
+        remarks = dict(getattr(self.dataset, "remarks", {}))
+        return index | more | {
+            "skipped": bad, "fingerprint": digest.hexdigest()[:24], "remarks": remarks,
+            "made_from": str(getattr(self.dataset, "path", type(self.dataset).__name__)),
+        }  # fmt: skip
 
     def _read_all(self) -> Iterator[Picture | BadPicture]:
         """Yield every image, fitted, in order, read by one thread per core.
@@ -174,14 +252,23 @@ class _Packer:
 
     def _read(self, index: int) -> Picture | BadPicture:
         try:
-            picture = self.dataset[index]
-            start = picture.source
-            if start is not None:
-                start = fit(start, self.resolution, self.source_channels, self.mode, picture.name)
-            pixels = fit(picture.pixels, self.resolution, self.channels, self.mode, picture.name)
+            return self.form.fit(self.dataset[index])
         except PictureError as error:
             return BadPicture(error.name, error.reason)
-        return picture._replace(pixels=pixels, source=start)
+
+
+def _free(folder: Path) -> int:
+    """Free bytes on the disk that a folder is on, or will be."""
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    return shutil.disk_usage(there).free
+
+
+@contextlib.contextmanager
+def _written(folder: Path, streamed: bool) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    """The files of both arrays; nowhere for images that are only checked."""
+    places = [Path(os.devnull)] * 2 if streamed else [folder / "images", folder / "source"]
+    with places[0].open("wb") as images, places[1].open("wb") as sources:
+        yield images, sources
 
 
 def _sweep(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,31 +13,48 @@ import torch
 from torch import Tensor
 
 from zoo_core.config import RunConfig
+from zoo_core.data.classes import check_count, class_numbers, describe_match
 from zoo_core.data.decoding import Fit, fit
 from zoo_core.data.packing import PackedData, pack
 from zoo_core.errors import DataError
 from zoo_core.interfaces import Classifier, Generator
 from zoo_core.pictures import Picture, PictureDataset
 
+logger = logging.getLogger("zoo")
+
 
 def prepare(
     dataset: PictureDataset,
-    network: Generator | Classifier,  # that will learn the images
+    network: Generator | Classifier,  # that will learn the images, or has learned such
     run: RunConfig,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     cache: Path | None = None,
+    new: bool = False,  # the network is yet to be built, so that its settings can change
 ) -> PackedData:
     """Pack the images as the network and the settings need them: size, channels, pair direction.
 
-    Labels are kept only if the network learns classes. Raises what `check_enough`, `check_fits` and
-    `pack` raise.
+    Labels are kept only if the network learns classes. If it has learned some, they are its numbers
+    of the classes with these names; a warning names those that the images lack. Raises what
+    `check_enough`, `check_fits` and `pack` raise.
     """
     check_enough(len(dataset), run.batch_size)
-    check_fits(network, dataset.classes, dataset.paired)
+    check_fits(network, dataset.classes, dataset.paired, new=new)
     packed = pack_shapes(
         dataset, network.image_shape, network.source_shape, run, on_progress, cache
     )
-    return packed if network.num_classes else replace(packed, labels=None)
+    return _with_classes_of(network, packed)
+
+
+def _with_classes_of(network: Generator | Classifier, packed: PackedData) -> PackedData:
+    """The data with labels as numbers of the classes that the network has learned, if any."""
+    if not network.num_classes:
+        return replace(packed, labels=None)
+    if not network.classes or network.classes == packed.classes:
+        return packed
+    numbers = np.asarray(class_numbers(network.classes, packed.classes), dtype=np.int64)
+    if said := describe_match(network.classes, packed.classes):
+        logger.warning("%s", said)
+    return replace(packed, labels=numbers[packed.labels], classes=network.classes)
 
 
 def pack_shapes(
@@ -61,6 +79,7 @@ def pack_shapes(
         on_progress,
         cache,
         source_channels,
+        run.pack,
     )
     if run.reverse_pairs and packed.source is not None:
         name = hashlib.sha256(f"reversed:{packed.fingerprint}".encode()).hexdigest()[:24]
@@ -79,27 +98,15 @@ def check_enough(count: int, batch_size: int) -> None:
         )
 
 
-def check_fits(network: Generator | Classifier, classes: Sequence[str], paired: bool) -> None:
-    """Raise DataError unless the images have the classes or pairs that the network needs."""
-    if network.num_classes and not classes:
-        raise DataError(
-            "the model learns classes, but the images have no labels",
-            hint="put each class into its own sub-folder",
-        )
-    if network.num_classes and network.num_classes != len(classes):
-        raise DataError(
-            "the model and the images have different numbers of classes",
-            given=network.num_classes,
-            allowed=str(len(classes)),
-            hint=f"--set num_classes={len(classes)}",
-        )
-    if network.num_classes and network.classes and network.classes != tuple(classes):
-        ours, theirs = _where_different(network.classes, classes)
-        raise DataError(
-            "the images do not have the classes that the model learned",
-            given=theirs,
-            allowed=ours,
-        )
+def check_fits(
+    network: Generator | Classifier, classes: Sequence[str], paired: bool, *, new: bool = False
+) -> None:
+    """Raise DataError unless the images have the classes or pairs that the network needs.
+
+    A `new` network can still be given another number of classes: the error says how.
+    """
+    if network.num_classes:
+        _check_classes(network, classes, new)
     if network.source_shape is not None and not paired:
         raise DataError(
             "the model needs pairs of images",
@@ -108,10 +115,23 @@ def check_fits(network: Generator | Classifier, classes: Sequence[str], paired: 
         )
 
 
-def _where_different(ours: Sequence[str], theirs: Sequence[str]) -> tuple[str, str]:
-    """The first class that differs between the two, with its index."""
-    number = next(n for n, pair in enumerate(zip(ours, theirs, strict=True)) if len(set(pair)) > 1)
-    return f"{ours[number]!r} as class {number}", f"{theirs[number]!r}"
+def _check_classes(network: Generator | Classifier, classes: Sequence[str], new: bool) -> None:
+    if not classes:
+        raise DataError(
+            "the model learns classes, but the images have no labels",
+            hint="put each class into its own sub-folder",
+        )
+    if network.classes:
+        class_numbers(network.classes, classes)  # raises
+    elif not new:
+        check_count(network.num_classes, len(classes))
+    elif network.num_classes != len(classes):
+        raise DataError(
+            "the model and the images have different numbers of classes",
+            given=network.num_classes,
+            allowed=str(len(classes)),
+            hint=f"--set num_classes={len(classes)}",
+        )
 
 
 def source_images(
