@@ -9,6 +9,7 @@ import sys
 import msgspec
 import pytest
 
+from zoo_core.config import ModelConfig
 from zoo_core.errors import InputError
 from zoo_core.spec import Metric
 
@@ -58,3 +59,11 @@ def test_a_number_is_the_same_after_json():
 def test_comparing_needs_no_torch():
     code = "import sys, zoo_core.spec; assert not {'torch', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_model_can_learn_classes_if_its_configuration_has_their_number():
+    import toys
+
+    assert toys.TOY.learns_classes
+    assert toys.SORTER.learns_classes
+    assert not msgspec.structs.replace(toys.TOY, config=ModelConfig).learns_classes

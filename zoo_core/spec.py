@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from zoo_core.config import ModelConfig, RunConfig
+from zoo_core.config import NUM_CLASSES, ModelConfig, RunConfig, fields
 from zoo_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -66,6 +66,11 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
         return "generator" if self.build_generator is not None else "classifier"
 
     @property
+    def learns_classes(self) -> bool:
+        """Whether the model can learn classes: its configuration has a field `num_classes`."""
+        return NUM_CLASSES in fields(self.config)
+
+    @property
     def build_main(self) -> Callable[[Any], Generator | Classifier]:
         """The function that builds the main network: the one averaged, evaluated and published."""
         return self.builders()[self.role]
@@ -85,7 +90,7 @@ class DatasetSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     `resolutions` lists the sizes in pixels that make sense; empty means any. `provenance` says
     where the images come from, `licence` is the SPDX identifier that a model trained on them must
-    respect.
+    respect. `address` is the name that finds it from any folder, for one found by a relative path.
     """
 
     name: str
@@ -96,6 +101,7 @@ class DatasetSpec(msgspec.Struct, frozen=True, kw_only=True):
     open: Callable[[int, str], PictureDataset]
     resolutions: tuple[int, ...] = ()
     splits: tuple[str, ...] = ("train", "test")
+    address: str = ""
 
 
 class FeatureExtractorSpec(msgspec.Struct, frozen=True, kw_only=True):

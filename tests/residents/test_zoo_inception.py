@@ -89,7 +89,20 @@ def test_it_offers_no_maps(extractor):
 
 
 def test_the_fingerprint_names_the_resize_of_tensorflow(extractor):
-    assert extractor.fingerprint == "inception-2015 sha256:random 299px tf1-bilinear float32"
+    name, *details = extractor.fingerprint.split()
+    assert (name, details[:3]) == ("inception-2015", ["sha256:random", "299px", "tf1-bilinear"])
+
+
+def test_the_normalization_in_the_fingerprint_is_the_one_that_the_network_applies(extractor):
+    mean, std = (detail.partition(":")[2] for detail in extractor.fingerprint.split()[4:6])
+    gray = torch.full((1, 3, 299, 299), 200, dtype=torch.uint8)
+    seen = []
+    first = extractor.network.Conv2d_1a_3x3
+    hook = first.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    extractor(gray)
+    hook.remove()
+    expected = (200 / 255 - float(mean)) / float(std)
+    assert torch.allclose(seen[0], torch.tensor(expected), atol=1e-5)
 
 
 def test_its_distance_is_fid(plugins):

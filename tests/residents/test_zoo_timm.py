@@ -24,6 +24,7 @@ from zoo_core.metrics.frechet import Statistics, frechet_distance
 from zoo_core.plugins.loading import Plugins, load_plugins
 from zoo_core.weights import hub
 from zoo_core.weights.loading import load_features
+from zoo_core.weights.registry import builtin_registry, read_registry
 from zoo_timm import backbones, packaged
 from zoo_timm.backbones import TimmBackbone, load
 from zoo_timm.folding import adjacent, fold
@@ -141,7 +142,18 @@ def test_a_picture_that_is_not_finite_has_features_that_are_not(lite0):
 
 
 def test_the_fingerprint_is_that_of_the_weights_not_of_this_process(lite0):
-    assert lite0.fingerprint == f"{LITE0} sha256:eb68cc8065e5 224px bicubic-antialias float32"
+    expected = f"{LITE0} sha256:eb68cc8065e5 224px bicubic-antialias mean:0.5 std:0.5 float32"
+    assert lite0.fingerprint == expected
+
+
+def test_published_numbers_name_the_extractor_as_it_is(lite0):
+    named = [
+        metric.protocol["extractor"]
+        for entry in read_registry(builtin_registry())
+        for metric in entry.metrics
+        if "extractor" in metric.protocol
+    ]
+    assert set(named) == {lite0.fingerprint}
 
 
 def test_a_changed_file_is_refused(monkeypatch, tmp_path):
@@ -182,6 +194,12 @@ def test_loading_takes_no_random_numbers(lite0):
     torch.manual_seed(1)
     load(LITE0, 64)
     assert torch.equal(torch.rand(1), expected)
+
+
+def test_the_normalization_in_the_fingerprint_is_the_one_that_timm_states(on_the_hub):
+    extractor = load("timm/mobilenetv3_small_050.lamb_in1k", 64)
+    expected = " mean:0.485,0.456,0.406 std:0.229,0.224,0.225 float32"
+    assert extractor.fingerprint.endswith(expected)
 
 
 def test_another_input_size_is_another_fingerprint(lite0):

@@ -57,6 +57,14 @@ def zoo_find_feature_extractor(name: str) -> FeatureExtractorSpec | None:
     """The feature extractor `name`, for plugins that offer too many to list, or None."""
 
 
+@hookspec(firstresult=True)
+def zoo_find_dataset(name: str) -> DatasetSpec | None:
+    """The data set `name`, for plugins that offer too many to list, or None.
+
+    `zoo data list` prints the first line of an implementation's docstring: which names it finds.
+    """
+
+
 @hookspec
 def zoo_run_started(run: RunInfo, images: int) -> None:
     """A run starts, or resumes after `images` images."""

@@ -20,11 +20,18 @@ from typing import Any
 
 import pluggy
 
-from zoo_core.config import RunConfig
 from zoo_core.errors import PluginError, ZooError, nearest
 from zoo_core.plugins import hookspecs
-from zoo_core.plugins.contributions import Contribution, Contributions, PluginInfo, Problem, name_of
-from zoo_core.spec import NAME, DatasetSpec, FeatureExtractorSpec, ModelSpec
+from zoo_core.plugins.checks import checked_find, checked_model, checked_name, kind_of, reason_of
+from zoo_core.plugins.contributions import (
+    Contribution,
+    Contributions,
+    PluginInfo,
+    Problem,
+    Spec,
+    name_of,
+)
+from zoo_core.spec import DatasetSpec, FeatureExtractorSpec, ModelSpec
 
 GROUP = "zoo"
 _API = re.compile(r"^ZOO_API\s*(?::[^=\n]+)?=\s*(\d+)\s*(?:#.*)?$", re.MULTILINE)
@@ -66,7 +73,7 @@ class Plugins:
                 implementation.function(**{key: arguments[key] for key in implementation.argnames})
             except (Exception, SystemExit) as error:
                 self._muted.add((name, hook))
-                self._report(self._info(name), hook, f"{_reason(error)} (not called again)")
+                self._report(self._info(name), hook, f"{reason_of(error)} (not called again)")
 
     def find_feature_extractor(self, name: str) -> FeatureExtractorSpec:
         """The listed extractor called `name`, or what the first plugin that knows the name returns.
@@ -74,25 +81,33 @@ class Plugins:
         A ZooError raised by such a plugin is its answer (no such name, not on this machine) and is
         passed on; any other exception becomes a Problem of the plugin.
         """
-        if self.feature_extractors.matches(name):
-            return self.feature_extractors.get(name)
-        for implementation in self.manager.hook.zoo_find_feature_extractor.get_hookimpls():
+        hook = "zoo_find_feature_extractor"
+        found = self._search(self.feature_extractors, hook, FeatureExtractorSpec, name)
+        return (found or self.feature_extractors.find(name)).spec
+
+    def find_dataset(self, name: str) -> Contribution[DatasetSpec]:
+        """The data set called `name`, listed or found by a plugin, as `find_feature_extractor`.
+
+        Raises UnknownNameError if there is none, and what a plugin raises as its answer.
+        """
+        return self.search_dataset(name) or self.datasets.find(name)
+
+    def search_dataset(self, name: str) -> Contribution[DatasetSpec] | None:
+        """Like `find_dataset`, but None if no plugin has the name: it may be a path.
+
+        A name with a colon at the end is never a path, and the same without it.
+        """
+        name = name.removesuffix(":")
+        return self._search(self.datasets, "zoo_find_dataset", DatasetSpec, name)
+
+    def dataset_namespaces(self) -> list[Contribution[str]]:
+        """The first line of the docstring of each plugin's `zoo_find_dataset`."""
+        found = []
+        for implementation in self.manager.hook.zoo_find_dataset.get_hookimpls():
             info = self._info(str(implementation.plugin_name))
-            spec, refusal = None, None
-            with self._guarded(info, "zoo_find_feature_extractor"):
-                try:
-                    spec = implementation.function(**dict.fromkeys(implementation.argnames, name))
-                except ZooError as error:
-                    refusal = error
-                if isinstance(spec, FeatureExtractorSpec):
-                    return spec
-                if spec is not None:
-                    raise TypeError(
-                        f"must return a FeatureExtractorSpec or None, returned {_kind(spec)}"
-                    )
-            if refusal is not None:
-                raise refusal
-        return self.feature_extractors.get(name)  # raises UnknownNameError
+            first = (implementation.function.__doc__ or "").strip().partition("\n")[0]
+            found.append(Contribution(info.name, info.distribution, first or f"{info.name}/..."))
+        return found
 
     def check_duplicates(self) -> None:
         """Report names used by several plugins to each of them, except the plugin of that name."""
@@ -121,7 +136,7 @@ class Plugins:
                 entries = list(dist.entry_points.select(group=GROUP))
             except Exception as error:
                 info = PluginInfo(name="-", distribution=name, module="-")
-                self._report(info, "find", f"entry_points.txt is unreadable ({_reason(error)})")
+                self._report(info, "find", f"entry_points.txt is unreadable ({reason_of(error)})")
             if name not in seen:
                 yield from ((entry, f"{name} {dist.version}") for entry in entries)
             seen.add(name)
@@ -168,10 +183,10 @@ class Plugins:
                 known = f"nearest: {', '.join(near) or 'none'}"
                 self._report(info, "register", f"there is no hook {caller.name!r}; {known}")
         kinds: Mapping[str, tuple[type, Callable[[Any], None]]] = {
-            "zoo_models": (ModelSpec, lambda s: self._add(self.models, info, _checked_model(s))),
+            "zoo_models": (ModelSpec, lambda s: self._add(self.models, info, checked_model(s))),
             "zoo_datasets": (
                 DatasetSpec,
-                lambda s: self._add(self.datasets, info, _checked_name(s)),
+                lambda s: self._add(self.datasets, info, checked_name(s)),
             ),
             "zoo_feature_extractors": (
                 FeatureExtractorSpec,
@@ -197,16 +212,37 @@ class Plugins:
                 result = implementation.function()
                 if isinstance(result, str | bytes | Mapping) or not isinstance(result, Iterable):
                     raise TypeError(
-                        f"must return a list of {kind.__name__}, returned {_kind(result)}"
+                        f"must return a list of {kind.__name__}, returned {kind_of(result)}"
                     )
                 records = list(result)
             for record in records:
                 with self._guarded(info, hook):
                     if not isinstance(record, kind):
                         raise TypeError(
-                            f"must return {kind.__name__} records, one is {_kind(record)}"
+                            f"must return {kind.__name__} records, one is {kind_of(record)}"
                         )
                     accept(record)
+
+    def _search(
+        self, listed: Contributions[Spec], hook: str, kind: type[Spec], name: str
+    ) -> Contribution[Spec] | None:
+        """The listed record called `name`, else the first that a plugin finds, else None."""
+        if listed.matches(name):
+            return listed.find(name)
+        for implementation in getattr(self.manager.hook, hook).get_hookimpls():
+            info = self._info(str(implementation.plugin_name))
+            spec, refusal = None, None
+            with self._guarded(info, hook):
+                try:
+                    result = implementation.function(**dict.fromkeys(implementation.argnames, name))
+                    spec = checked_find(result, kind)
+                except ZooError as error:
+                    refusal = error
+            if refusal is not None:
+                raise refusal
+            if spec is not None:
+                return Contribution(info.name, info.distribution, spec)
+        return None
 
     @staticmethod
     def _add(contributions: Contributions[Any], info: PluginInfo, spec: Any) -> None:
@@ -236,7 +272,7 @@ class Plugins:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            self._report(info, stage, _reason(error), error=error)
+            self._report(info, stage, reason_of(error), error=error)
         if printed.getvalue():
             first = printed.getvalue().strip().splitlines() or [""]
             self._report(info, stage, f"printed to stdout: {first[0][:60]!r}", broken=False)
@@ -253,7 +289,8 @@ class Plugins:
         problem = Problem(info.name, info.distribution, stage, reason)
         if broken:
             info.status = "broken"
-        self.problems.append(problem)
+        if problem not in self.problems:  # a finder may fail each time it is asked
+            self.problems.append(problem)
         if os.environ.get("ZOO_STRICT") == "1":
             raise PluginError(str(problem)) from error
 
@@ -306,35 +343,3 @@ def _wanted() -> set[str] | None:
     if not value:
         return None
     return {name.strip() for name in value.split(",")} - {"", "none"}
-
-
-def _kind(value: Any) -> str:
-    return type(value).__name__
-
-
-def _checked_name(spec: Any) -> Any:
-    if not isinstance(spec.name, str) or not NAME.fullmatch(spec.name):
-        allowed = "lower-case letters and digits, separated by single - or _"
-        raise ValueError(f"{spec.name!r} is not a usable name ({allowed})")
-    return spec
-
-
-def _checked_model(spec: ModelSpec) -> ModelSpec:
-    _checked_name(spec)
-    clash = sorted({*spec.config.__struct_fields__} & {*RunConfig.__struct_fields__})
-    if clash:
-        raise ValueError(
-            f"configuration of {spec.name!r} redefines run settings: {', '.join(clash)}"
-        )
-    if "tiny" not in spec.presets:
-        raise ValueError(f"model {spec.name!r} has no preset called 'tiny'")
-    return spec
-
-
-def _reason(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    if isinstance(error, PluginError):
-        return text
-    if isinstance(error, SystemExit):
-        return f"called sys.exit({error.code!r})"
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
