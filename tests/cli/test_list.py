@@ -14,7 +14,21 @@ def test_models_are_listed_with_plugin_and_task(zoo):
     assert answer.code == 0
     header, row = answer.out.splitlines()
     assert header.split() == ["NAME", "TASK", "PLUGIN", "WEIGHTS", "SUMMARY"]
-    assert row.split()[:4] == ["toy", "unconditional", "toy", "-"]
+    assert row.split()[:5] == ["toy", "unconditional,", "classes", "toy", "-"]
+
+
+def test_a_model_that_can_learn_classes_says_so_unless_its_task_does(zoo, monkeypatch):
+    monkeypatch.setenv("ZOO_PLUGINS", "toy,sorter")
+    listed = {record["name"]: record for record in zoo("list", "--json").json["models"]}
+    assert listed["toy"]["task"] == "unconditional"
+    assert listed["toy"]["learns_classes"]
+    assert listed["sorter"]["learns_classes"]
+    assert "sorter  classifier " in zoo("list").out
+    assert "unconditional, classes" in zoo("show", "toy").out
+    shown = zoo("show", "toy", "--json").json["models"][0]
+    assert (shown["task"], shown["learns_classes"]) == ("unconditional", True)
+    (setting,) = [each for each in shown["settings"] if each["key"] == "num_classes"]
+    assert setting["allowed"] == "integer >= 0, or auto"
 
 
 def test_json_carries_schema_records_and_problems(zoo):
@@ -45,6 +59,17 @@ def test_a_weights_file_is_shown(zoo):
     zoo("train", "toy", "--preset", "tiny")
     shown = zoo("show", "runs/toy.toys16-tiny", "--json").json["records"][0]
     assert (shown["model"], shown["images"], shown["licence"]) == ("toy", 16, "CC0-1.0")
+
+
+def test_a_run_here_is_shown_by_its_bare_name_unless_a_model_is_called_so(zoo):
+    for name in ("o4", "toy"):
+        assert zoo("train", "toy", "--preset", "tiny", "--run-dir", name).code == 0
+    assert zoo("show", "o4", "--json").json["records"][0]["file"] == "o4/generator.safetensors"
+    answer = zoo("show", "toy")
+    assert answer.code == 3
+    assert "allowed: ./toy for the path; toy/toy for the name" in answer.error
+    assert zoo("show", "./toy", "--json").json["records"][0]["file"] == "toy/generator.safetensors"
+    assert zoo("show", "toy/toy", "--json").json["models"][0]["name"] == "toy"
 
 
 def test_what_a_weights_file_says_obeys_no_terminal(zoo):

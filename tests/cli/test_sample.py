@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import numpy as np
@@ -125,68 +124,6 @@ def test_a_seed_that_is_too_large_is_refused(trained):
     answer = trained("sample", RUN, "--seeds", 1 << 64)
     assert answer.code == 2
     assert "invalid seed" in answer.error
-
-
-def test_a_label_for_a_model_without_classes_is_refused(trained):
-    answer = trained("sample", RUN, "--label", 1)
-    assert answer.code == 2
-    assert "takes no labels; given: --label 1" in answer.error
-
-
-@pytest.fixture
-def conditional(zoo, monkeypatch):
-    """A trained class-conditional toy with the classes `class 0` to `class 3`."""
-    monkeypatch.setenv("ZOO_PLUGINS", "toy,sorter")
-    settings = ("--preset", "tiny", "--data", "sorted-toys", "--set", "classes=4")
-    assert zoo("train", "toy", *settings, "--run-dir", "runs/conditional").code == 0
-    return zoo
-
-
-def test_a_run_with_classes_names_a_command_that_draws_one(zoo, monkeypatch):
-    monkeypatch.setenv("ZOO_PLUGINS", "toy,sorter")
-    settings = ("--preset", "tiny", "--data", "sorted-toys", "--set", "classes=4")
-    said = zoo("train", "toy", *settings).out.splitlines()[-1]
-    command = said.removeprefix("next: ").partition("    ")[0]
-    assert zoo(*shlex.split(command)[1:]).code == 0
-
-
-def test_a_class_is_given_by_its_name_or_its_number(conditional):
-    for label in ("class 2", "2", "1"):
-        answer = conditional(
-            "sample", "runs/conditional", "--label", label, "--out", f"{label}.png"
-        )
-        assert answer.code == 0, answer.err
-    assert np.array_equal(pixels(Path("class 2.png")), pixels(Path("2.png")))
-    assert not np.array_equal(pixels(Path("1.png")), pixels(Path("2.png")))
-
-
-@pytest.mark.parametrize(
-    ("label", "allowed"),
-    [("clas 2", "or a name such as class 2"), ("4", "0..3"), ("-1", "0..3"), ("9" * 20, "0..3")],
-)
-def test_a_class_that_there_is_not_is_refused(conditional, label: str, allowed: str):
-    answer = conditional("sample", "runs/conditional", f"--label={label}")
-    assert answer.code == 2
-    assert f"no such class; given: {label}; allowed: 0..3" in answer.error
-    assert allowed in answer.error
-
-
-def test_a_model_with_classes_says_how_to_name_one(conditional):
-    answer = conditional("sample", "runs/conditional")
-    assert answer.code == 2
-    assert answer.error.endswith("allowed: 0..3; try: --label 'class 0'")
-
-
-def test_an_accent_may_be_spelled_apart(zoo, monkeypatch, tmp_path):
-    for name in ("do\u0308g", "cat"):
-        for number in range(4):
-            (tmp_path / "pets" / name).mkdir(parents=True, exist_ok=True)
-            color = (50 * number, 90, 200)
-            Image.new("RGB", (16, 16), color).save(tmp_path / "pets" / name / f"{number}.png")
-    tiny = ("--preset", "tiny", "--set", "classes=2", "--run-dir", "runs/pets")
-    assert zoo("train", "toy", *tiny, "--data", "./pets").code == 0
-    for label in ("d\u00f6g", "do\u0308g"):
-        assert zoo("sample", "runs/pets", "--label", label).code == 0
 
 
 @pytest.mark.parametrize("out", ["grid.xyz", "grid.webp", "grid"])

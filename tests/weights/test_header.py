@@ -267,7 +267,9 @@ def test_tensors_of_the_architecture_are_accepted():
     [
         ("toy.bars16", False),
         ("owner/toy.bars16", False),
-        ("runs", False),  # exists, but might be a name: the path must be spelled ./runs
+        ("runs", False),  # exists, but might be a name
+        ("o4", True),  # a run
+        ("started", True),  # a run without weights so far
         ("toy.safetensors", True),
         ("./runs", True),
         ("../runs", True),
@@ -280,6 +282,9 @@ def test_tensors_of_the_architecture_are_accepted():
 )
 def test_a_path_is_told_from_a_name(tmp_path, monkeypatch, name, expected):
     (tmp_path / "runs" / "toy.bars16").mkdir(parents=True)
+    for file in ("o4/classifier.safetensors", "started/config.json"):
+        (tmp_path / file).parent.mkdir()
+        (tmp_path / file).touch()
     monkeypatch.chdir(tmp_path)
     assert is_path(name) is expected
 

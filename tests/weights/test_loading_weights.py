@@ -12,7 +12,7 @@ import pytest
 import torch
 from toys import FEATURES, Sorter, SorterConfig, ToyGenerator, resolved, toy_plugins
 
-from zoo_core.errors import InputError, UnknownNameError, WeightsError
+from zoo_core.errors import AmbiguousNameError, InputError, UnknownNameError, WeightsError
 from zoo_core.plugins.hookspecs import hookimpl
 from zoo_core.weights import loading
 from zoo_core.weights.header import WeightsMetadata
@@ -72,7 +72,7 @@ def test_a_path_object_needs_no_spelling(save, generator, monkeypatch):
 
 
 def test_the_names_of_its_classes_come_with_it(save):
-    config = msgspec.structs.replace(CONFIG, classes=2)
+    config = msgspec.structs.replace(CONFIG, num_classes=2)
     record = {"config": msgspec.to_builtins(config), "network": ToyGenerator(config)}
     loaded = load(save(**record, classes=("cat", "dog")), plugins=toy_plugins())
     assert loaded.classes == ("cat", "dog")
@@ -162,24 +162,66 @@ def test_an_unknown_name_comes_with_the_nearest(registered):
     assert error.value.exit_code == 3
 
 
-@pytest.mark.parametrize("name", ["my.run", "toy.bars"])
-def test_an_unknown_name_that_is_a_folder_says_how_to_spell_the_path(
+@pytest.mark.parametrize("name", ["o4", "my.run", "toy.bars", "toy.pth"])
+def test_what_is_here_needs_no_spelling_if_nothing_is_registered_so(
     save, generator, monkeypatch, tmp_path, name
 ):
-    save(f"{name}/generator.safetensors")
+    save(name if name.endswith(".pth") else f"{name}/generator.safetensors")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UnknownNameError, match=rf"try: \./{name}") as error:
-        load(name, plugins=toy_plugins())
-    assert error.value.exit_code == 3
-    assert_same_pictures(load(f"./{name}", plugins=toy_plugins()), generator)
+    assert_same_pictures(load(name, plugins=toy_plugins()), generator)
 
 
-def test_a_registered_name_wins_over_a_folder_of_that_name(
+def test_a_folder_without_weights_is_no_run(monkeypatch, tmp_path):
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"no generator\.safetensors or .* in the folder photos"):
+        load("photos", plugins=toy_plugins())
+
+
+def test_a_folder_of_runs_says_how_to_type_them(save, monkeypatch, tmp_path):
+    save("my runs/toy.bars16/generator.safetensors")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"try: 'my runs/toy\.bars16'$"):
+        load("my runs", plugins=toy_plugins())
+    monkeypatch.chdir(tmp_path / "my runs")
+    with pytest.raises(InputError, match=r"try: \./toy\.bars16$"):
+        load(".", plugins=toy_plugins())
+
+
+def test_a_registered_name_wins_over_a_folder_that_is_no_run(
     registered, generator, monkeypatch, tmp_path
 ):
     (tmp_path / "toy.bars16").mkdir()
     monkeypatch.chdir(tmp_path)
     assert_same_pictures(load("toy.bars16", plugins=registered()), generator)
+
+
+def test_a_run_that_is_called_like_registered_weights_has_to_be_spelled(
+    save, registered, generator, monkeypatch, tmp_path
+):
+    other = ToyGenerator(CONFIG)
+    save("toy.bars16/generator.safetensors", network=other)
+    monkeypatch.chdir(tmp_path)
+    plugins = registered()
+    with pytest.raises(AmbiguousNameError) as error:
+        load("toy.bars16", plugins=plugins)
+    assert "allowed: ./toy.bars16 for the path; registry/toy.bars16 for" in str(error.value)
+    assert_same_pictures(load("./toy.bars16", plugins=plugins), other)
+    assert_same_pictures(load(Path("toy.bars16"), plugins=plugins), other)
+    assert_same_pictures(load("registry/toy.bars16", plugins=plugins), generator)
+
+
+def test_a_run_that_is_called_like_an_extractor_has_to_be_spelled(monkeypatch, tmp_path):
+    config = SorterConfig()
+    described = {"model": "sorter", "role": "classifier", "config": msgspec.to_builtins(config)}
+    about = msgspec.structs.replace(ABOUT, **described)
+    (tmp_path / "toy-features").mkdir()
+    save_weights(tmp_path / "toy-features" / "classifier.safetensors", Sorter(config), about)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AmbiguousNameError, match=r"\./toy-features for the path; toys/"):
+        load_features("toy-features", plugins=toy_plugins())
+    for name in ("./toy-features", "toys/toy-features"):
+        assert load_features(name, plugins=toy_plugins()).width == 6
 
 
 @pytest.mark.parametrize(
@@ -249,7 +291,7 @@ CONFIGS = {
     "a value out of range": ({"width": 0}, "width"),
     "another architecture": ({"width": 5}, "does not fit the architecture"),
     "images of another size": ({"resolution": 32}, "does not fit the architecture"),
-    "classes": ({"classes": 3}, "is missing"),
+    "classes": ({"num_classes": 3}, "is missing"),
     "a width of a million": ({"width": 1_000_000_000}, "does not fit the architecture"),
     "a width that no machine has": ({"width": 1 << 60}, "a network that cannot be built"),
     "a width of a hundred digits": ({"width": 10**100}, ""),

@@ -1,32 +1,26 @@
-"""Shared by the commands that generate images: seeds, classes and output paths."""
+"""Shared by the commands that generate images: seeds and output paths."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
 import re
-import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 from unicodedata import normalize
 
 import typer
 
 from zoo_core.cli.output import complete_weights, finite
-
-if TYPE_CHECKING:
-    from zoo_core.interfaces import Generator
+from zoo_core.filesystem import with_home
 
 MAX_SEEDS = 1_000_000
 MAX_STEM = 80  # bytes of a file name; file systems allow 255
+DEVICE_NAME = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)(?=\.|$)", re.IGNORECASE)  # on Windows
 
 WEIGHTS = typer.Argument(
     help="Registered weights (see `zoo list`), a .safetensors file or a run folder.",
     autocompletion=complete_weights,
-)
-LABEL = typer.Option(
-    None, "--label", help="Class name or number; required by class-conditional models."
 )
 TRUNCATION = typer.Option(
     1.0, "--truncation", callback=finite, help="1: full variety; toward 0: the average image."
@@ -59,45 +53,11 @@ def parse_seeds(text: str, option: str = "--seeds") -> list[int]:
     return numbers
 
 
-def class_number(name: str | None, generator: Generator) -> int | None:
-    """Return the number of the class called `name`, or of the class with that number.
-
-    Return None for a model without classes. Raises InputError for an unknown class, and for a label
-    that is missing or that the model does not take.
-    """
-    from zoo_core.errors import InputError, nearest
-
-    if not generator.num_classes:
-        if name is None:
-            return None
-        raise InputError(
-            f"{type(generator).__name__} takes no labels",
-            given=f"--label {shlex.quote(name)}",
-            hint="omit --label",
-        )
-    if name is None:
-        raise InputError(
-            f"{type(generator).__name__} is class-conditional and needs a label",
-            allowed=f"0..{generator.num_classes - 1}",
-            hint=f"--label {shlex.quote(generator.classes[0]) if generator.classes else 0}",
-        )
-    name = normalize("NFC", name)  # as for class names read from folders
-    if name in generator.classes:
-        return generator.classes.index(name)
-    if name.isdecimal() and len(name) < 10 and int(name) < generator.num_classes:
-        return int(name)
-    allowed = f"0..{generator.num_classes - 1}"
-    if generator.classes:
-        near = nearest(name, generator.classes) or generator.classes[:3]
-        allowed += f", or a name such as {', '.join(near)}"
-    raise InputError("no such class", given=name, allowed=allowed)
-
-
 def default_target(
     weights: str, what: str, suffix: str, label: str | None = None, truncation: float = 1.0
 ) -> Path:
     """Return the default output path: `samples/WEIGHTS-WHAT`, plus label and truncation if set."""
-    path = Path(weights).expanduser().resolve()
+    path = with_home(weights).resolve()
     parts = [path.name, what]
     if path.suffix == ".safetensors":
         parts[0] = {"generator": path.parent.name, "best": f"{path.parent.name}-best"}.get(
@@ -112,11 +72,12 @@ def file_stem(text: str) -> str:
     """Turn a path, a name or a list of seeds into a file name without suffix."""
     import hashlib
 
-    from zoo_core.data.files import SUFFIXES
+    from zoo_core.data.formats import readable_suffixes
 
     path = Path(text)
-    short = path.with_suffix("") if path.suffix.lower() in SUFFIXES else path
+    short = path.with_suffix("") if path.suffix.lower() in readable_suffixes() else path
     name = re.sub(r"[^\w.-]+", "_", str(short)).strip("_.") or "pictures"
+    name = DEVICE_NAME.sub(r"\g<0>_", name)
     if len(name.encode()) > MAX_STEM:
         digest = hashlib.blake2b(name.encode(), digest_size=4).hexdigest()
         name = f"{name.encode()[: MAX_STEM - 9].decode(errors='ignore')}-{digest}"
@@ -124,16 +85,24 @@ def file_stem(text: str) -> str:
 
 
 def file_names(names: Iterable[str]) -> Iterator[str]:
-    """Yield unique file names without suffix: `cat`; if taken, `cat_jpg`; then `cat_2`."""
+    """Yield unique file names without suffix: `cat`; if taken, `cat_jpg`; then `cat_2`.
+
+    `Cat` and `cat` are the same name, as they are to macOS and Windows.
+    """
     taken: set[str] = set()
     for name in names:
         short = file_stem(name)
         tries = itertools.chain(
             [short, file_stem(name.replace(".", "_"))], (f"{short}_{n}" for n in itertools.count(2))
         )
-        free = next(each for each in tries if each not in taken)
-        taken.add(free)
+        free, key = next((each, key) for each in tries if (key := _same(each)) not in taken)
+        taken.add(key)
         yield free
+
+
+def _same(name: str) -> str:
+    """What names have in common that are one file to some file system."""
+    return normalize("NFC", name).casefold()
 
 
 def check_grid(out: Path | None, hint: str = "") -> None:
@@ -156,12 +125,14 @@ def writing(target: Path, folder: bool = False) -> Iterator[None]:
     The folder is removed again if nothing is written to it. An OSError becomes an InputError.
     """
     from zoo_core.errors import InputError
-    from zoo_core.filesystem import mkdir_with_rollback
+    from zoo_core.filesystem import as_argument, mkdir_with_rollback
 
     try:
         with mkdir_with_rollback(target if folder else target.parent):
             if not folder and target.is_dir():
-                raise InputError(f"{target} is a folder", hint=f"--out {target}/NAME.png")
+                raise InputError(
+                    f"{target} is a folder", hint=f"--out {as_argument(target / 'NAME.png')}"
+                )
             yield
     except OSError as error:
         raise InputError(

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from zoo_core.cli.output import JSON_OPTION, print_json, print_table, warn, warn_problems
+from zoo_core.cli.output import (
+    JSON_OPTION,
+    describe_task,
+    print_json,
+    print_table,
+    warn,
+    warn_problems,
+)
 
 
 def list_models(
@@ -30,6 +37,7 @@ def list_models(
                 {
                     "name": name,
                     "task": model.task,
+                    "learns_classes": model.learns_classes,
                     "plugin": contribution.plugin,
                     "distribution": contribution.distribution,
                     "summary": model.summary,
@@ -46,7 +54,13 @@ def list_models(
     print_table(
         ("NAME", "TASK", "PLUGIN", "WEIGHTS", "SUMMARY"),
         [
-            (r["name"], r["task"], r["plugin"], " ".join(r["weights"]) or "-", r["summary"])
+            (
+                r["name"],
+                describe_task(r["task"], r["learns_classes"]),
+                r["plugin"],
+                " ".join(r["weights"]) or "-",
+                r["summary"],
+            )
             for r in records
         ],
     )

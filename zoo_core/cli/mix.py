@@ -8,16 +8,15 @@ import typer
 
 from zoo_core.cli.drawing import (
     DEVICE,
-    LABEL,
     TRUNCATION,
     WEIGHTS,
     check_grid,
-    class_number,
     default_target,
     file_stem,
     parse_seeds,
     writing,
 )
+from zoo_core.cli.labels import LABEL, class_number
 from zoo_core.cli.output import loaded_plugins
 
 

@@ -5,18 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from zoo_core.cli.output import (
     JSON_OPTION,
     complete_weights,
+    describe_task,
     loaded_plugins,
     print_json,
     print_table,
 )
 from zoo_core.errors import printable
+
+if TYPE_CHECKING:
+    from zoo_core.plugins.contributions import Contributions
+    from zoo_core.plugins.loading import Plugins
+    from zoo_core.spec import ModelSpec, WeightsEntry
 
 
 def show(
@@ -33,31 +39,50 @@ def show(
     """
     import msgspec
 
-    from zoo_core.plugins.loading import Plugins
+    from zoo_core.filesystem import exists
     from zoo_core.weights.header import is_path
     from zoo_core.weights.registry import load_registry
 
     if is_path(name):
-        record = _file(name)
-        _print_record(record, as_json)
+        _check_only_path(name)
+        _print_record(_file(name), as_json)
         return
-    plugins: Plugins = loaded_plugins()
-    registry = load_registry(plugins)
-    if registry.matches(name) or "." in name:
+    plugins = loaded_plugins()
+    registry, models = load_registry(plugins), plugins.models
+    if registry.matches(name):
         _print_record(msgspec.to_builtins(registry.get(name)), as_json)
-        return
-    spec = plugins.models.get(name)
-    tags = [
-        contribution.spec.name for contribution in registry if contribution.spec.model == spec.name
-    ]
+    elif exists(name) and not models.matches(name):
+        _print_record(_file(name), as_json)
+    elif "." in name:
+        registry.get(name)  # raises UnknownNameError with the nearest weights
+    else:
+        _show_model(models.get(name), registry, plugins, as_json)
+
+
+def _check_only_path(name: str) -> None:
+    """Raise AmbiguousNameError if a path is also the name of a model or of weights."""
+    from zoo_core.weights.header import is_spelled_as_path
+    from zoo_core.weights.registry import check_only_path, load_registry
+
+    if is_spelled_as_path(name):
+        return  # without loading plugins
+    plugins = loaded_plugins()
+    check_only_path(name, load_registry(plugins))
+    check_only_path(name, plugins.models)
+
+
+def _show_model(
+    spec: ModelSpec, registry: Contributions[WeightsEntry], plugins: Plugins, as_json: bool
+) -> None:
     record = {
         "name": spec.name,
         "summary": spec.summary,
         "task": spec.task,
+        "learns_classes": spec.learns_classes,
         "paper": spec.paper,
         "licence": spec.licence,
         "parameters": dict(spec.parameters),
-        "weights": tags,
+        "weights": [o.spec.name for o in registry if o.spec.model == spec.name],
     }
     settings = _settings(spec)
     if as_json:
@@ -65,7 +90,8 @@ def show(
             "models", [{**record, "presets": spec.presets, "settings": settings}], plugins.problems
         )
         return
-    _print_record(record, False)
+    del record["learns_classes"]
+    _print_record(record | {"task": describe_task(spec.task, spec.learns_classes)}, False)
     typer.echo("\nPresets (zoo train NAME --preset PRESET):")
     for preset, values in spec.presets.items():
         typer.echo(f"  {preset}: " + ", ".join(f"{key}={value}" for key, value in values.items()))
@@ -80,7 +106,7 @@ def _settings(spec: Any) -> list[dict[str, Any]]:
     """The settings of the model, then those of a run, with this model's defaults."""
     import msgspec
 
-    from zoo_core.config import RunConfig, describe, meaning
+    from zoo_core.config import RunConfig, allowed_values, meaning
 
     rows = []
     for record in (spec.config, RunConfig):
@@ -92,7 +118,7 @@ def _settings(spec: Any) -> list[dict[str, Any]]:
                 {
                     "key": field.name,
                     "default": default,
-                    "allowed": describe(field.type),
+                    "allowed": allowed_values(field.name, field.type),
                     "meaning": meaning(field.type),
                 }
             )
@@ -136,6 +162,8 @@ def _flat(record: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]
             for metric in value:
                 protocol = ", ".join(f"{k} {v}" for k, v in metric["protocol"].items())
                 yield f"{prefix}{key}.{metric['name']}", f"{metric['value']:g} ({protocol})"
+        elif key == "classes":
+            yield f"{prefix}{key}", ", ".join(f"{n} {name}" for n, name in enumerate(value)) or "-"
         elif isinstance(value, dict):
             yield f"{prefix}{key}", ", ".join(f"{k}={_text(v)}" for k, v in value.items()) or "-"
         else:

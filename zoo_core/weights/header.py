@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import msgspec
 
 from zoo_core.errors import InputError, WeightsError
-from zoo_core.filesystem import can_only_be_path, exists
+from zoo_core.filesystem import as_argument, can_only_be_path, exists, with_home
 
 WEIGHTS_FILES = ("generator.safetensors", "classifier.safetensors")  # a run writes one of them
 FORMAT = 1  # version of the record under the metadata key "zoo"
@@ -60,6 +60,8 @@ class WeightsMetadata(msgspec.Struct, frozen=True, kw_only=True):
     zoo_version: str
     classes: tuple[Annotated[str, msgspec.Meta(max_length=MAX_CLASS)], ...] = ()  # by label
     format: int = FORMAT
+    # settings that changed during training, and after how many images; left out if none did
+    changes: tuple[Mapping[str, Any], ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Format(msgspec.Struct, frozen=True):
@@ -67,19 +69,29 @@ class _Format(msgspec.Struct, frozen=True):
 
 
 def is_path(name: str | Path) -> bool:
-    """Whether `name` is a path rather than a registered name.
+    """Whether `name` is a path, whatever is registered under that name.
 
-    It is one if it can be nothing else, or if it has a slash and exists.
+    It is one if it can be nothing else, if it has a slash and exists, or if it is a run here.
     """
     if isinstance(name, Path) or can_only_be_path(name, ".safetensors"):
         return True
-    return "/" in name and exists(name)
+    return exists(name) if "/" in name else is_run(Path(name))
+
+
+def is_spelled_as_path(name: str | Path) -> bool:
+    """Whether a path is more than the bare name of something here, which may be registered, too."""
+    return isinstance(name, Path) or "/" in name or can_only_be_path(name, ".safetensors")
+
+
+def is_run(folder: Path) -> bool:
+    """Whether there are weights in the folder of a run, or will be."""
+    return any(exists(folder / file) for file in (*WEIGHTS_FILES, "config.json"))
 
 
 def weights_path(name: str | Path) -> Path:
     """The weights file at a path or in a run folder. Raises InputError if there is none."""
     try:
-        path = Path(name).expanduser()
+        path = with_home(name)
         inside = [path / name for name in WEIGHTS_FILES]
         file = next(filter(Path.exists, inside), inside[0]) if path.is_dir() else path
         usable, taken = file.is_file(), file.exists()
@@ -90,12 +102,10 @@ def weights_path(name: str | Path) -> Path:
     if not usable:
         if file == path:
             raise InputError(f"there is no file {path}", hint="zoo list")
-        runs = sorted(
-            {str(found.parent) for name in WEIGHTS_FILES for found in path.glob(f"*/{name}")}
-        )
+        found = {file.parent for name in WEIGHTS_FILES for file in path.glob(f"*/{name}")}
         raise InputError(
             f"no {' or '.join(WEIGHTS_FILES)} in the folder {path}",
-            hint=" or ".join(runs[:3]) or "zoo list",
+            hint=" or ".join(map(as_argument, sorted(found)[:3])) or "zoo list",
         )
     return file
 
@@ -107,10 +117,21 @@ def read_header(path: Path) -> Header:
 
 def trained_images(path: Path) -> int:
     """The number of training images that a weights file records; 0 if it cannot be read."""
+    record = _recorded(path)
+    return record.images if record else 0
+
+
+def trained_classes(path: Path) -> tuple[str, ...]:
+    """The names of the classes that a weights file records; none if it cannot be read."""
+    record = _recorded(path)
+    return record.classes if record else ()
+
+
+def _recorded(path: Path) -> WeightsMetadata | None:
     try:
-        return parse_metadata(read_header(path), "").images
+        return parse_metadata(read_header(path), "")
     except WeightsError:
-        return 0
+        return None
 
 
 def read_file(path: Path) -> bytes:

@@ -21,13 +21,14 @@ from zoo_core.spec import Role, WeightsEntry
 from zoo_core.weights.header import (
     WeightsMetadata,
     is_path,
+    is_spelled_as_path,
     parse_header,
     parse_metadata,
     read_file,
     weights_path,
 )
 from zoo_core.weights.hub import read_weights
-from zoo_core.weights.registry import load_registry
+from zoo_core.weights.registry import check_only_path, load_registry
 from zoo_core.weights.tensors import load_weights
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -38,9 +39,10 @@ ROLES: tuple[Role, ...] = get_args(Role)
 def load(name: str | Path, *, device: str = "cpu", plugins: Plugins | None = None) -> Generator:
     """Load a generator in eval mode, without gradients. Files are verified; no code in them is run.
 
-    `name` is a registered `model.tag`, the path of a `.safetensors` file, or a run folder.
-    Registered weights are compared with the registry's sha256. `device` is "cpu", "cuda", "auto"
-    and so on. `plugins` are the plugins to search, by default all that are installed.
+    `name` is a registered `model.tag`, the path of a `.safetensors` file, or a run folder, spelled
+    `./model.tag` if weights are registered under its name. Registered weights are compared with the
+    registry's sha256. `device` is "cpu", "cuda", "auto" and so on. `plugins` are the plugins to
+    search, by default all that are installed.
 
     Raises UnknownNameError or AmbiguousNameError for a name, InputError for a path that does not
     exist, and WeightsError for a file that is damaged, unsafe, or does not fit its architecture.
@@ -48,7 +50,8 @@ def load(name: str | Path, *, device: str = "cpu", plugins: Plugins | None = Non
     network = load_main(name, device=device, plugins=plugins)
     if not isinstance(network, Generator):
         raise WeightsError(
-            f"{name} holds a classifier, not a generator", hint=f"zoo_core.load_features({name!r})"
+            f"{name} holds a classifier, not a generator",
+            hint=f"zoo_core.load_features({str(name)!r})",
         )
     return network
 
@@ -84,7 +87,10 @@ def load_features(
     this machine.
     """
     plugins = plugins or load_plugins()
-    if is_path(name) or load_registry(plugins).matches(name):
+    if is_path(name):
+        check_only_path(name, plugins.feature_extractors)
+        return _of_classifier(name, input_size, device, plugins)
+    if load_registry(plugins).matches(name):
         return _of_classifier(name, input_size, device, plugins)
     spec = plugins.find_feature_extractor(name)
     if input_size is not None and input_size < 1:
@@ -115,24 +121,29 @@ def _of_classifier(
 
 def _read(name: str | Path, plugins: Plugins) -> tuple[bytes, str]:
     """The bytes of the weights, and their name for messages."""
-    if not is_path(name):
-        entry = _registered(str(name), plugins)
-        role = next(role for role in ROLES if role in entry.files)
-        return read_weights(entry.files[role], entry.name), entry.name
+    if entry := _registered(name, plugins):
+        return _read_registered(entry), entry.name
     path = weights_path(name)
     return read_file(path), str(path)
 
 
-def _registered(name: str, plugins: Plugins) -> WeightsEntry:
+def _registered(name: str | Path, plugins: Plugins) -> WeightsEntry | None:
+    """The weights that are registered under a name; None for a path."""
+    if is_path(name) and is_spelled_as_path(name):
+        return None
     registry = load_registry(plugins)
-    if not registry.matches(name) and exists(name):
-        raise UnknownNameError(
-            registry.kind, name, registry.names(), hint=f"./{name} for the file or folder"
-        )
-    entry = registry.get(name)
-    if not set(ROLES) & set(entry.files):
-        raise WeightsError(f"{name} has no {' or '.join(ROLES)}", given=", ".join(entry.files))
-    return entry
+    if is_path(name):
+        check_only_path(name, registry)
+        return None
+    is_here = exists(name) and not registry.matches(str(name))
+    return None if is_here else registry.get(str(name))
+
+
+def _read_registered(entry: WeightsEntry) -> bytes:
+    for role in ROLES:
+        if role in entry.files:
+            return read_weights(entry.files[role], entry.name)
+    raise WeightsError(f"{entry.name} has no {' or '.join(ROLES)}", given=", ".join(entry.files))
 
 
 def _build(

@@ -6,15 +6,17 @@ import contextlib
 import os
 import zlib
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from zoo_core.errors import ConfigError, PluginError
-from zoo_core.filesystem import cache_folder, replacing
-from zoo_core.plugins.contributions import Contribution, Contributions, Problem
+from zoo_core.errors import AmbiguousNameError, ConfigError, PluginError
+from zoo_core.filesystem import as_argument, cache_folder, replacing
+from zoo_core.plugins.contributions import Contribution, Contributions, Problem, name_of
 from zoo_core.plugins.loading import Plugins
 from zoo_core.spec import NAME, WeightsEntry
 from zoo_core.strict_yaml import read_yaml
+from zoo_core.weights.header import is_spelled_as_path
 
 SCHEMA = 1
 ROLES = frozenset({"generator", "discriminator", "classifier"})
@@ -111,3 +113,15 @@ def load_registry(plugins: Plugins) -> Contributions[WeightsEntry]:
             Contribution(contribution.plugin, contribution.distribution, entry) for entry in entries
         ]
     return contributions
+
+
+def check_only_path(name: str | Path, known: Contributions[Any]) -> None:
+    """Raise AmbiguousNameError if a bare name of something here is also that of a contribution."""
+    if is_spelled_as_path(name):
+        return
+    if found := known.matches(str(name)):
+        spellings = [f"{o.plugin}/{name_of(o.spec)}" for o in found]
+        raise AmbiguousNameError(
+            f"{name!r} is both a file or folder here and a name that is registered",
+            allowed=f"{as_argument(name)} for the path; {' or '.join(spellings)} for the name",
+        )
