@@ -269,3 +269,63 @@ def test_a_fixed_probability_has_to_be_given():
 def test_exact_pictures_cannot_be_enlarged():
     with pytest.raises(ConfigError, match="fit=exact forbids"):
         resolve("toy", ModelConfig, ("--set", {"jitter": 4, "fit": "exact"}))
+
+
+# As many classes as the data have
+
+
+class Labeled(ModelConfig, frozen=True):
+    num_classes: Annotated[int, setting("number of classes", ge=0)] = 0
+
+
+class Sorter(ModelConfig, frozen=True):
+    num_classes: Annotated[int, setting("number of classes", ge=2)] = 10
+
+
+class Digits(ModelConfig, frozen=True):
+    num_classes: Annotated[int, setting("number of classes", ge=0)] = 10
+
+
+AUTO = ("--set", {"num_classes": "auto"})
+
+
+def test_auto_takes_the_number_of_classes_of_the_data():
+    resolved = resolve("toy", Labeled, ("preset", {"num_classes": 3}), AUTO)
+    assert resolved.auto_classes
+    settled = resolved.with_classes(12)
+    assert settled.config.num_classes == 12
+    assert not settled.auto_classes
+    assert settled.with_classes(4) is settled  # it is decided once
+
+
+def test_a_number_overrides_auto():
+    layers = (("a.yaml", {"num_classes": "auto"}), ("--set", {"num_classes": "3"}))
+    resolved = resolve("toy", Labeled, *layers)
+    assert resolved.with_classes(12).config.num_classes == 3
+
+
+def test_a_run_records_the_number_of_classes_as_if_it_had_been_typed():
+    auto = resolve("toy", Labeled, AUTO).with_classes(3)
+    assert auto.to_json() == resolve("toy", Labeled, ("--set", {"num_classes": 3})).to_json()
+    assert auto.to_json().keys() == {"model", "preset", "config", "run"}
+
+
+@pytest.mark.parametrize(("record", "expected"), [(Labeled, 0), (Digits, 0), (Sorter, 10)])
+def test_auto_without_classes_is_none_where_a_model_can_be_without(record, expected):
+    resolved = resolve("toy", record, ("preset", {"num_classes": 5}), AUTO)
+    assert resolved.with_classes(0).config.num_classes == expected
+
+
+def test_auto_gives_no_number_that_the_model_forbids():
+    resolved = resolve("toy", Sorter, AUTO)
+    with pytest.raises(ConfigError, match=r"num_classes=auto: 1 in the data: .*>= 2"):
+        resolved.with_classes(1)
+
+
+def test_only_a_number_of_classes_is_auto():
+    with pytest.raises(ConfigError, match=r"allowed: integer >= 0, or auto; try"):
+        resolve("toy", Labeled, ("--set", {"num_classes": "automatic"}))
+    with pytest.raises(ConfigError, match=r"allowed: integer >= 1; try"):
+        settings(width="auto")
+    with pytest.raises(ConfigError, match="unknown configuration key 'num_classes'"):
+        settings(num_classes="auto")

@@ -150,6 +150,7 @@ def test_labels_reach_the_network_as_list_or_tensor():
         (3, torch.tensor([0.0, 1.0]), "no such class; given: 0.0, 1.0"),
         (3, 3, "no such class; given: 3"),
         (3, ["cat", "dog"], "no such class; given: 'cat', 'dog'; allowed: integers in 0..2"),
+        (3, "2", "given: '2'; allowed: integers in 0..2; try: 2 instead of '2', for a number"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(num_classes, labels, said):
@@ -166,6 +167,18 @@ def test_one_label_serves_all_seeds(labels):
     generator.classes = ("cat", "owl", "dog")
     expected = generator.sample([1, 2], labels=[1, 1])
     assert torch.equal(generator.sample([1, 2], labels=labels), expected)
+
+
+def test_a_number_is_a_number_and_a_text_is_a_name():
+    generator = Latent(num_classes=4)
+    generator.classes = ("0", "1", "10", "2")
+    assert generator.checked_labels([2, "2", "10"], 3).tolist() == [2, 3, 2]
+
+
+def test_an_accent_in_the_name_of_a_class_may_be_spelled_apart():
+    generator = Latent(num_classes=2)
+    generator.classes = ("cat", "d\u00f6g")
+    assert generator.checked_labels(["do\u0308g", "d\u00f6g"], 2).tolist() == [1, 1]
 
 
 def test_classes_can_be_given_by_name():

@@ -44,7 +44,7 @@ class ToyConfig(ModelConfig, frozen=True, kw_only=True):
     resolution: Annotated[int, setting("pixels a side", ge=8)] = 16
     channels: Annotated[Literal[1, 3], setting("1 for gray images, 3 for RGB")] = 3
     width: Annotated[int, setting("feature maps", ge=1)] = 4
-    classes: Annotated[int, setting("number of classes; 0 for a model without labels", ge=0)] = 0
+    num_classes: Annotated[int, setting("number of classes; 0 ignores labels", ge=0)] = 0
     paired: Annotated[bool, setting("image-to-image: start from source images")] = False
     learning_rate: Annotated[float, setting("learning rate of both networks", gt=0)] = 1e-2
 
@@ -56,14 +56,14 @@ class ToyGenerator(Generator):
         super().__init__()
         side, width = config.resolution, config.width
         self.image_shape = (config.channels, side, side)
-        self.num_classes = config.classes
+        self.num_classes = config.num_classes
         self.source_shape = self.image_shape if config.paired else None
         self.stem: nn.Module = (
             nn.Conv2d(config.channels, width, 4, 4, bias=False)
             if config.paired
             else nn.ConvTranspose2d(LATENT, width, side // 4, bias=False)
         )  # [N, W, R / 4, R / 4]
-        self.embed = nn.Embedding(config.classes, width) if config.classes else None
+        self.embed = nn.Embedding(config.num_classes, width) if config.num_classes else None
         self.norm = nn.BatchNorm2d(width)
         self.paint = nn.ConvTranspose2d(width, config.channels, 4, 4)
 
@@ -97,7 +97,7 @@ class ToyDiscriminator(Discriminator):
         super().__init__()
         seen = config.channels * (2 if config.paired else 1)
         self.look = nn.Conv2d(seen, config.width, 4, 4)
-        self.embed = nn.Embedding(config.classes, config.width) if config.classes else None
+        self.embed = nn.Embedding(config.num_classes, config.width) if config.num_classes else None
         self.judge = nn.Linear(config.width, 1)
 
     def forward(
@@ -369,10 +369,10 @@ def toy_plugins() -> Plugins:
 
 
 def packed(
-    tmp_path: Path, count: int = 32, classes: int = 0, paired: bool = False, channels: int = 3
+    tmp_path: Path, count: int = 32, num_classes: int = 0, paired: bool = False, channels: int = 3
 ) -> PackedData:
     """`count` different images of 16 pixels a side, packed below `tmp_path`."""
-    source = ToyPictures(count, classes=classes, paired=paired)
+    source = ToyPictures(count, classes=num_classes, paired=paired)
     return pack(source, 16, channels, cache=tmp_path / "cache")
 
 

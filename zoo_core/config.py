@@ -21,12 +21,16 @@ from zoo_core.errors import ConfigError, nearest
 from zoo_core.strict_yaml import parse_yaml, read_yaml
 
 EXTRACTOR = "timm/tf_efficientnet_lite0.in1k"  # the default for evaluations
+NUM_CLASSES = "num_classes"  # the field by which a model's record says that it can learn classes
+AUTO = "auto"  # its value for as many classes as the data have
 
 
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of every model's configuration.
 
-    Checks that involve several fields belong in `__post_init__` and raise ValueError.
+    Checks that involve several fields belong in `__post_init__` and raise ValueError. A model that
+    can learn classes has an integer field `num_classes`, for which `auto` may be given, too: the
+    number is then taken from the data, before the network is built.
     """
 
 
@@ -60,9 +64,36 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             "how images become square: center crop, white padding, stretching, or exact size only"
         ),
     ] = "crop"
+    levels: Annotated[
+        str,
+        setting(
+            "range of 16-bit images: full (0-65535), data (smallest to largest value of the data "
+            "set), or LOW-HIGH, such as 0-4095"
+        ),
+    ] = "full"
     bad_pictures: Annotated[
         BadPictures, setting("unusable images: refuse the data set, or skip them")
     ] = "refuse"
+    layout: Annotated[
+        Literal["auto", "plain", "classes", "splits"],
+        setting(
+            "what folders mean: auto recognizes splits, classes and files of labels; plain ignores "
+            "folders; classes and splits say which of the two top-level folders are"
+        ),
+    ] = "auto"
+    label_column: Annotated[str, setting("column of metadata.csv or .jsonl with the label")] = (
+        "label"
+    )
+    holdout: Annotated[
+        float, setting("share of your own images held out as the test split", ge=0, lt=1)
+    ] = 0.0
+    pack: Annotated[
+        Literal["auto", "always", "never"],
+        setting(
+            "whether images are prepared once and kept in the cache, or decoded at each use; auto "
+            "keeps them if that takes at most half of the free disk"
+        ),
+    ] = "auto"
     mirror: Annotated[bool, setting("flip images left to right at random")] = False
     jitter: Annotated[
         int, setting("prepare images this many pixels larger, and take random crops", ge=0)
@@ -118,6 +149,14 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ] = ("color", "translation", "cutout")
     images: Annotated[int, setting("train until this many images have been seen", ge=1)] = 1_000_000
     batch_size: Annotated[int, setting("images per step", ge=1)] = 64
+    micro_batch: Annotated[
+        int,
+        setting(
+            "compute a step on slices of this many images, to save memory; must divide batch_size; "
+            "0: all at once",
+            ge=0,
+        ),
+    ] = 0
     seed: Annotated[
         int, setting("seed of initialization, data order, latents and in-network noise", ge=0)
     ] = 0
@@ -161,6 +200,10 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             raise ValueError("jitter enlarges images, which fit=exact forbids")
         if self.augment == "fixed" and not self.augment_prob:
             raise ValueError("augment=fixed needs an augment_prob above 0")
+        if self.micro_batch and self.batch_size % self.micro_batch:
+            raise ValueError(
+                f"batch_size {self.batch_size} must be divisible by micro_batch {self.micro_batch}"
+            )
 
     # Settings that may change when a run is resumed: none affects the training of the networks.
     FREE: ClassVar[frozenset[str]] = frozenset(
@@ -168,6 +211,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             "images",
             "device",
             "workers",
+            "pack",
             "log_every",
             "sample_every",
             "checkpoint_every",
@@ -179,6 +223,28 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             "stop_collapsed",
         }
     )
+    # Settings that may change with `--change`: they affect the training from then on. All others,
+    # of the data and the seed, belong to the run for good.
+    CHANGEABLE: ClassVar[frozenset[str]] = frozenset(
+        {
+            "mirror",
+            "augment",
+            "augment_prob",
+            "augment_rampup",
+            "augment_blit",
+            "augment_geom",
+            "augment_color",
+            "augment_cutout",
+            "ada_target",
+            "ada_images",
+            "diffaugment",
+            "batch_size",
+            "micro_batch",
+            "ema_half_life",
+            "ema_rampup",
+            "precision",
+        }
+    )
 
 
 class Resolved(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,10 +254,29 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     preset: str  # "" when none was chosen
     config: ModelConfig
     run: RunConfig
+    auto_classes: bool = False  # num_classes=auto: the model's default until `with_classes`
 
     def to_json(self) -> dict[str, Any]:
         """The content of a run's `config.json`; tuples become lists, as when it is read back."""
-        return msgspec.json.decode(msgspec.json.encode(self), type=dict[str, Any])
+        values = msgspec.json.decode(msgspec.json.encode(self), type=dict[str, Any])
+        del values["auto_classes"]  # a run records the number
+        return values
+
+    def with_classes(self, count: int) -> Resolved:
+        """The settings for data with `count` classes, where `num_classes=auto` left that open.
+
+        A model that must have classes keeps its default for data without; such data do not fit it.
+        Raises ConfigError for a number that the model does not allow.
+        """
+        if not self.auto_classes:
+            return self
+        config, values = self.config, msgspec.to_builtins(self.config) | {NUM_CLASSES: count}
+        try:
+            config = read_config(type(config), values, f"{NUM_CLASSES}={AUTO}: {count} in the data")
+        except ConfigError:
+            if count:
+                raise
+        return msgspec.structs.replace(self, config=config, auto_classes=False)
 
 
 def resolve(
@@ -200,7 +285,10 @@ def resolve(
     *layers: tuple[str, Mapping[str, Any]],  # (origin, flat keys), lowest precedence first
     preset: str = "",
 ) -> Resolved:
-    """Lay the `layers` over the defaults and check every key and value."""
+    """Lay the `layers` over the defaults and check every key and value.
+
+    Where `num_classes` is `auto`, the result is complete only after `with_classes`.
+    """
     keys = {**fields(RunConfig), **fields(config_type)}
     merged: dict[str, Any] = {}
     for origin, layer in layers:
@@ -211,12 +299,17 @@ def resolve(
                     near=nearest(str(key), keys),  # YAML keys need not be text
                     hint=f"--preset {value}" if key == "preset" else f"zoo show {model}",
                 )
-            merged[key] = read_value(key, keys[key], value, origin, model)
+            is_auto = (key, value) == (NUM_CLASSES, AUTO)
+            merged[key] = AUTO if is_auto else read_value(key, keys[key], value, origin, model)
+    auto_classes = merged.get(NUM_CLASSES) == AUTO
+    if auto_classes:
+        del merged[NUM_CLASSES]
     return Resolved(
         model=model,
         preset=preset,
         config=_build(config_type, merged, model),
         run=_build(RunConfig, merged, model),
+        auto_classes=auto_classes,
     )
 
 
@@ -256,9 +349,14 @@ def read_value(key: str, kind: Any, value: Any, origin: str, model: str) -> Any:
     raise ConfigError(
         f"{key} in {origin} has an invalid value",
         given=repr(value),
-        allowed=describe(kind),
+        allowed=allowed_values(key, kind),
         hint=f"zoo show {model}",
     )
+
+
+def allowed_values(key: str, kind: Any) -> str:
+    """What may be given for a setting: its type in words, and `auto` for a number of classes."""
+    return describe(kind) + (f", or {AUTO}" if key == NUM_CLASSES else "")
 
 
 def describe(kind: Any) -> str:
@@ -299,14 +397,14 @@ def meaning(kind: Any) -> str:
     return next((note.description for note in notes if note.description), "")
 
 
-def parse_assignments(assignments: list[str]) -> dict[str, str]:
-    """`["a=1", "b=x=y"]` to `{"a": "1", "b": "x=y"}`."""
+def parse_assignments(assignments: list[str], option: str = "--set") -> dict[str, str]:
+    """`["a=1", "b=x=y"]` to `{"a": "1", "b": "x=y"}`; `option` is named if one is malformed."""
     values = {}
     for assignment in assignments:
         key, sign, value = assignment.partition("=")
         if not sign or not key.strip():
             raise ConfigError(
-                "--set takes key=value", given=repr(assignment), hint="--set resolution=64"
+                f"{option} takes key=value", given=repr(assignment), hint=f"{option} batch_size=16"
             )
         values[key.strip()] = value.strip()
     return values

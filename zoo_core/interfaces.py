@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
+from unicodedata import normalize
 
 import numpy as np
 import torch
@@ -69,6 +70,14 @@ def _plain(values: Any) -> Any:
     return values.tolist() if isinstance(values, Tensor | np.ndarray | np.generic) else values
 
 
+def _as_number(labels: list[Any], stop: int) -> str:
+    """What to try if text was given for the number of a class, below `stop`; else empty."""
+    for text in labels:
+        if isinstance(text, str) and text.isdecimal() and int(text) < stop:
+            return f"{int(text)} instead of {text!r}, for a number"
+    return ""
+
+
 def integer(value: Any, stop: int) -> int:
     """The value if it is an integer in 0 .. stop - 1, else -1."""
     try:
@@ -114,13 +123,13 @@ class Generator(nn.Module, ABC):
     ) -> Tensor:
         """One image per seed: float32 [N, C, H, W] in [-1, 1], made in evaluation mode.
 
-        Seeds are integers in 0 .. 2**64 - 1; labels are class numbers or names in `classes`, one
-        per seed or one for all; a source is float [N, C, H, W] in [-1, 1]. Image i depends only on
-        `seeds[i]`, `labels[i]` and `source[i]`, and its noise is the same in any batch and on any
-        device. The image may differ by rounding: across batch sizes by at most one 8-bit level
-        where measured. Raises InputError when seeds, labels or source images are missing,
-        superfluous, of the wrong shape or out of range, or when truncation is requested of an
-        image-to-image model.
+        Seeds are integers in 0 .. 2**64 - 1; labels are class numbers or names in `classes` (2 is
+        class number 2, "2" the class of that name), one per seed or one for all; a source is float
+        [N, C, H, W] in [-1, 1]. Image i depends only on `seeds[i]`, `labels[i]` and `source[i]`,
+        and its noise is the same in any batch and on any device. The image may differ by rounding:
+        across batch sizes by at most one 8-bit level where measured. Raises InputError when seeds,
+        labels or source images are missing, superfluous, of the wrong shape or out of range, or
+        when truncation is requested of an image-to-image model.
         """
         if truncation != 1 and self.source_shape is not None:
             raise InputError(
@@ -185,13 +194,19 @@ class Generator(nn.Module, ABC):
             label for label, number in zip(given, numbers, strict=True) if number < 0
         ):
             names = f", or names such as {', '.join(self.classes[:3])}" if self.classes else ""
-            raise InputError("no such class", given=wrong, allowed=f"integers in {allowed}{names}")
+            raise InputError(
+                "no such class",
+                given=wrong,
+                allowed=f"integers in {allowed}{names}",
+                hint=_as_number(given, self.num_classes),
+            )
         return torch.tensor(numbers, dtype=torch.int64)
 
     def _class(self, label: object) -> int:
         """The number of a class, given as number or name; -1 if there is no such class."""
         if isinstance(label, str):
-            return self.classes.index(label) if label in self.classes else -1
+            name = normalize("NFC", label)  # as for class names read from folders
+            return self.classes.index(name) if name in self.classes else -1
         return integer(label, self.num_classes)
 
     def checked_source(self, source: Tensor | None, rows: int) -> Tensor | None:
@@ -261,7 +276,13 @@ class StyleGenerator(Generator):
 
 
 class Discriminator(nn.Module, ABC):
-    """Scores images: the larger the logit, the more real the image is taken to be."""
+    """Scores images: the larger the logit, the more real the image is taken to be.
+
+    A subclass that ends with a minibatch standard deviation (`minibatch_stddev`) sets
+    `stddev_group`, so that a step on slices of its batch keeps the groups whole.
+    """
+
+    stddev_group: int = 1  # images whose features it compares; 1: every logit is of one image alone
 
     @abstractmethod
     def forward(
@@ -302,8 +323,8 @@ class FeatureExtractor(nn.Module, ABC):
     """A frozen network that turns images into features, with its own resize and normalization.
 
     A subclass sets `width` (D), `channels` with `strides` (shallow to deep) if it offers feature
-    maps, and `num_classes` (K) if it is a classifier. `fingerprint` identifies weights, resize and
-    dtype: metrics measured under different fingerprints cannot be compared.
+    maps, and `num_classes` (K) if it is a classifier. `fingerprint` identifies weights, resize,
+    normalization and dtype: metrics measured under different fingerprints cannot be compared.
 
     Images are [N, C, H, W] of any size, gray or RGB: uint8 in 0..255, or float in [-1, 1].
 
@@ -396,7 +417,13 @@ class Progress:
     """Where a run stands: schedules and random numbers may depend on nothing else."""
 
     images_seen: int  # before this step
-    noise: SeededNoise  # one row per image of this step's batch
+    noise: SeededNoise  # one row per image of the batch that a loss is given
+    batch_size: int = 0  # images of the whole step, of which that may be a slice; 0: as many
+
+    @property
+    def step(self) -> int:
+        """The number of this step, for what is done in every k-th one."""
+        return self.images_seen // (self.batch_size or len(self.noise))
 
 
 @dataclass(frozen=True)
@@ -407,6 +434,10 @@ class Phase:
     Only the parameters of `module` get gradients, so a loss need not freeze the other networks; it
     may pass tensors with their autograd graph on to the next phase of the same step. Phases may
     share an optimizer, as a lazy regularizer does.
+
+    With `micro_batch`, `build_phases` is called once for each slice of a batch, and the losses of a
+    slice are given that slice only; their gradients and terms are averaged. So a loss must be a
+    mean over images; a phase with a `state` cannot be sliced.
     """
 
     name: str

@@ -17,7 +17,7 @@ class ClassifierConfig(ModelConfig, frozen=True, kw_only=True):
         int, setting("pixels per side; any size that the backbone accepts", ge=8)
     ] = 32
     channels: Annotated[Literal[1, 3], setting("1 for grayscale images, 3 for RGB")] = 3
-    num_classes: Annotated[int, setting("number of classes", ge=2)] = 10
+    num_classes: Annotated[int, setting("number of classes; auto: those of the data", ge=2)] = 10
     drop_rate: Annotated[
         float, setting("dropout probability before the last layer", ge=0, lt=1)
     ] = 0.0

@@ -13,7 +13,11 @@ class GANConfig(ModelConfig, frozen=True, kw_only=True):
     resolution: Annotated[int, setting("pixels per side; need not be a power of two", ge=4)] = 32
     channels: Annotated[Literal[1, 3], setting("1 for grayscale images, 3 for RGB")] = 3
     num_classes: Annotated[
-        int, setting("number of classes, given to both networks; 0 ignores labels", ge=0)
+        int,
+        setting(
+            "number of classes, given to both networks; auto: those of the data; 0 ignores labels",
+            ge=0,
+        ),
     ] = 0
     latent_size: Annotated[int, setting("length of the latent vector", ge=1)] = 100
     generator_widths: Annotated[

@@ -196,7 +196,7 @@ class ProGANDiscriminator(Discriminator):
 
     def __init__(self, config: ProGANConfig):
         super().__init__()
-        self.config = config
+        self.config, self.stddev_group = config, max(1, config.stddev_group)
         self.network = GrowingDiscriminator(config.widths(), config.channels, config.stddev_group)
         self.register_buffer("images_seen", torch.zeros((), dtype=torch.int64))
 

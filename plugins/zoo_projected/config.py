@@ -14,7 +14,9 @@ class ProjectedConfig(ModelConfig, frozen=True, kw_only=True):
         int, setting("pixels per side, a power of two from 8 to 1024", ge=8, le=1024)
     ] = 64
     channels: Annotated[Literal[1, 3], setting("1 for grayscale images, 3 for RGB")] = 3
-    num_classes: Annotated[int, setting("number of classes; 0 ignores labels", ge=0)] = 0
+    num_classes: Annotated[
+        int, setting("number of classes; auto: those of the data; 0 ignores labels", ge=0)
+    ] = 0
     generator: Annotated[
         str, setting("fastgan, fastgan-lite (half the depth), or the name of a model in the zoo")
     ] = "fastgan"

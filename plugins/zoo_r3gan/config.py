@@ -29,7 +29,9 @@ class R3GANConfig(ModelConfig, frozen=True, kw_only=True):
         32
     )
     channels: Annotated[Literal[1, 3], setting("1 for grayscale images, 3 for RGB")] = 3
-    num_classes: Annotated[int, setting("number of classes; 0 ignores labels", ge=0)] = 0
+    num_classes: Annotated[
+        int, setting("number of classes; auto: those of the data; 0 ignores labels", ge=0)
+    ] = 0
     latent_size: Annotated[int, setting("length of the latent vector", ge=1)] = 64
     embedding_size: Annotated[int, setting("size of the generator's label embedding", ge=1)] = 64
     projection_size: Annotated[

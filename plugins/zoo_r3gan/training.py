@@ -41,7 +41,7 @@ class R3GANLoss:
         As in the paper, both share one forward pass and one optimizer step.
         """
         self._fake = self.generator.generate(progress.noise, labels=batch.labels)
-        weight = self.penalty_weight(progress.images_seen, progress.images_seen // len(batch))
+        weight = self.penalty_weight(progress.images_seen, progress.step)
         images = [x.detach().requires_grad_(weight > 0) for x in (batch.images, self._fake)]
         logits = [self.discriminator(x, labels=batch.labels) for x in images]
         terms = LOSS.discriminator_terms(*logits)

@@ -233,6 +233,8 @@ class DiscriminatorBlock(nn.Module):
 class StyleGANDiscriminator(Discriminator):
     """Images to logits [N]."""
 
+    stddev_group = STDDEV_GROUP
+
     def __init__(self, config: StyleGANConfig):
         super().__init__()
         self.config = config

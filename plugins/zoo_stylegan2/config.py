@@ -14,7 +14,9 @@ class StyleGAN2Config(ModelConfig, frozen=True, kw_only=True):
         32
     )
     channels: Annotated[Literal[1, 3], setting("1 for grayscale images, 3 for RGB")] = 3
-    num_classes: Annotated[int, setting("number of classes; 0 ignores labels", ge=0)] = 0
+    num_classes: Annotated[
+        int, setting("number of classes; auto: those of the data; 0 ignores labels", ge=0)
+    ] = 0
     latent_size: Annotated[int, setting("length of the latent vector z", ge=1)] = 128
     style_size: Annotated[int, setting("length of the intermediate latent vector w", ge=1)] = 128
     num_mapping_layers: Annotated[int, setting("layers of the mapping network, z to w", ge=1)] = 2

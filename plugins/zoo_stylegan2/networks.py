@@ -314,6 +314,7 @@ class StyleGAN2Discriminator(Discriminator):
     ):
         super().__init__()
         self.config, self.stddev_channels = config, stddev_channels
+        self.stddev_group = config.group_size if stddev_channels else 1
         sizes = block_sizes(config.resolution)[::-1]
         widths = [config.width(size) for size in sizes]
         last = widths[-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 from pathlib import Path
@@ -22,6 +23,150 @@ def test_training_ends_by_saying_where_everything_is_and_what_to_type(zoo):
     assert f"zoo sample {RUN} --seeds" in answer.out
     for name in ("config.json", "log.jsonl", "generator.safetensors", "samples", "checkpoints"):
         assert (RUN / name).exists()
+
+
+def printed_command(answer) -> list[str]:
+    """The arguments of the command that a finished run names as the next."""
+    assert answer.code == 0, answer.err
+    said = answer.out.splitlines()[-1]
+    return shlex.split(said.removeprefix("next: ").partition("    ")[0])
+
+
+@pytest.mark.parametrize("name", ["o4", "my run", "-x", "~", "toy.bars16", "below/o4"])
+def test_the_command_that_is_named_works_whatever_the_run_is_called(zoo, name: str):
+    command = printed_command(zoo(*TRAIN, f"--run-dir={name}"))
+    assert command[:2] == ["zoo", "sample"]
+    answer = zoo(*command[1:])
+    assert answer.code == 0, answer.err
+    assert Path(answer.out.strip()).is_file()
+
+
+def test_the_command_that_is_named_draws_every_class(zoo, monkeypatch):
+    monkeypatch.setenv("ZOO_PLUGINS", "toy,sorter")
+    with_classes = ("--data", "sorted-toys", "--set", "num_classes=4", "--run-dir", "o4")
+    command = printed_command(zoo(*TRAIN, *with_classes))
+    assert command == ["zoo", "sample", "./o4"]
+    with Image.open(zoo(*command[1:]).out.strip()) as sheet:
+        assert sheet.size == (8 * 16, 4 * 16)
+
+
+def test_the_line_that_a_classifier_names_works(zoo, monkeypatch):
+    import zoo_core
+
+    monkeypatch.setenv("ZOO_PLUGINS", "toy,sorter")
+    said = zoo("train", "sorter", "--preset", "tiny", "--run-dir", "o'4").out.splitlines()[-1]
+    line = said.removeprefix("next: ").partition("    ")[0]
+    assert line == 'zoo_core.load_features("./o\'4")'
+    assert zoo_core.load_features("./o'4").num_classes == 4
+
+
+def test_images_decoded_at_each_use_train_the_same_network_as_packed_ones(zoo):
+    """Data, augmentation and networks of both runs are the same to the byte, with loaders too."""
+    for index in range(12):
+        picture = Image.effect_mandelbrot((20 + index, 20), (-2, -1.5, 1, 1.5), 8 + index)
+        Path("own").mkdir(exist_ok=True)
+        picture.save(f"own/{index}.png")
+    own = (*TRAIN, "--data", "own", "--set", "mirror=true", "--set", "jitter=2", "--set")
+    runs = {"streamed": "pack=never", "loaded": "pack=never", "packed": "pack=always"}
+    for folder, choice in runs.items():
+        answer = zoo(
+            *own, choice, "--set", f"workers={2 * (folder == 'loaded')}", "--run-dir", folder
+        )
+        assert answer.code == 0, answer.err
+        is_packed = any(Path(os.environ["ZOO_CACHE"]).rglob("images"))
+        assert is_packed == (choice == "pack=always")
+    first, *others = [
+        [Path(folder, file).read_bytes() for file in ("generator.safetensors", "log.jsonl")]
+        for folder in runs
+    ]
+    assert others == [first, first]
+
+
+AUTO = (*TRAIN, "--set", "num_classes=auto", "--data")
+
+
+def test_auto_is_the_number_of_classes_of_the_data_and_stands_in_the_run(zoo, monkeypatch):
+    monkeypatch.setenv("ZOO_PLUGINS", "toy,sorter")
+    auto = zoo(*AUTO, "sorted-toys", "--run-dir", "auto")
+    assert "num_classes=auto: 4 classes (class 0, class 1, class 2 and 1 more)" in auto.err
+    zoo(*TRAIN, "--set", "num_classes=4", "--data", "sorted-toys", "--run-dir", "typed")
+    for file in ("config.json", "generator.safetensors", "log.jsonl"):
+        assert Path("auto", file).read_bytes() == Path("typed", file).read_bytes()
+    assert "already finished" in zoo(*AUTO, "sorted-toys", "--run-dir", "auto").out
+    longer = zoo(*AUTO, "sorted-toys", "--run-dir", "auto", "--images", "32")
+    assert "finished: 32 images" in longer.out
+    assert zoo(*AUTO, "sorted-toys", "--dry-run").json["config"]["num_classes"] == 4
+
+
+def test_auto_without_classes_is_said(zoo):
+    answer = zoo(*AUTO, "toys")
+    assert answer.code == 0
+    assert "num_classes=auto: the images have no classes" in answer.err
+    assert json.loads(Path(RUN, "config.json").read_text())["config"]["num_classes"] == 0
+
+
+def test_a_classifier_needs_classes_even_if_their_number_is_auto(zoo, photos, monkeypatch):
+    monkeypatch.setenv("ZOO_PLUGINS", "toy,sorter")
+    command = ("train", "sorter", "--preset", "tiny", "--data", photos)
+    answer = zoo(*command, "--set", "num_classes=auto")
+    assert answer.code == 2
+    assert "the images have no labels" in answer.error
+
+
+def in_classes(folder: str, *names: str) -> None:
+    """A folder with two images in each class."""
+    for level, name in enumerate(names):
+        Path(folder, name).mkdir(parents=True)
+        for number in range(2):
+            color = (90 * number, 60 * level, 9)
+            Image.new("RGB", (16, 16), color).save(Path(folder, name, f"{number}.png"))
+
+
+def test_folders_called_by_numbers_are_the_classes_of_these_numbers(zoo):
+    names = [str(number) for number in range(12)]
+    in_classes("numbers", *names)
+    assert zoo(*AUTO, "./numbers", "--run-dir", "own").code == 0
+    assert zoo("show", "own", "--json").json["records"][0]["classes"] == names
+
+
+@pytest.mark.parametrize("images", ["16", "32"])
+def test_a_class_that_was_renamed_since_is_named(zoo, images: str):
+    in_classes("pets", "cat", "dog", "owl")
+    run = (*AUTO, "./pets", "--run-dir", "own")
+    assert zoo(*run).code == 0
+    Path("pets/owl").rename("pets/oul")
+    answer = zoo(*run, "--images", images)
+    assert answer.code == 2
+    assert "given: 'oul', which it did not learn; allowed: 'owl'" in answer.error
+
+
+def test_a_class_that_is_gone_since_is_named(zoo):
+    in_classes("pets", "cat", "dog", "owl")
+    run = (*AUTO, "./pets", "--run-dir", "own")
+    assert zoo(*run).code == 0
+    shutil.rmtree("pets/owl")
+    answer = zoo(*run, "--images", "32")
+    assert answer.code == 2
+    assert "the images lack 1 of the model's classes: 'owl'" in answer.err
+
+
+def test_accepted_images_that_lack_a_class_keep_the_numbers_of_the_others(zoo):
+    in_classes("pets", "cat", "dog", "owl")
+    run = (*AUTO, "./pets", "--run-dir", "own")
+    assert zoo(*run).code == 0
+    shutil.rmtree("pets/cat")
+    answer = zoo(*run, "--images", "32", "--change", "data=accept")
+    assert answer.code == 0, answer.err
+    assert "the images lack 1 of the model's classes: 'cat'" in answer.err
+    assert zoo("show", "own", "--json").json["records"][0]["classes"] == ["cat", "dog", "owl"]
+
+
+def test_classes_that_are_not_used_are_said_with_the_setting_that_uses_them(zoo):
+    in_classes("pets", "cat", "dog")
+    answer = zoo(*TRAIN, "--data", "./pets")
+    assert "2 classes, which this model does not use; to learn them: --set num_classes=auto" in (
+        answer.err
+    )
 
 
 def test_the_same_command_again_says_that_the_run_is_finished(zoo):
@@ -102,7 +247,7 @@ def test_the_configuration_of_a_run_repeats_it(zoo):
         (("train", "tob"), 3, ["'tob'", "nearest: toy", "zoo list"]),
         ((*TRAIN[:3], "tinny"), 3, ["'tinny'", "nearest: tiny", "zoo show toy"]),
         ((*TRAIN, "--data", "toyz"), 3, ["'toyz'", "nearest: toys", "zoo data list"]),
-        ((*TRAIN, "--data", "./nowhere"), 2, ["nowhere", "not a folder, zip file or image"]),
+        ((*TRAIN, "--data", "./nowhere"), 2, ["nowhere", "does not exist"]),
         ((*TRAIN, "--set", "widht=8"), 2, ["'widht'", "nearest: width", "zoo show toy"]),
         ((*TRAIN, "--set", "preset=tiny"), 2, ["'preset'", "try: --preset tiny"]),
         ((*TRAIN, "--set", "width=wide"), 2, ["width", "'wide'", "integer >= 1"]),

@@ -34,7 +34,7 @@ from zoo_core.training.engine import step, train
 from zoo_core.training.estimate import estimate, random_batch
 from zoo_core.training.run_folder import RunFolder
 from zoo_core.training.state import blueprint, build
-from zoo_core.weights.header import parse_metadata, read_header
+from zoo_core.weights.header import parse_metadata, read_header, trained_classes
 
 RUNTIME = Runtime(torch.device("cpu"), torch.float32, torch.channels_last)
 TESTS = Path(__file__).parents[1]
@@ -400,8 +400,8 @@ def test_without_an_average_the_live_generator_is_published(tmp_path: Path):
 @pytest.mark.parametrize(
     ("settings", "given", "message"),
     [
-        ({"classes": 2}, {}, "no labels"),
-        ({"classes": 3}, {"classes": 2}, "different numbers of classes"),
+        ({"num_classes": 2}, {}, "no labels"),
+        ({"num_classes": 3}, {"num_classes": 2}, "different numbers of classes"),
         ({"paired": True}, {}, "needs pairs"),
     ],
 )
@@ -413,12 +413,19 @@ def test_pictures_that_do_not_fit_are_refused_before_training(
     assert not (tmp_path / "run").exists()
 
 
+def test_auto_takes_the_classes_of_the_data(tmp_path: Path):
+    data = toys.packed(tmp_path, num_classes=3)
+    folder = run(tmp_path, data=data, images=4, num_classes="auto")
+    assert folder.read_config()["config"]["num_classes"] == 3
+    assert trained_classes(folder.weights("generator")) == data.classes
+
+
 def test_unused_labels_are_said(tmp_path: Path, caplog):
-    run(tmp_path, data=toys.packed(tmp_path, classes=2), images=4)
+    run(tmp_path, data=toys.packed(tmp_path, num_classes=2), images=4)
     assert "2 classes, which this model does not use" in caplog.text
 
 
-@pytest.mark.parametrize("kind", [{"classes": 2}, {"paired": True}])
+@pytest.mark.parametrize("kind", [{"num_classes": 2}, {"paired": True}])
 def test_conditional_models_resume_exactly_too(tmp_path: Path, kind: dict):
     data = toys.packed(tmp_path, **kind)
     whole = run(tmp_path, "whole", data=data, images=16, **kind)

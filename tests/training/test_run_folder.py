@@ -71,6 +71,7 @@ OTHER = {
     "evaluate_data": "other",
     "evaluate_with": "other",
     "stop_collapsed": True,
+    "pack": "never",
 }
 
 

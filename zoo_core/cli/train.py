@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
+import re
+import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +15,14 @@ import typer
 from zoo_core.cli.output import (
     complete_model,
     loaded_plugins,
+    log_to_stderr,
     note,
     warn,
     warn_ignored,
     warn_left_out,
 )
+from zoo_core.errors import Interrupted, first_few
+from zoo_core.filesystem import as_argument, spelled
 
 if TYPE_CHECKING:
     from zoo_core.config import Resolved, RunConfig
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
     from zoo_core.metrics.protocol import Evaluation
     from zoo_core.plugins.loading import Plugins
     from zoo_core.spec import ModelSpec
+    from zoo_core.training.changes import History
     from zoo_core.training.run_folder import RunFolder
 
 
@@ -47,6 +53,12 @@ def train(
         "-s",
         metavar="KEY=VALUE",
         help="Change one setting; may be repeated. See `zoo show MODEL`.",
+    ),
+    changes: list[str] = typer.Option(
+        [],
+        "--change",
+        metavar="KEY=VALUE,...",
+        help="Go on from the last checkpoint with other settings; data=accept: with other images.",
     ),
     images: int = typer.Option(
         None, "--images", help="Train until N images have been seen in total."
@@ -72,50 +84,62 @@ def train(
         assignments,
         {"data": data, "images": images, "evaluate_every": evaluate_every},
     )
+    change = _parsed(changes)
     if dry_run:
-        _dry_run(spec, resolved)
+        _dry_run(spec, resolved, change, plugins)
     else:
-        _train(spec, resolved, tag or "", run_dir, preset, plugins)
+        _train(spec, resolved, change, tag or "", run_dir, preset, plugins)
 
 
 def _train(
     spec: ModelSpec,
     resolved: Resolved,
+    change: dict[str, Any],
     tag: str,
     run_dir: Path | None,
     preset: str,
     plugins: Plugins,
 ) -> None:
     """Start or resume the run, or say that it is finished."""
-    from zoo_core.data.datasets import open_dataset, with_absolute_paths
+    from zoo_core.data.datasets import with_absolute_paths
+    from zoo_core.training.amend import accepts_data, planned
     from zoo_core.training.maintenance import check_data
     from zoo_core.training.run_folder import RunFolder
     from zoo_core.training.state import blueprint
-    from zoo_core.weights.header import trained_images
+    from zoo_core.weights.header import trained_classes, trained_images
 
-    _log_to_stderr()
+    log_to_stderr()
     network = blueprint(spec, resolved.config)
-    resolution, paired = network.image_shape[2], network.source_shape is not None
-    opened = open_dataset(resolved.run.data, resolution, resolved.run.split, plugins, paired)
-    folder = RunFolder(
-        run_dir or Path("runs", f"{spec.name}.{tag or _tag(opened.name, resolution, preset)}")
-    )
+    opened = _open(network, resolved.run, plugins)
+    tag = tag or _tag(opened.name, network.image_shape[2], preset)
+    folder = RunFolder(run_dir or Path("runs", f"{spec.name}.{tag}"))
+    learned = trained_classes(folder.weights(spec.role))
+    if resolved.auto_classes:
+        resolved = _with_classes(resolved, learned or opened.dataset.classes)
+        network = blueprint(spec, resolved.config)
     resolved = with_absolute_paths(resolved, plugins)
-    folder.check(resolved)
-    packed = _prepare(opened, network, resolved.run)
-    if (before := trained_images(folder.weights(spec.role))) >= resolved.run.images:
-        check_data(folder, packed)
-        folder.follow(resolved)
-        _say_finished(spec, folder, before, "already finished", resolved, network)
+    history, wanted = planned(spec, folder, resolved, change)
+    wanted = with_absolute_paths(wanted, plugins)
+    change |= {"evaluate_data": wanted.run.evaluate_data} if "evaluate_data" in change else {}
+    is_known = set(opened.dataset.classes) <= set(learned)
+    network.classes = learned if is_known or not accepts_data(change) else ()  # others: accepted
+    packed = _prepare(opened, network, wanted.run)
+    is_finished = (before := trained_images(folder.weights(spec.role))) >= wanted.run.images
+    if is_finished and wanted == history.now:
+        check_data(folder, packed, history.accepted, more=f" --images {2 * before}")
+        folder.follow(wanted)
+        _say_finished(spec, folder, before, "already finished", wanted, network)
         return
-    evaluation = _evaluation(spec, resolved, network, plugins)
-    seen = _run(spec, resolved, opened, packed, folder, evaluation, plugins)
-    _say_finished(spec, folder, seen, "finished", resolved, network)
+    _say_changes(history, wanted)
+    evaluation = _evaluation(spec, wanted, network, plugins)
+    seen = _run(spec, resolved, change, opened, packed, folder, evaluation, plugins)
+    _say_finished(spec, folder, seen, "finished", wanted, network)
 
 
 def _run(
     spec: ModelSpec,
     resolved: Resolved,
+    change: dict[str, Any],
     opened: OpenedDataset,
     packed: PackedData,
     folder: RunFolder,
@@ -139,7 +163,13 @@ def _run(
                 trained_on=opened.description,
                 notify=plugins.notify,
                 evaluation=evaluation,
+                change=change,
             )
+    except (Interrupted, KeyboardInterrupt) as stop:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left that Ctrl-C could stop
+        if isinstance(stop, KeyboardInterrupt):
+            note("stopped at once; the same command goes on from the last checkpoint")
+        raise
     finally:
         for problem in plugins.problems[known:]:  # observers that raised; they were muted
             warn(str(problem))
@@ -176,14 +206,32 @@ def _resolve(
     return resolved
 
 
+def _open(network: Generator | Classifier, run: RunConfig, plugins: Plugins) -> OpenedDataset:
+    from zoo_core.data.datasets import open_dataset
+
+    paired = network.source_shape is not None
+    return open_dataset(run.data, network.image_shape[2], run.split, plugins, paired, run)
+
+
+def _with_classes(resolved: Resolved, classes: Sequence[str]) -> Resolved:
+    """Put the number of classes where the settings say auto."""
+    if classes:
+        note(f"num_classes=auto: {len(classes)} classes ({first_few(classes)})")
+    else:
+        note("num_classes=auto: the images have no classes")
+    return resolved.with_classes(len(classes))
+
+
 def _prepare(opened: OpenedDataset, network: Generator | Classifier, run: RunConfig) -> PackedData:
     from zoo_core.cli.progress import counting
     from zoo_core.data.preparation import prepare
 
     resolution = network.image_shape[2]
+    if opened.dataset.summary:
+        note(f"{opened.name}: {opened.dataset.summary}")
     warn_ignored(opened.dataset)
     with counting(f"preparing {opened.name} at {resolution} px") as on_progress:
-        packed = prepare(opened.dataset, network, run, on_progress)
+        packed = prepare(opened.dataset, network, run, on_progress, new=True)
     warn_left_out(packed)
     network.classes = packed.classes  # evaluation data must have the same classes
     return packed
@@ -195,22 +243,20 @@ def _evaluation(
     """Set up evaluation during training; None if it is off or there is no data for it."""
     import msgspec
 
-    from zoo_core.data.datasets import open_dataset
-
-    run = msgspec.structs.replace(resolved.run, jitter=0, batch_size=2)
+    run = msgspec.structs.replace(resolved.run, jitter=0, batch_size=2, micro_batch=0)
     if not run.evaluate_every:
         return None
-    name, resolution = run.evaluate_data or run.data, network.image_shape[2]
-    split = run.split
-    if spec.role == "classifier" and not run.evaluate_data:
-        if not plugins.datasets.matches(name):
-            warn(
-                "no evaluation: your own images have no held-out split; "
-                "try: --set evaluate_data=FOLDER"
-            )
-            return None
-        split = "test"
-    opened = open_dataset(name, resolution, split, plugins, network.source_shape is not None)
+    run = msgspec.structs.replace(run, data=run.evaluate_data or run.data)
+    held_out = spec.role == "classifier" and not resolved.run.evaluate_data
+    opened = _open(
+        network, msgspec.structs.replace(run, split="test") if held_out else run, plugins
+    )
+    if held_out and opened.split == "all":
+        warn(
+            "no evaluation: your own images have no held-out split; "
+            "try: --set holdout=0.1 in a new run, or --set evaluate_data=FOLDER"
+        )
+        return None
     packed = _prepare(opened, network, run)
     from zoo_core.metrics.evaluation import during_training, of_classifier
 
@@ -241,14 +287,12 @@ def _say_finished(
     resolved: Resolved,
     network: Generator | Classifier,
 ) -> None:
-    start = "--seeds 0-63"
+    what = "" if network.num_classes else " --seeds 0-63"  # without seeds, a row per class
     if network.source_shape is not None:
-        start = "--source FOLDER"
-    elif network.num_classes:
-        start += f" --label {shlex.quote(network.classes[0])}"
+        what = " --source FOLDER"
     use = {
-        "generator": f"zoo sample {folder.path} {start}",
-        "classifier": f'zoo_core.load_features("{folder.path}")',
+        "generator": f"zoo sample {as_argument(folder.path)}{what}",
+        "classifier": f"zoo_core.load_features({spelled(folder.path)!r})",
     }
     typer.echo(
         f"{status}: {images:,} images; weights, samples, log and checkpoints are in {folder.path}\n"
@@ -257,24 +301,38 @@ def _say_finished(
     )
 
 
-def _dry_run(spec: ModelSpec, resolved: Resolved) -> None:
+def _parsed(changes: list[str]) -> dict[str, Any]:
+    """The settings of all `--change` options; a comma inside a value is none before `key=`."""
+    from zoo_core.config import parse_assignments
+
+    parts = [part for option in changes for part in re.split(r",(?=\s*\w+\s*=)", option)]
+    return dict(parse_assignments(parts, "--change"))
+
+
+def _say_changes(history: History, wanted: Resolved) -> None:
+    """Name the settings that changed in the run, and those that are about to."""
+    from zoo_core.training.changes import flat
+
+    for change in history.changes:
+        note(f"changed: {change}")
+    before, now = flat(history.now), flat(wanted)
+    if about := [f"{key}={now[key]} ({before[key]} before)" for key in now
+                 if now[key] != before[key]]:  # fmt: skip
+        note(f"changing: {', '.join(about)}")
+
+
+def _dry_run(spec: ModelSpec, resolved: Resolved, change: dict[str, Any], plugins: Plugins) -> None:
     """Print the resolved settings and the estimated cost of the run on this machine."""
     import json
 
+    from zoo_core.training.amend import settings_of
+    from zoo_core.training.changes import with_settings
     from zoo_core.training.estimate import estimate
+    from zoo_core.training.state import blueprint
 
+    resolved = with_settings(resolved, settings_of(change), "--change")
+    if resolved.auto_classes:
+        opened = _open(blueprint(spec, resolved.config), resolved.run, plugins)
+        resolved = _with_classes(resolved, opened.dataset.classes)
     note("timing a few training steps on random images")
     typer.echo(json.dumps(resolved.to_json() | {"estimate": estimate(spec, resolved)}, indent=2))
-
-
-def _log_to_stderr() -> None:
-    """Print warnings of the library in the same form as those of the commands."""
-    import logging
-
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            warn(record.getMessage())
-
-    logger = logging.getLogger("zoo")
-    logger.addHandler(Handler(logging.WARNING))
-    logger.propagate = False

@@ -185,8 +185,7 @@ class ADA(Augment):
         self.register_buffer("p", torch.tensor(float(prob)))
         self.register_buffer("sign_sum", torch.tensor(0.0))
         self.register_buffer("sign_count", torch.tensor(0))
-        if target is None:
-            self.observe(None, images=0, batch_size=1)
+        self.catch_up(0)
 
     @property
     def is_idle(self) -> bool:
@@ -201,6 +200,11 @@ class ADA(Augment):
                 f"these have {images.shape[1]}, so the color multiplier must be 0"
             )
 
+    def catch_up(self, images: int) -> None:
+        """Set p from the schedule, if it follows one."""
+        if self.target is None:
+            self.p.fill_(cosine(images, 0.0, self.prob, self.rampup))
+
     def terms(self) -> dict[str, Tensor]:
         """The probability p."""
         return {"p": self.p.clone()}
@@ -211,7 +215,7 @@ class ADA(Augment):
         r_t is the mean of `signs` since the last change (section 3, eq. 1).
         """
         if self.target is None:
-            self.p.fill_(cosine(images, 0.0, self.prob, self.rampup))
+            self.catch_up(images)
             return
         if signs is not None:
             self.sign_sum = self.sign_sum.to(signs.device)  # so that adding waits for nothing

@@ -60,13 +60,24 @@ class Augment(nn.Module, ABC):
         the step reported it; `images` counts the images seen, including this step's.
         """
 
+    def catch_up(self, images: int) -> None:
+        """Set what follows from the images seen alone."""
+
     def terms(self) -> dict[str, Tensor]:
         """Scalars for the log."""
         return {}
 
-    def begin(self, noise: SeededNoise) -> None:
-        """Begin a training step; `noise` has one row per image of its batch."""
-        self._noise, self._calls = noise, 0
+    @property
+    def calls(self) -> int:
+        """How often the discriminator was called in this training step, on a batch or its slice."""
+        return self._calls
+
+    def begin(self, noise: SeededNoise, calls: int = 0) -> None:
+        """Begin a training step; `noise` has one row per image of its batch.
+
+        To go on with another slice of the batch, pass its rows, and the `calls` made before.
+        """
+        self._noise, self._calls = noise, calls
 
     def before_discriminator(
         self, discriminator: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -20,7 +20,7 @@ import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import safetensors.torch
 import torch
@@ -31,6 +31,14 @@ from zoo_core.filesystem import sync_folder, write_synced
 from zoo_core.weights.tensors import Tensors, cpu_copies, read_tensors
 
 logger = logging.getLogger("zoo")
+
+
+class Checkpoint(NamedTuple):
+    """What was read from one checkpoint."""
+
+    weights: Tensors
+    optim: Tensors  # tensors of the optimizers
+    record: dict[str, Any]  # state.json
 
 
 class Checkpoints:
@@ -81,7 +89,7 @@ class Checkpoints:
         self._rotate(images)
         return target
 
-    def load(self) -> tuple[Tensors, Tensors, dict[str, Any]] | None:
+    def load(self) -> Checkpoint | None:
         """Weights, optimizer tensors and state of the newest intact checkpoint; None without any.
 
         Damaged checkpoints are skipped with a warning. Raises CheckpointError if all are damaged.
@@ -107,7 +115,7 @@ class Checkpoints:
         """
         for path in reversed(self.list()):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                return str(json.loads((path / "state.json").read_text())["data"])
+                return str(json.loads((path / "state.json").read_bytes())["data"])
         return None
 
     def list(self) -> list[Path]:
@@ -131,15 +139,15 @@ class Checkpoints:
             shutil.rmtree(leftover, ignore_errors=True)
 
     @staticmethod
-    def _read(path: Path) -> tuple[Tensors, Tensors, dict[str, Any]]:
-        manifest = json.loads((path / "MANIFEST.json").read_text())
+    def _read(path: Path) -> Checkpoint:
+        manifest = json.loads((path / "MANIFEST.json").read_bytes())
         content = {}
         for name in ("weights.safetensors", "optim.safetensors", "state.json"):
             data = (path / name).read_bytes()
             if (len(data), _sha256(data)) != (manifest[name]["size"], manifest[name]["sha256"]):
                 raise ValueError(f"{name} does not match the manifest")
             content[name] = data
-        return (
+        return Checkpoint(
             read_tensors(content["weights.safetensors"], str(path)),
             read_tensors(content["optim.safetensors"], str(path)),
             json.loads(content["state.json"]),
@@ -150,14 +158,14 @@ def optimizer_tensors(name: str, optimizer: torch.optim.Optimizer) -> Tensors:
     """All tensors of an optimizer's state, by `NAME/parameter number/key`."""
     return {
         f"{name}/{number}/{key}": value
-        for number, parameter in enumerate(_parameters(optimizer))
+        for number, parameter in enumerate(optimizer_parameters(optimizer))
         for key, value in optimizer.state.get(parameter, {}).items()
     }
 
 
 def restore_optimizer(name: str, optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
     """Load what `optimizer_tensors` returned, in the memory layout of each parameter."""
-    parameters = _parameters(optimizer)
+    parameters = optimizer_parameters(optimizer)
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         owner, number, entry = key.rsplit("/", 2)
@@ -169,7 +177,8 @@ def restore_optimizer(name: str, optimizer: torch.optim.Optimizer, tensors: Tens
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
-def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+def optimizer_parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    """All parameters that an optimizer moves, in the order of its groups."""
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 

@@ -15,27 +15,30 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import signal
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo_core.config import Resolved, RunConfig
 from zoo_core.data.batches import batches
 from zoo_core.data.packing import PackedData
 from zoo_core.data.preparation import check_enough, check_fits
-from zoo_core.errors import CollapseError, ConfigError, Interrupted, NonFiniteError, RunError
+from zoo_core.errors import CollapseError, InputError, Interrupted, NonFiniteError, RunError
 from zoo_core.interfaces import Batch, Phase, Progress
 from zoo_core.metrics.protocol import Evaluation
 from zoo_core.noise import SeededNoise
 from zoo_core.runtime import Runtime
-from zoo_core.spec import ModelSpec, RunInfo
-from zoo_core.training.checkpoint import Checkpoints
+from zoo_core.spec import ModelSpec
+from zoo_core.training.amend import accepts_data, planned
+from zoo_core.training.changes import History
+from zoo_core.training.checkpoint import Checkpoint, Checkpoints
+from zoo_core.training.data_record import describe
 from zoo_core.training.maintenance import (
     Clock,
     Notify,
@@ -43,10 +46,14 @@ from zoo_core.training.maintenance import (
     draw_samples,
     evaluate,
     log,
+    other_data,
     restore,
     save,
 )
+from zoo_core.training.memory import explain_shortage, translate_torch_errors
 from zoo_core.training.run_folder import RunFolder
+from zoo_core.training.signals import stop_signals
+from zoo_core.training.slices import Part, means
 from zoo_core.training.state import TrainState, blueprint, build
 from zoo_core.weights.header import WeightsMetadata
 
@@ -63,87 +70,137 @@ def train(
     trained_on: str,  # description of the data, stored in the weights
     notify: Notify = lambda hook, **arguments: None,
     evaluation: Evaluation | None = None,  # what to measure every `evaluate_every` images
+    change: Mapping[str, Any] = MappingProxyType({}),  # settings of the run to change from here on
 ) -> int:
     """Train from the newest checkpoint until the setting `images` is reached; return images seen.
 
-    Raises Interrupted after a signal (the run is saved), NonFiniteError before a bad update is
-    applied, InputError if the folder or the data belong to another run, RunError if files cannot be
-    written, CheckpointError if a trained run has no checkpoint left.
+    `resolved` holds the settings that the run began with, or has now. `change` is what `--change`
+    takes: settings, and `data: accept` for images that differ. Raises Interrupted after a signal
+    (the run is saved), NonFiniteError before a bad update is applied, InputError if the folder or
+    the data belong to another run, or if there is nothing left to change, ConfigError for a setting
+    that may not change, RunError if files cannot be written, CheckpointError if a trained run has
+    no checkpoint left.
     """
-    settings = resolved.run
-    check_enough(len(data), settings.batch_size)
-    network = blueprint(spec, resolved.config)
-    check_fits(network, data.classes, data.source is not None)
+    resolved = resolved.with_classes(len(data.classes))
+    history, wanted = planned(spec, folder, resolved, change)
+    check_enough(len(data), wanted.run.batch_size)
+    network = blueprint(spec, wanted.config)
+    check_fits(network, data.classes, data.source is not None, new=True)
     classes = data.classes if network.num_classes else ()
     if data.classes and not classes:
-        logger.warning("the data has %d classes, which this model does not use", len(data.classes))
-    folder.check(resolved)
-    runtime = Runtime.detect(settings.device, folder.precision(settings.precision))
-    settings = msgspec.structs.replace(settings, precision=runtime.precision)
-    resolved = msgspec.structs.replace(resolved, run=settings)
-    runtime.choose_repeatable_kernels()
-    runtime.keep_freed_memory()
+        said = f"the data has {len(data.classes)} classes, which this model does not use"
+        learn = "; to learn them: --set num_classes=auto, in a new run" * spec.learns_classes
+        logger.warning("%s%s", said, learn)
     with folder.locked(), stop_signals() as stop_requested, translate_torch_errors():
-        state = build(spec, resolved, runtime)  # if this fails, no folder is left behind
+        checkpoints = Checkpoints(folder.checkpoints, wanted.run.keep_checkpoints)
+        loaded = checkpoints.load()
+        history = _changed(history, wanted, accepts_data(change), folder, data, loaded)
+
         run = Run(
-            resolved=resolved,
+            spec=spec,
+            history=history,
+            resolved=wanted,
             data=data,
             folder=folder,
-            checkpoints=Checkpoints(folder.checkpoints, settings.keep_checkpoints),
-            runtime=runtime,
-            metadata=_metadata(spec, resolved, licence, trained_on, classes),
-            info=RunInfo(
-                name=folder.path.name,
-                model=spec.name,
-                directory=folder.path,
-                config=resolved.config,
-                settings=settings,
-            ),
+            checkpoints=checkpoints,
+            runtime=Runtime.detect(wanted.run.device, wanted.run.precision),
+            metadata=_metadata(spec, wanted, licence, trained_on, classes),
             notify=notify,
             stop_requested=stop_requested,
             evaluation=evaluation,
         )
-        restored = restore(state, run)
-        folder.start(resolved)
+        state, run, restored = _begin(run, loaded)  # if this fails, no folder is left behind
+        folder.start(history.now, history.changes, describe(data))
         notify("zoo_run_started", run=run.info, images=state.images_seen)
-        with _report_end(state, run), _translate_write_errors(), translate_torch_errors():
+        with _report_end(state, run) as end, _translate_write_errors():
             loop(state, run, restored)
+            while run.until is not None:
+                state, run, restored = _begin(run, checkpoints.load())
+                end.state, end.run = state, run
+                loop(state, run, restored)
     return state.images_seen
 
 
+def _begin(run: Run, loaded: Checkpoint | None) -> tuple[TrainState, Run, bool]:
+    """The state of a checkpoint, the run up to the next change of its settings, and whether there
+    was a checkpoint.
+    """
+    images = loaded.record["images"] if loaded else 0
+    resolved = run.history.after(images)
+    runtime = Runtime.detect(resolved.run.device, resolved.run.precision)
+    runtime.choose_repeatable_kernels()
+    runtime.keep_freed_memory()
+    config = msgspec.to_builtins(resolved.config)
+    run = replace(
+        run,
+        resolved=resolved,
+        until=run.history.next_change(images),
+        runtime=runtime,
+        metadata=msgspec.structs.replace(run.metadata, config=config),
+    )
+    state = build(run.spec, resolved, runtime)
+    return state, run, restore(state, run, loaded)
+
+
+def _changed(
+    history: History,
+    wanted: Resolved,
+    accept_data: bool,
+    folder: RunFolder,
+    data: PackedData,
+    loaded: Checkpoint | None,
+) -> History:
+    """The history with what a command wants changed from the newest checkpoint on, if anything.
+
+    Raises InputError if the run is finished, so that the change would apply to nothing.
+    """
+    record = loaded.record if loaded else {"images": 0, "data": data.fingerprint}
+    trained_on = history.accepted or record["data"]
+    accepted = other_data(folder, data, trained_on) if accept_data else {}
+    if wanted == history.now and not accepted:
+        return history
+    if record["images"] >= wanted.run.images:
+        raise InputError(
+            f"the run in {folder.path} is finished after {record['images']:,} images: nothing is "
+            "left to train with the change",
+            hint=f"--images {2 * record['images']} as well",
+        )
+    return history.changed(record["images"], wanted, accepted)
+
+
 def loop(state: TrainState, run: Run, restored: bool) -> None:
-    """Alternate maintenance and steps until all images are seen.
+    """Alternate maintenance and steps until all images are seen, or the settings change.
 
     Maintenance precedes each step, so image 0 and the end need no special case.
     """
     settings = run.resolved.run
-    stream = batches(run.data, settings, run.runtime, state.images_seen)
     clock = Clock(state.images_seen)
-    while True:
-        finished, stopping = state.images_seen >= settings.images, run.stop_requested.is_set()
-        if not restored:  # this was done before the checkpoint
-            means = maintain(state, run, clock, finished, stopping)
-            if state.images_seen:
-                run.notify("zoo_progress", run=run.info, images=state.images_seen, terms=means)
-        if finished:
-            return
-        if settings.stop_collapsed and state.alarms.collapsed:
-            raise _collapsed(state, run)
-        if stopping:
-            raise Interrupted(
-                f"stopped after {state.images_seen} images; "
-                f"everything is saved in {run.folder.path}",
-                hint="run the same command again to resume",
-            )
-        restored = False
-        batch = next(stream)
-        try:
-            step(state, batch, settings, run.runtime)
-        except NonFiniteError as error:
-            names = ", ".join(run.data.names(batch.ids.tolist()[:4]))
-            raise NonFiniteError(
-                f"{error.what}; the batch begins with {names}", hint=error.hint
-            ) from None
+    stream = batches(run.data, settings, run.runtime, state.images_seen)
+    with contextlib.closing(stream):  # ends loader processes while signals are still handled
+        while True:
+            changing = run.until is not None and state.images_seen >= run.until
+            finished = run.until is None and state.images_seen >= settings.images
+            stopping = run.stop_requested.is_set()
+            if not restored:  # this was done before the checkpoint
+                means = maintain(state, run, clock, finished, stopping or changing)
+                if state.images_seen:
+                    run.notify("zoo_progress", run=run.info, images=state.images_seen, terms=means)
+            if finished or changing:
+                return
+            if settings.stop_collapsed and state.alarms.collapsed:
+                raise _collapsed(state, run)
+            if stopping:
+                run.stop_requested.leave()
+                raise _interrupted(state, run)
+            restored = False
+            with explain_shortage(state, settings):
+                batch = next(stream)
+                try:
+                    step(state, batch, settings, run.runtime)
+                except NonFiniteError as error:
+                    names = ", ".join(run.data.names(batch.ids.tolist()[:4]))
+                    what = f"{error.what}; the batch begins with {names}"
+                    raise NonFiniteError(what, hint=_slower(run)) from None
 
 
 def maintain(
@@ -170,14 +227,15 @@ def step(state: TrainState, batch: Batch, settings: RunConfig, runtime: Runtime)
     """Run every phase that is due on one batch, then update the average."""
     number = state.images_seen // settings.batch_size
     positions = range(state.images_seen, state.images_seen + len(batch))
-    progress = Progress(state.images_seen, SeededNoise(settings.seed, positions))
+    progress = Progress(state.images_seen, SeededNoise(settings.seed, positions), len(batch))
     runtime.seed(settings.seed, state.images_seen)
     if state.augment is not None:
         state.augment.begin(progress.noise)
     signs = None
-    for phase in state.phases:
+    for position, phase in enumerate(state.phases):
         if number % phase.every == 0:
-            terms = run_phase(phase, batch, progress, runtime)
+            parts = state.slices and state.slices.parts(position, batch, progress, settings.seed)
+            terms = run_phase(phase, batch, progress, runtime, parts)
             state.note(phase.name, terms)
             signs = terms.get("real_signs", terms.get("pair_signs", signs))
     state.images_seen += len(batch)
@@ -189,57 +247,57 @@ def step(state: TrainState, batch: Batch, settings: RunConfig, runtime: Runtime)
 
 
 def run_phase(
-    phase: Phase, batch: Batch, progress: Progress, runtime: Runtime
+    phase: Phase,
+    batch: Batch,
+    progress: Progress,
+    runtime: Runtime,
+    parts: Iterable[Part] | None = None,  # slices of the batch; None: all of it at once
 ) -> Mapping[str, Tensor]:
     """Compute a phase's loss and the gradients of its own module; take one optimizer step."""
     if phase.schedule is not None:
         for group in phase.optimizer.param_groups:
             group.update(phase.schedule(progress.images_seen))
     parameters = [parameter for parameter in phase.module.parameters() if parameter.requires_grad]
-    with runtime.autocast():
-        terms = phase.loss(batch, progress)
-    # With explicit inputs, no time is spent on gradients of other networks.
-    terms["loss"].backward(inputs=parameters)
+    parts = parts or [Part(phase, batch, progress)]
+    terms = means([_backward(part, parameters, runtime) for part in parts])
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    if not runtime.all_finite([terms["loss"].detach(), *gradients]):
+    if not runtime.all_finite([terms["loss"], *gradients]):
         raise _non_finite(phase, terms, gradients, progress)
     phase.optimizer.step()
     phase.optimizer.zero_grad()  # freed now, to take no memory in other phases
     return terms
 
 
-@contextlib.contextmanager
-def stop_signals() -> Iterator[threading.Event]:
-    """Yield an event set by SIGINT and SIGTERM; a second signal raises KeyboardInterrupt."""
-    requested = threading.Event()
+def _backward(part: Part, parameters: list[nn.Parameter], runtime: Runtime) -> Mapping[str, Tensor]:
+    """Compute the terms of a part, and add its share of the gradients."""
+    with runtime.autocast():
+        terms = part.phase.loss(part.batch, part.progress)
+    loss = terms["loss"] if part.share == 1 else part.share * terms["loss"]
+    # With explicit inputs, no time is spent on gradients of other networks.
+    loss.backward(inputs=parameters)
+    return {name: value.detach() for name, value in terms.items()}
 
-    def handle(number: int, frame: Any) -> None:
-        if requested.is_set():
-            raise KeyboardInterrupt
-        requested.set()
 
-    if threading.current_thread() is not threading.main_thread():
-        yield requested  # only the main thread may set handlers
-        return
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield requested
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+@dataclass
+class _End:
+    """Where a run stands when it ends."""
+
+    state: TrainState
+    run: Run
 
 
 @contextlib.contextmanager
-def _report_end(state: TrainState, run: Run) -> Iterator[None]:
+def _report_end(state: TrainState, run: Run) -> Iterator[_End]:
     """Notify observers of the end of the run, and of its error if there is one."""
+    end = _End(state, run)
     error: BaseException | None = None
     try:
-        yield
+        yield end
     except BaseException as problem:
         error = problem
         raise
     finally:
-        run.notify("zoo_run_ended", run=run.info, images=state.images_seen, error=error)
+        run.notify("zoo_run_ended", run=end.run.info, images=end.state.images_seen, error=error)
 
 
 @contextlib.contextmanager
@@ -250,29 +308,6 @@ def _translate_write_errors() -> Iterator[None]:
     except OSError as problem:
         what = f"the run cannot write its files: {problem}"
         raise RunError(what, hint="free disk space, then run the same command again") from problem
-
-
-@contextlib.contextmanager
-def translate_torch_errors() -> Iterator[None]:
-    """Raise the zoo's own errors for torch's: out of memory, too small a batch, a dead loader."""
-    hint = "a new run with a smaller batch_size or a smaller network"
-    out_of_memory = RunError("out of memory", hint=hint)
-    try:
-        yield
-    except ValueError as problem:
-        if "more than 1 value per channel" not in str(problem):
-            raise
-        what = "batch normalization needs at least two images"
-        raise ConfigError(what, hint="--set batch_size=2 or more, in a new run") from problem
-    except MemoryError as problem:
-        raise out_of_memory from problem
-    except RuntimeError as problem:
-        if "out of memory" in str(problem) or "allocate memory" in str(problem):  # GPU, CPU
-            raise out_of_memory from problem
-        if "DataLoader worker" in str(problem):  # from torch's signal handler, at any line
-            reason = str(problem).splitlines()[0]
-            raise RunError(f"a loader process is gone: {reason}", hint="--set workers=0") from None
-        raise
 
 
 class _Due:
@@ -300,6 +335,11 @@ def _metadata(
     )
 
 
+def _interrupted(state: TrainState, run: Run) -> Interrupted:
+    what = f"stopped after {state.images_seen} images; everything is saved in {run.folder.path}"
+    return Interrupted(what, hint="run the same command again to resume")
+
+
 def _collapsed(state: TrainState, run: Run) -> CollapseError:
     alarms = state.alarms.collapsed
     best = f"the best weights in {run.folder.best}; " if state.best else ""
@@ -316,6 +356,11 @@ def _non_finite(
     values = ", ".join(f"{name} {value.item():g}" for name, value in terms.items())
     return NonFiniteError(
         f"phase {phase.name!r}: loss or gradient not finite after {progress.images_seen} images "
-        f"({values}, gradient norm {norm.item():g}); the update was not applied",
-        hint="a lower learning rate",
+        f"({values}, gradient norm {norm.item():g}); the update was not applied"
     )
+
+
+def _slower(run: Run) -> str:
+    """What to try against numbers that grow without bound."""
+    rate = getattr(run.resolved.config, "learning_rate", 0.0)
+    return "a lower learning rate" + (f": --change learning_rate={rate / 2:g}" if rate else "")

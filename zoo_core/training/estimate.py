@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 import time
 from typing import Any
 
@@ -91,13 +93,48 @@ def flops(spec: ModelSpec, resolved: Resolved) -> int:
     return counter.get_total_flops()
 
 
-def peak_memory(runtime: Runtime) -> int:
+def peak_memory(runtime: Runtime) -> int | None:
     """Peak memory in bytes: of the device if it reports that, else of this process."""
     if runtime.device.type == "cuda":
         return torch.cuda.max_memory_allocated(runtime.device)
-    import resource
+    if runtime.device.type == "mps":
+        return torch.mps.driver_allocated_memory()  # its pool keeps what it has ever needed
+    return peak_resident_memory()
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+def peak_resident_memory() -> int | None:
+    """The most memory that this process has used so far, in bytes; None if the system won't say."""
+    if sys.platform == "win32":
+        return _peak_working_set()
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak  # macOS counts bytes, others KiB
+
+
+class _MemoryCounters(ctypes.Structure):
+    """PROCESS_MEMORY_COUNTERS of psapi.h."""
+
+    _fields_ = (
+        ("cb", ctypes.c_uint32),
+        ("PageFaultCount", ctypes.c_uint32),
+        ("PeakWorkingSetSize", ctypes.c_size_t),
+        ("others", ctypes.c_size_t * 7),
+    )
+
+
+def _peak_working_set() -> int | None:
+    """What Windows calls peak resident memory; the standard library does not report it."""
+    kernel = ctypes.WinDLL("kernel32")
+    kernel.GetCurrentProcess.restype = ctypes.c_void_p  # a handle is as long as a pointer
+    kernel.K32GetProcessMemoryInfo.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32)
+    counters = _MemoryCounters()
+    counters.cb = ctypes.sizeof(counters)
+    process, into = kernel.GetCurrentProcess(), ctypes.byref(counters)
+    succeeded = kernel.K32GetProcessMemoryInfo(process, into, counters.cb)
+    return counters.PeakWorkingSetSize if succeeded else None
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,9 +23,18 @@ from zoo_core.errors import CheckpointError, InputError
 from zoo_core.interfaces import FeatureExtractor
 from zoo_core.metrics.protocol import Evaluation, is_better
 from zoo_core.runtime import Runtime
-from zoo_core.spec import RunInfo
-from zoo_core.training.checkpoint import Checkpoints, optimizer_tensors, restore_optimizer
+from zoo_core.spec import ModelSpec, RunInfo
+from zoo_core.training.carrying import carry_optimizers, carry_tensors
+from zoo_core.training.changes import History
+from zoo_core.training.checkpoint import (
+    Checkpoint,
+    Checkpoints,
+    optimizer_tensors,
+    restore_optimizer,
+)
+from zoo_core.training.data_record import describe, difference
 from zoo_core.training.run_folder import RunFolder
+from zoo_core.training.signals import StopRequest
 from zoo_core.training.state import TrainState
 from zoo_core.weights.header import WeightsMetadata, trained_images
 from zoo_core.weights.tensors import Tensors, save_weights
@@ -38,18 +47,31 @@ GRID_PIXELS = 1024  # maximum width of a sample grid
 
 @dataclass(frozen=True)
 class Run:
-    """Everything that does not change during a run."""
+    """Everything that does not change during a run, or between two changes of its settings."""
 
-    resolved: Resolved
+    spec: ModelSpec
+    history: History
+    resolved: Resolved  # the settings from here on, up to the next change
     data: PackedData
     folder: RunFolder
     checkpoints: Checkpoints
     runtime: Runtime
     metadata: WeightsMetadata
-    info: RunInfo
     notify: Notify
-    stop_requested: threading.Event
+    stop_requested: StopRequest
     evaluation: Evaluation | None = None
+    until: int | None = None  # images seen at the next change; None: there is none
+
+    @property
+    def info(self) -> RunInfo:
+        """What observers learn about the run."""
+        return RunInfo(
+            name=self.folder.path.name,
+            model=self.spec.name,
+            directory=self.folder.path,
+            config=self.resolved.config,
+            settings=self.resolved.run,
+        )
 
 
 def save(state: TrainState, run: Run) -> None:
@@ -77,32 +99,30 @@ def publish(state: TrainState, run: Run) -> None:
     _save_averaged(state, run, run.folder.weights(run.metadata.role))
 
 
-def restore(state: TrainState, run: Run) -> bool:
-    """Load the newest intact checkpoint into `state`; return whether there was one.
+def restore(state: TrainState, run: Run, loaded: Checkpoint | None) -> bool:
+    """Load the newest intact checkpoint into `state`; return whether there is one.
 
     Raises CheckpointError if a trained run has no usable checkpoint left, InputError if the data or
     the feature extractors have changed.
     """
-    loaded = run.checkpoints.load()
     if loaded is None:
         _check_untrained(run)
         run.folder.cut_log(0)
-        return False
-    weights, optim, record = loaded
-    _check_belongs(state, run, weights, record)
-    _load(state, weights, optim, record)
-    run.folder.cut_log(record["log_bytes"])
-    for line in run.folder.read_log():
-        state.alarms.observe(line)
-    publish(state, run)  # a kill may have come between checkpoint and weights file
-    return True
+    else:
+        _check_belongs(state, run, loaded)
+        _load(state, run, loaded)
+        run.folder.cut_log(loaded.record["log_bytes"])
+        for line in run.folder.read_log():
+            state.alarms.observe(line)
+        publish(state, run)  # a kill may have come between checkpoint and weights file
+    run.folder.log_changes(run.history.made_at(state.images_seen))
+    return loaded is not None
 
 
-def _check_belongs(
-    state: TrainState, run: Run, weights: Tensors, record: Mapping[str, Any]
-) -> None:
+def _check_belongs(state: TrainState, run: Run, loaded: Checkpoint) -> None:
     """Raise InputError or CheckpointError unless a checkpoint fits this run as it is now."""
-    check_data(run.folder, run.data, record["data"])
+    weights, record = loaded.weights, loaded.record
+    check_data(run.folder, run.data, run.history.accepted or record["data"])
     extractors = _extractors(state)
     if record.get("extractors", extractors) != extractors:
         raise InputError(
@@ -112,6 +132,12 @@ def _check_belongs(
             hint="--run-dir NEW_FOLDER, or restore the previous extractor",
         )
     own = state.tensors()
+    if run.history.made_at(record["images"]):  # then only networks have to be the same
+        roles = tuple(f"{role}." for role, _ in state.networks.named())
+        own, weights = (
+            {key: tensor for key, tensor in tensors.items() if key.startswith(roles)}
+            for tensors in (own, weights)
+        )
     if own.keys() != weights.keys() or any(own[key].shape != weights[key].shape for key in own):
         raise CheckpointError(
             f"the checkpoints in {run.folder.path} do not fit this version of {run.info.model}",
@@ -121,30 +147,52 @@ def _check_belongs(
 
 
 @torch.no_grad()
-def _load(state: TrainState, weights: Tensors, optim: Tensors, record: Mapping[str, Any]) -> None:
+def _load(state: TrainState, run: Run, loaded: Checkpoint) -> None:
     """Copy a checkpoint into `state`."""
-    for key, tensor in state.tensors().items():
-        tensor.copy_(weights[key])
-    for name, optimizer in state.optimizers():
-        restore_optimizer(name, optimizer, optim)
+    weights, optim, record = loaded
+    if run.history.made_at(record["images"]):
+        before = run.history.before(record["images"])
+        carry_tensors(state, weights, before.run, run.resolved.run, record["images"])
+        carry_optimizers(state, optim, run.spec.build_phases(state.networks, before.config))
+    else:
+        for key, tensor in state.tensors().items():
+            tensor.copy_(weights[key])
+        for name, optimizer in state.optimizers():
+            restore_optimizer(name, optimizer, optim)
     state.images_seen = record["images"]
     state.terms = {name: (total, count) for name, (total, count) in record["terms"].items()}
     state.best = record.get("best")
 
 
-def check_data(folder: RunFolder, data: PackedData, began_with: str = "") -> None:
-    """Raise InputError if the run began with other images.
+def check_data(
+    folder: RunFolder, data: PackedData, trained_on: str = "", *, more: str = ""
+) -> None:
+    """Raise InputError, which says what differs, if the run was trained on other images.
 
-    `began_with` is their fingerprint, by default the one in the newest checkpoint, if there is one.
+    `trained_on` is their fingerprint, by default the one in the newest checkpoint, if there is one;
+    `more` is what has to be typed as well to go on with these.
     """
-    began_with = (
-        began_with or Checkpoints(folder.checkpoints).data_fingerprint() or data.fingerprint
-    )
-    if began_with != data.fingerprint:
+    found = other_data(folder, data, trained_on)
+    if found:
         raise InputError(
             f"these are not the images that the run in {folder.path} began with",
-            hint="--run-dir NEW_FOLDER, or restore the original data",
+            given=found["difference"],
+            hint=f"--change data=accept{more} to go on with these, --run-dir NEW_FOLDER, or "
+            "restore the original data",
         )
+
+
+def other_data(folder: RunFolder, data: PackedData, trained_on: str = "") -> dict[str, str]:
+    """How the images differ from those that the run was trained on; empty if they do not."""
+    before = trained_on or Checkpoints(folder.checkpoints).data_fingerprint() or data.fingerprint
+    if before == data.fingerprint:
+        return {}
+    recorded = folder.recorded_data()
+    said = "other images"
+    if recorded.get("fingerprint") == before:  # else written by an older version, or damaged
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            said = difference(recorded, describe(data))
+    return {"fingerprint": data.fingerprint, "before": before, "difference": said}
 
 
 def _check_untrained(run: Run) -> None:
@@ -227,6 +275,8 @@ def _write(state: TrainState, run: Run, numbers: Mapping[str, Any]) -> None:
 
 def _save_averaged(state: TrainState, run: Run, path: Path) -> None:
     metadata = msgspec.structs.replace(run.metadata, images=state.images_seen)
+    if changes := run.history.made(state.images_seen):
+        metadata = msgspec.structs.replace(metadata, changes=msgspec.to_builtins(changes))
     save_weights(path, state.averaged, metadata)
 
 

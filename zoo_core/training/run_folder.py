@@ -1,7 +1,8 @@
 """The folder of a run: configuration, log, weights, and a lock for the process that writes it.
 
 runs/dcgan.critters32/
-  config.json            the resolved configuration
+  config.json            the resolved configuration, and the changes that led to it
+  data.json              what the images are like, to say how others differ
   log.jsonl              one line every `log_every` images; no times, so a resume repeats its bytes
   timing.jsonl           seconds and images per second for each of those lines
   samples/*.png          a grid of fixed seeds every `sample_every` images
@@ -13,16 +14,18 @@ runs/dcgan.critters32/
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo_core.config import Resolved, RunConfig
+import msgspec
+
+from zoo_core.config import Resolved
 from zoo_core.errors import InputError
-from zoo_core.filesystem import mkdir_with_rollback, replacing
+from zoo_core.filesystem import lock, mkdir_with_rollback, replacing, sync_folder, write_synced
+from zoo_core.training.changes import Change, History, as_option, differences
 
 
 class RunFolder:
@@ -31,6 +34,7 @@ class RunFolder:
     def __init__(self, path: Path):
         self.path = path
         self.config = path / "config.json"
+        self.data = path / "data.json"
         self.log = path / "log.jsonl"
         self.timing = path / "timing.jsonl"
         self.samples = path / "samples"
@@ -41,8 +45,16 @@ class RunFolder:
         """Path of the averaged network's weights; `role` is generator or classifier."""
         return self.path / f"{role}.safetensors"
 
-    def check(self, resolved: Resolved) -> None:
-        """Raise InputError if the folder is not a run, or is one with other settings (listed)."""
+    def check(
+        self,
+        resolved: Resolved,
+        may_change: Callable[[Mapping[str, Any]], bool] = lambda settings: False,
+        changing: Collection[str] = (),  # settings that may differ, because they are about to
+    ) -> None:
+        """Raise InputError if the folder is not a run, or is one with other settings (listed).
+
+        If `may_change` says that `--change` would take them, the error says so, too.
+        """
         if not self.config.exists():
             if self.path.exists() and (not self.path.is_dir() or any(self._foreign())):
                 raise InputError(
@@ -50,38 +62,52 @@ class RunFolder:
                 )
             return
         before = self.read_config()
-        now = resolved.to_json()
-        now["run"]["precision"] = self.precision(resolved.run.precision)
-        free = {("run", key) for key in RunConfig.FREE}
-        differences = [
-            f"{key}: {before[part].get(key)!r} there, {now[part].get(key)!r} here"
-            for part in ("config", "run")
-            for key in sorted(before[part].keys() | now[part].keys())
-            if (part, key) not in free and _differ(key, before[part].get(key), now[part].get(key))
-        ]
-        if before["model"] != now["model"]:
-            differences = [f"model: {before['model']} there, {now['model']} here"]
-        if differences:
-            raise InputError(
-                f"{self.path} is a run with a different configuration: {', '.join(differences)}",
-                hint="--run-dir NEW_FOLDER, or --tag NEW_TAG",
-            )
+        hint = "--run-dir NEW_FOLDER, or --tag NEW_TAG"
+        if before["model"] != resolved.model:
+            shown = [f"model: {before['model']} there, {resolved.model} here"]
+        else:
+            found = differences(before, resolved)
+            settings = {key: found[key][1] for key in found if key not in changing}
+            shown = [f"{key}: {found[key][0]!r} there, {settings[key]!r} here" for key in settings]
+            if settings and may_change(settings):
+                hint = f"{as_option(settings)} to go on with that, or {hint}"
+        if shown:
+            what = f"{self.path} is a run with a different configuration: {', '.join(shown)}"
+            raise InputError(what, hint=hint)
 
-    def precision(self, wanted: str) -> str:
-        """The `wanted` precision; for "auto", the one that the run began with, if it has begun."""
-        if wanted != "auto" or not self.config.exists():
-            return wanted
-        began: str = self.read_config()["run"].get("precision", wanted)
-        return began
+    def history(self, resolved: Resolved) -> History:
+        """The settings of the run, which `check` has found to be those of `resolved`."""
+        if not self.config.exists():
+            return History(resolved)
+        return History.of(resolved, self.read_config())
 
-    def start(self, resolved: Resolved) -> None:
-        """Create the subfolders and write the configuration."""
+    def start(
+        self,
+        resolved: Resolved,
+        changes: Sequence[Change] = (),
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Create the subfolders; write the configuration, the changes that led to it, and what the
+        images are like.
+        """
+        values = resolved.to_json()
+        if changes:
+            values["changes"] = msgspec.to_builtins(changes)
         try:
             self.samples.mkdir(parents=True, exist_ok=True)
             self.checkpoints.mkdir(exist_ok=True)
-            self._write_config(resolved.to_json())
+            self._write_json(self.config, values)
+            if data is not None and data != self.recorded_data():
+                self._write_json(self.data, data, indent=None)
         except OSError as error:
             raise self._unwritable(error) from None
+
+    def recorded_data(self) -> dict[str, Any]:
+        """What the images were like; empty if that was not written, or is damaged."""
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            values = json.loads(self.data.read_text(encoding="utf-8"))
+            return values if isinstance(values, dict) else {}
+        return {}
 
     def follow(self, resolved: Resolved) -> None:
         """Record where the data is now, if it has moved; change nothing else."""
@@ -90,14 +116,17 @@ class RunFolder:
         values["run"] |= {key: getattr(resolved.run, key) for key in ("data", "evaluate_data")}
         if values["run"] != before:
             try:
-                self._write_config(values)
+                self._write_json(self.config, values)
             except OSError as error:
                 raise self._unwritable(error) from None
 
-    def _write_config(self, values: Mapping[str, Any]) -> None:
-        text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-        with replacing(self.config) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    @staticmethod
+    def _write_json(path: Path, values: Mapping[str, Any], indent: int | None = 2) -> None:
+        """Replace a file, on disk before any checkpoint that a change has led to."""
+        text = json.dumps(values, indent=indent, ensure_ascii=False) + "\n"
+        with replacing(path) as temporary:
+            write_synced(temporary, text.encode())
+        sync_folder(path.parent)
 
     def read_config(self) -> dict[str, Any]:
         """The configuration as written. Raises InputError if it is missing or damaged."""
@@ -118,26 +147,16 @@ class RunFolder:
 
         If nothing else was written, the lock file is removed, with any folder made for it.
         """
-        try:
-            import fcntl
-        except ImportError:  # Windows
-            yield
-            return
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(mkdir_with_rollback(self.path))
-                file = stack.enter_context((self.path / ".lock").open("a+"))
+                file = stack.enter_context((self.path / ".lock").open("a+", encoding="utf-8"))
             except OSError as error:
                 raise self._unwritable(error) from None
-            try:  # lockf, not flock: a loader process would inherit a flock and may outlive us
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                if error.errno in (errno.EACCES, errno.EAGAIN):  # else: no locks here
-                    file.seek(0)
-                    owner = file.read().strip() or "unknown"
-                    raise InputError(
-                        f"another process (pid {owner}) is training in {self.path}"
-                    ) from None
+            if not lock(file):
+                file.seek(0)
+                owner = file.read().strip() or "unknown"
+                raise InputError(f"another process (pid {owner}) is training in {self.path}")
             stack.callback(self._remove_lonely_lock)
             file.truncate(0)
             file.write(str(os.getpid()))
@@ -180,24 +199,22 @@ class RunFolder:
                 return line
         raise InputError(f"line {number} of {self.log} is damaged", hint="remove that line")
 
+    def log_changes(self, changes: Iterable[Change]) -> None:
+        """Log changes, one a line, unless they are what was logged last."""
+        records = [msgspec.to_builtins(change) for change in changes]
+        lines = [{"images": record.pop("images"), "change": record} for record in records]
+        logged = self.log.read_bytes() if self.log.exists() else b""
+        if not logged.endswith("".join(f"{json.dumps(line)}\n" for line in lines).encode()):
+            for line in lines:
+                self.append(self.log, line)
+
     @staticmethod
     def append(path: Path, record: Mapping[str, Any]) -> None:
-        """Append one line of JSON."""
-        with path.open("a") as file:
-            file.write(json.dumps(record) + "\n")
+        """Append one line of JSON, in the same bytes on every system."""
+        with path.open("ab") as file:
+            file.write(f"{json.dumps(record)}\n".encode())
 
     def _foreign(self) -> Iterator[Path]:
         """Entries of the folder that do not come from an interrupted start."""
         ours = {".lock", "samples", "checkpoints", ".config.json.tmp"}
         return (entry for entry in self.path.iterdir() if entry.name not in ours)
-
-
-def _differ(key: str, before: Any, now: Any) -> bool:
-    """Whether a setting has changed.
-
-    Two data paths never count as different: the data may move, and a checkpoint identifies it by
-    its fingerprint. The name of a data set is not a path.
-    """
-    if key == "data" and "/" in str(before) and "/" in str(now):
-        return False
-    return bool(before != now)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo_core.config import ModelConfig, Resolved, RunConfig
 from zoo_core.errors import ConfigError
@@ -19,7 +19,18 @@ from zoo_core.training.ada import ADA
 from zoo_core.training.alarms import Alarms
 from zoo_core.training.augment import Augment, DiffAugment
 from zoo_core.training.ema import EMA
+from zoo_core.training.slices import Slices, sliced
 from zoo_core.weights.tensors import Tensors
+
+
+class Shown:
+    """The size of the images that a discriminator was shown last; a growing one starts small."""
+
+    side = 0  # pixels
+
+    def __call__(self, discriminator: nn.Module, images: tuple[Tensor, ...]) -> None:
+        """A forward pre-hook of the discriminator."""
+        self.side = images[0].shape[-1]
 
 
 @dataclass
@@ -30,6 +41,8 @@ class TrainState:
     phases: list[Phase]
     ema: EMA | None
     augment: Augment | None = None
+    slices: Slices | None = None  # with `micro_batch`: how a batch is sliced
+    shown: Shown = field(default_factory=Shown)
     images_seen: int = 0
     # Sum and count of every loss term since the last line of the log.
     terms: dict[str, tuple[Tensor | float, int]] = field(default_factory=dict)
@@ -65,11 +78,16 @@ class TrainState:
 
     def optimizers(self) -> Iterator[tuple[str, torch.optim.Optimizer]]:
         """Each optimizer once, named after the first phase that uses it."""
-        seen: set[int] = set()
-        for phase in self.phases:
-            if id(phase.optimizer) not in seen:
-                seen.add(id(phase.optimizer))
-                yield phase.name, phase.optimizer
+        return optimizers(self.phases)
+
+
+def optimizers(phases: Iterable[Phase]) -> Iterator[tuple[str, torch.optim.Optimizer]]:
+    """Each optimizer once, named after the first phase that uses it."""
+    seen: set[int] = set()
+    for phase in phases:
+        if id(phase.optimizer) not in seen:
+            seen.add(id(phase.optimizer))
+            yield phase.name, phase.optimizer
 
 
 def blueprint(spec: ModelSpec, config: ModelConfig) -> Generator | Classifier:
@@ -86,13 +104,22 @@ def build(spec: ModelSpec, resolved: Resolved, runtime: Runtime) -> TrainState:
     augment = _augmentation(networks.discriminator, settings)
     for _, network in networks.named():
         runtime.place(network).train()
-    phases = spec.build_phases(networks, resolved.config)
+
+    def build_phases() -> list[Phase]:
+        return spec.build_phases(networks, resolved.config)
+
+    size, micro = settings.batch_size, settings.micro_batch
+    phases = build_phases()
+    slices = sliced(size, micro, networks, augment, build_phases) if 0 < micro < size else None
     ema = (
         EMA(networks.main, settings.ema_half_life, settings.ema_rampup)
         if settings.ema_half_life
         else None
     )
-    return TrainState(networks, phases, ema, augment)
+    shown = Shown()
+    if networks.discriminator is not None:
+        networks.discriminator.register_forward_pre_hook(shown)
+    return TrainState(networks, phases, ema, augment, slices, shown)
 
 
 def _augmentation(discriminator: Discriminator | None, settings: RunConfig) -> Augment | None:
