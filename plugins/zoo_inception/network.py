@@ -23,8 +23,9 @@ from zoo_core import (
     read_state_dict,
 )
 from zoo_core.nn import as_rgb, digest, exact_float32, fingerprint
+from zoo_inception import INCEPTION
 
-SIZE = 299
+SIZE = INCEPTION.input_size
 SHA256 = "6726825d"  # the first 8 digits; only these are published, in the file names
 FILES = (  # the same file, as named by torch-fidelity and pytorch-fid
     f"weights-inception-2015-12-05-{SHA256}.pth",
@@ -47,7 +48,14 @@ class InceptionExtractor(FeatureExtractor):
     def __init__(self, network: nn.Module, weights: str):
         super().__init__()
         self.network = network
-        self.fingerprint = fingerprint("inception-2015", weights, f"{SIZE}px", "tf1-bilinear")
+        self.fingerprint = fingerprint(
+            INCEPTION.name,
+            weights,
+            f"{SIZE}px",
+            "tf1-bilinear",
+            mean=INCEPTION.mean,
+            std=INCEPTION.std,
+        )
         self.train()
 
     def forward(self, images: Tensor) -> Tensor:

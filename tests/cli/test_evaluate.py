@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from zoo_core.weights.header import read_header
 
 RUN = Path("runs/toy.toys16-tiny")
 FEW = ("--count", "16", "--extractor", "toy-features")
@@ -51,8 +54,9 @@ def test_pictures_on_disk_have_the_numbers_of_the_generator_that_drew_them(train
 
 def test_real_pictures_are_measured_only_where_they_are_compared(trained, tmp_path):
     measured = tmp_path / "cache" / "features"
-    assert trained("evaluate", RUN, *FEW, "--metrics", "ppl").code == 0
-    assert not measured.exists()
+    for metric in ("ppl", "is"):
+        assert trained("evaluate", RUN, *FEW, "--metrics", metric).code == 0
+        assert not measured.exists()
     assert trained("evaluate", RUN, *FEW, "--metrics", "fd").code == 0
     assert measured.exists()
 
@@ -133,13 +137,224 @@ def picture(path: Path, side: int, level: int) -> None:
     Image.fromarray(noise).save(path)
 
 
-def test_a_folder_of_mixed_sizes_is_refused(trained):
-    Path("mixed").mkdir()
-    for number, side in enumerate((16, 16, 24)):
-        picture(Path(f"mixed/{number}.png"), side, number)
-    answer = trained("evaluate", "./mixed", "--data", "toys", *FEW)
+def photographs(folder: str, sizes: list[tuple[int, int]], first: int = 0) -> str:
+    """A folder with different images of these widths and heights."""
+    Path(folder).mkdir()
+    for number, (width, height) in enumerate(sizes, start=first):
+        random = np.random.default_rng(number)
+        noise = random.integers(0, 255, (height, width, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(Path(folder, f"{number}.png"))
+    return f"./{folder}"
+
+
+COMPARED = ("--metrics", "fd", "--extractor", "toy-features", "--json")
+
+
+def protocols(answer) -> list[dict]:
+    assert answer.code == 0, answer.err
+    return [record["protocol"] for record in answer.json["metrics"]]
+
+
+def test_squares_of_one_size_are_compared_as_they_are(trained):
+    fake = photographs("fake", [(16, 16)] * 8)
+    answer = trained("evaluate", fake, "--data", "toys", *COMPARED)
+    assert "fit" not in protocols(answer)[0]
+    assert "become" not in answer.err
+
+
+def test_photographs_are_cropped_on_both_sides_to_the_shorter_side(trained):
+    fake = photographs("fake", [(40, 30)] * 8)
+    real = photographs("real", [(40, 30)] * 8, first=8)
+    answer = trained("evaluate", fake, "--data", real, *COMPARED)
+    (protocol, _) = protocols(answer)
+    assert (protocol["fit"], protocol["resolution"]) == ("crop", 30)
+    assert protocol["data"].startswith("real, 30 px, ")
+    assert "the images in fake are 40 x 30 (8); with --fit crop, those of both" in answer.err
+    assert "become 30 x 30" in answer.err
+    assert "warning" not in answer.err
+    itself = trained("evaluate", fake, "--data", fake, *COMPARED)
+    assert numbers(itself)["fd"] == pytest.approx(0, abs=1e-6)
+
+
+def test_what_is_fitted_can_be_fitted_otherwise_and_is_not_compared_then(trained):
+    fake = photographs("fake", [(40, 30)] * 8)
+    real = photographs("real", [(40, 30)] * 8, first=8)
+    command = ("evaluate", fake, "--data", real, *COMPARED)
+    cropped, stretched = trained(*command), trained(*command, "--fit", "stretch")
+    assert protocols(stretched)[0]["fit"] == "stretch"
+    assert numbers(stretched)["fd"] != numbers(cropped)["fd"]
+    Path("before.json").write_text(cropped.out)
+    refused = trained(*command, "--fit", "stretch", "--compare", "before.json")
+    assert refused.code == 2
+    assert "fit 'stretch' and 'crop'" in refused.error
+
+
+def test_sizes_that_differ_are_said_once_for_each_side(trained):
+    fake = photographs("fake", [(16, 16)] * 5 + [(24, 20)] * 3)
+    real = photographs("real", [(30, 30)] * 5 + [(24, 20)] * 3, first=8)
+    answer = trained("evaluate", fake, "--data", real, *COMPARED)
+    assert protocols(answer)[0]["resolution"] == 16
+    warned = [line for line in answer.err.splitlines() if line.startswith("warning: the images")]
+    assert [line.partition(";")[0] for line in warned] == [
+        "warning: the images in fake are 16 x 16 (5), 24 x 20 (3)",
+        "warning: the images in real are 30 x 30 (5), 24 x 20 (3)",
+    ]
+
+
+def test_pictures_of_other_sizes_are_refused_if_they_have_to_be_exact(trained):
+    fake = photographs("mixed", [(16, 16), (16, 16), (24, 24)])
+    answer = trained("evaluate", fake, "--data", "toys", "--fit", "exact", *COMPARED)
     assert answer.code == 2
-    assert "2.png" in answer.error
+    assert "2.png (is 24 x 24, must be 16 x 16)" in answer.error
+    assert "become" not in answer.err
+
+
+def test_pictures_that_cannot_be_read_have_no_size(trained):
+    fake = photographs("fake", [(40, 30)] * 8)
+    Path("fake", "bad.png").write_text("no image")
+    command = ("evaluate", fake, "--data", "toys", *COMPARED)
+    assert "bad.png" in trained(*command).error
+    answer = trained(*command, "--bad-pictures", "skip")
+    assert protocols(answer)[0]["num_fake"] == 8
+    assert answer.err.count("warning: skipped bad.png") == 1
+
+
+@pytest.mark.parametrize(("side", "fitted"), [(16, False), (12, True)])
+def test_arrays_of_pictures_are_evaluated_like_files(trained, side, fitted):
+    random = np.random.default_rng(0)
+    np.savez("samples.npz", random.integers(0, 256, (20, side, 16, 3), dtype=np.uint8))
+    (protocol, _) = protocols(trained("evaluate", "samples.npz", "--data", "toys", *COMPARED))
+    assert protocol["num_fake"] == 20
+    assert protocol["data"].startswith(f"toys, {side} px, ")
+    assert ("fit" in protocol) == fitted
+
+
+def test_what_is_remarked_of_pictures_counts_them_once(trained):
+    Path("fake").mkdir()
+    for number in range(4):
+        dark = np.random.default_rng(number).integers(0, 255, (30, 40), dtype=np.uint16)
+        Image.fromarray(dark).save(f"fake/{number}.png")
+    answer = trained("evaluate", "./fake", "--data", "toys", *COMPARED)
+    assert "4 16-bit images that use less than a sixteenth" in answer.err
+    assert "warning: 8 16-bit" not in answer.err
+
+
+def test_folders_of_generated_pictures_mean_nothing(trained):
+    Path("fake").mkdir()
+    photographs("fake/train", [(16, 16)] * 6)
+    photographs("fake/test", [(16, 16)] * 4, first=6)
+    answer = trained("evaluate", "./fake", "--data", "toys", *COMPARED)
+    assert protocols(answer)[0]["num_fake"] == 10
+
+
+def test_a_score_of_pictures_needs_no_real_ones(trained):
+    fake = photographs("fake", [(40, 30)] * 8)
+    command = ("evaluate", fake, "--metrics", "is", "--extractor", "toy-features", "--json")
+    (protocol,) = protocols(trained(*command))
+    assert protocol["extractor"].startswith("toy-features ")
+    assert (protocol["fit"], protocol["resolution"], protocol["num_fake"]) == ("crop", 30, 8)
+    assert "data" not in protocol
+
+
+def test_a_score_and_a_path_length_of_weights_alone_need_no_real_pictures(trained):
+    Path("alone").mkdir()
+    shutil.copy(RUN / "generator.safetensors", "alone/w.safetensors")
+    answer = trained("evaluate", "alone/w.safetensors", "-m", "is,ppl", *FEW, "--json")
+    assert set(numbers(answer)) == {"is", "ppl"}
+    assert not any("data" in protocol for protocol in protocols(answer))
+
+
+def test_more_pictures_than_memory_are_refused_before_any_is_drawn(trained, monkeypatch):
+    monkeypatch.setattr("zoo_core.metrics.checks.available_memory", lambda: 1_000_000)
+    monkeypatch.setattr("zoo_core.interfaces.Generator.sample", None)
+    many = ("--count", 1_000_000_000, "--extractor", "toy-features")
+    answer = trained("evaluate", RUN, *many)
+    assert answer.code == 2
+    assert "do not fit into memory; given: 1,000,000,000 generated" in answer.error
+    assert answer.error.endswith(" or --metrics fd")
+
+
+def test_what_is_suggested_for_too_many_pictures_works(trained, monkeypatch):
+    monkeypatch.setattr("zoo_core.metrics.checks.available_memory", lambda: 20_000)
+    command = ("evaluate", RUN, "--extractor", "toy-features", "--count", 1000, "-m", "fd,kd")
+    hint = trained(*command).error.partition("try: ")[2]
+    (count, metrics) = hint.split(" or ")
+    assert trained(*command, *count.split()).code == 0
+    assert trained(*command, *metrics.split()).code == 0
+
+
+@pytest.mark.parametrize("count", [1, -1, 10**30])
+def test_a_count_that_cannot_be_is_one_line(trained, count):
+    answer = trained("evaluate", RUN, "--count", count)
+    assert answer.code == 2
+    assert str(count) in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_too_few_pictures_are_refused_before_they_are_measured(trained):
+    answer = trained("evaluate", RUN, "--count", "3", "--extractor", "toy-features")
+    assert answer.code == 2
+    assert answer.error.endswith("try: --metrics fd,kd")
+    few = ("--count", "3", "--extractor", "toy-features", "--metrics", "fd,kd")
+    assert trained("evaluate", RUN, *few).code == 0
+
+
+# Settings of reading
+
+
+def test_a_damaged_setting_of_a_run_is_one_line(trained):
+    config = RUN / "config.json"
+    config.write_text(config.read_text().replace('"data": "toys"', '"data": 5'))
+    answer = trained("evaluate", RUN, *FEW)
+    assert answer.code == 2
+    assert "how images are read: Expected `str`, got `int` - at `$.data`" in answer.error
+
+
+def test_an_answer_with_changes_can_be_compared_with_again(trained):
+    command = ("evaluate", RUN, *FEW, "--metrics", "fd", "--json")
+    Path("first.json").write_text(trained(*command).out)
+    second = trained(*command, "--compare", "first.json")
+    assert second.json["metrics"][0]["change"] == 0
+    Path("second.json").write_text(second.out)
+    third = trained(*command, "--compare", "second.json")
+    assert third.json["metrics"][0]["change"] == 0
+
+
+def test_how_real_pictures_are_read_can_be_set(trained, photos):
+    held_out = ("--set", "holdout=0.5", "--split", "test")
+    command = ("evaluate", RUN, "--data", photos, "--metrics", "fd", *FEW, "--json")
+    every, some = trained(*command), trained(*command, *held_out)
+    assert protocols(every)[0]["num_real"] == 8
+    assert protocols(some)[0]["num_real"] < 8
+    assert protocols(some)[0]["split"] == "test"
+
+
+def test_a_run_that_held_pictures_out_is_measured_likewise_on_its_own_data_only(trained, photos):
+    held_out = ("--set", "holdout=0.5", "--set", "batch_size=2", "--run-dir", "runs/own")
+    answer = trained("train", "toy", "--preset", "tiny", "--data", photos, *held_out)
+    assert answer.code == 0, answer.err
+    command = ("evaluate", "runs/own", "--metrics", "fd", *FEW, "--json")
+    (own, _) = protocols(trained(*command))
+    assert own["split"] == "train"
+    assert own["num_real"] < 8
+    shutil.copytree(photos, "others")
+    (other, _) = protocols(trained(*command, "--data", "others"))
+    assert (other["split"], other["num_real"]) == ("all", 8)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("batch_size=8", "not a setting of how images are read; allowed: data, split"),
+        ("hold_out=0.1", "nearest: holdout"),
+        ("holdout=2", "invalid value; given: '2'; allowed: number >= 0 and < 1; try: zoo evaluate"),
+        ("holdout", "--set takes key=value; given: 'holdout'; try: --set levels=data"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_one_line(trained, assignment, message):
+    answer = trained("evaluate", RUN, *FEW, "--set", assignment)
+    assert answer.code == 2
+    assert message in answer.error
 
 
 def test_pictures_that_cannot_be_used_are_left_out_on_both_sides_if_asked_for(trained):
@@ -217,7 +432,49 @@ def test_pictures_of_other_classes_are_refused_not_compared_by_number(trained):
     assert afterwards.code == 2
     for answer in (while_training, afterwards):
         assert "do not have the classes" in answer.error
-        assert "given: 'e'; allowed: 'd' as class 3" in answer.error
+        assert "given: 'e', which it did not learn; allowed: 'd', which the images" in answer.error
+        assert "--set" not in answer.error
+
+
+def test_held_out_pictures_may_lack_a_class_of_a_classifier(trained):
+    in_classes("own", "abcd")
+    command = ("train", "sorter", "--preset", "tiny", "--data", "own", "--run-dir", "runs/own")
+    assert trained(*command).code == 0
+    shutil.copytree("own", "held-out")
+    shutil.rmtree("held-out/b")
+    answer = trained("evaluate", "runs/own", "--data", "held-out", "--json")
+    assert numbers(answer)["accuracy"] >= 0
+    assert answer.json["metrics"][0]["protocol"]["num_real"] == 6
+    assert "warning: the images lack 1 of the model's classes: 'b'\n" in answer.err
+
+
+def test_weights_without_names_say_how_many_classes_they_have(trained):
+    in_classes("own", "abc")
+    trained("train", "sorter", "--preset", "tiny", "--run-dir", "runs/own")
+    weights = Path("runs/own/classifier.safetensors")
+    record = json.loads(read_header(weights).metadata["zoo"]) | {"classes": []}
+    save_file(load_file(weights), "nameless.safetensors", {"zoo": json.dumps(record)})
+    answer = trained("evaluate", "nameless.safetensors", "--data", "own")
+    assert answer.code == 2
+    assert "given: 3 in the images; allowed: 4, as the model has learned" in answer.error
+    assert "--set" not in answer.error
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_pictures_here_need_no_spelling(trained, drawn, kind):
+    if kind == "zip":
+        shutil.make_archive("drawn", "zip", "drawn")
+    name = "drawn.zip" if kind == "zip" else "drawn"
+    assert trained("evaluate", name, "--data", "toys", "-m", "fd", *FEW).code == 0
+
+
+def test_pictures_that_are_called_like_registered_weights_have_to_be_spelled(trained, drawn):
+    name = "dcgan.critters32"
+    Path(drawn).rename(name)
+    answer = trained("evaluate", name, "--data", "toys", "-m", "fd", *FEW)
+    assert answer.code == 3
+    assert f"allowed: ./{name} for the path; zoo/{name} for the name" in answer.error
+    assert trained("evaluate", f"./{name}", "--data", "toys", "-m", "fd", *FEW).code == 0
 
 
 def make_pairs() -> None:
@@ -300,8 +557,19 @@ def test_pairs_are_measured_without_an_extractor(trained):
     command = ("--set", "paired=true", "--data", "pairs", "--run-dir", "runs/translator")
     assert trained("train", "toy", "--preset", "tiny", *command).code == 0
     measuring = ("evaluate", "runs/translator", "--extractor", "none-such", "--json")
-    assert numbers(trained(*measuring, "--metrics", "l1"))["l1"] > 0
+    found = numbers(trained(*measuring, "--metrics", "l1,psnr"))
+    assert found["l1"] > 0
+    assert set(found) == {"l1", "psnr"}
     assert "none-such" in trained(*measuring, "--metrics", "l1,fd").error
+
+
+def test_real_pictures_are_not_measured_for_distances_of_pairs_and_a_score(trained, tmp_path):
+    make_pairs()
+    command = ("--set", "paired=true", "--data", "pairs", "--run-dir", "runs/translator")
+    assert trained("train", "toy", "--preset", "tiny", *command).code == 0
+    measuring = ("evaluate", "runs/translator", "--extractor", "toy-features", "--json")
+    assert set(numbers(trained(*measuring, "--metrics", "l1,is"))) == {"l1", "is"}
+    assert not (tmp_path / "cache" / "features").exists()
 
 
 def test_own_pictures_have_no_held_out_split(trained):

@@ -96,14 +96,46 @@ def test_the_kernel_distance_of_whole_sets_is_the_formula():
     assert deviation < 1e-9
 
 
-def test_the_kernel_distance_is_that_of_torch_fidelity():
-    real, fake = features(60), features(50, seed=1, mean=0.2)
-    mean, deviation = kernel_distance(real, fake, num_subsets=9, subset_size=20, seed=5)
-    result = kid_features_to_metric(
-        fake, real, kid_subsets=9, kid_subset_size=20, rng_seed=5, verbose=False
-    )
-    assert mean == pytest.approx(result["kernel_inception_distance_mean"], rel=1e-6)
-    assert deviation == pytest.approx(result["kernel_inception_distance_std"], rel=1e-6)
+def their_kernel_distance(real, fake, num_subsets, subset_size, seed=0) -> tuple[float, float]:
+    options = {"kid_subsets": num_subsets, "kid_subset_size": subset_size, "rng_seed": seed}
+    result = kid_features_to_metric(fake.double(), real.double(), **options, verbose=False)
+    return tuple(result[f"kernel_inception_distance_{part}"] for part in ("mean", "std"))
+
+
+@pytest.mark.parametrize("num_subsets", [9, 99], ids=["subset by subset", "all pairs at once"])
+@pytest.mark.parametrize("block", [256, 7])
+def test_the_kernel_distance_is_that_of_torch_fidelity(num_subsets, block, monkeypatch):
+    monkeypatch.setattr(distributions, "BLOCK", block)
+    real, fake = features(160), features(150, seed=1, mean=0.2)
+    options = {"num_subsets": num_subsets, "subset_size": 20, "seed": 5}
+    expected = their_kernel_distance(real, fake, **options)
+    assert kernel_distance(real, fake, **options) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("num_subsets", [2, 20], ids=["subset by subset", "all pairs at once"])
+@pytest.mark.parametrize("scale", [1.0, 1.1])
+def test_large_subsets_have_the_distance_of_torch_fidelity_to_a_millionth(num_subsets, scale):
+    real, fake = features(1400).float() + 3, features(1300, seed=1, scale=scale).float() + 3
+    options = {"num_subsets": num_subsets, "subset_size": 400}
+    expected = their_kernel_distance(real, fake, **options)
+    assert kernel_distance(real, fake, **options) == pytest.approx(expected, rel=1e-6)
+
+
+def test_products_are_as_exact_whatever_the_process_allows_others():
+    real, fake = torch.randn(2, 500, 1280)
+    expected = kernel_distance(real, fake, num_subsets=2, subset_size=400)
+    torch.set_float32_matmul_precision("medium")  # less exact, where the processor can
+    try:
+        assert kernel_distance(real, fake, num_subsets=2, subset_size=400) == expected
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.parametrize("subset_size", [20, 300])
+def test_features_too_large_for_the_kernel_are_refused(subset_size):
+    huge = features(300) * 1e60
+    with pytest.raises(InputError, match=r"too large for the kernel; given: \d.*e\+60$"):
+        kernel_distance(huge, huge + features(300, seed=1), subset_size=subset_size)
 
 
 def test_the_kernel_distance_of_float32_features_is_computed_in_float64():
@@ -150,14 +182,30 @@ def oracle_manifolds(real, fake, k: int) -> tuple[float, float, float, float]:
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])
-@pytest.mark.parametrize("chunk", [1024, 7])
-def test_manifolds_are_those_of_the_papers(k, chunk, monkeypatch):
-    monkeypatch.setattr(distributions, "CHUNK", chunk)
+@pytest.mark.parametrize("limit", [{}, {"CHUNK": 7}, {"CELLS": 7 * 60}])
+def test_manifolds_are_those_of_the_papers(k, limit, monkeypatch):
+    for name, value in limit.items():
+        monkeypatch.setattr(distributions, name, value)
     real, fake = features(60), features(45, seed=1, mean=0.4, scale=0.8)
     expected = oracle_manifolds(real, fake, k)
     result = (*precision_recall(real, fake, k=k), *density_coverage(real, fake, k=k))
     assert result == pytest.approx(expected, rel=1e-6)
     assert len({round(value, 3) for value in expected}) == 4  # no two are equal by chance
+
+
+def test_the_memory_for_distances_is_bounded(monkeypatch):
+    monkeypatch.setattr(distributions, "CELLS", 50 * 8)
+    sizes = []
+
+    def measured(one, other):
+        sizes.append(len(one) * len(other))
+        return cdist(one, other)
+
+    cdist = torch.cdist
+    monkeypatch.setattr(torch, "cdist", measured)
+    density_coverage(features(50), features(40, seed=1))
+    precision_recall(features(50), features(40, seed=1))
+    assert 0 < max(sizes) <= 50 * 8
 
 
 def test_precision_and_recall_are_those_of_torch_fidelity():

@@ -12,24 +12,18 @@ import toys
 
 from zoo_core.data.packing import pack
 from zoo_core.errors import InputError, PictureError
-from zoo_core.metrics import feature_sets
+from zoo_core.metrics import picture_sets
 from zoo_core.metrics.evaluation import (
     SET_METRICS,
-    check_metrics,
     classify,
     during_training,
     evaluate_generator,
     evaluate_pictures,
     of_classifier,
 )
-from zoo_core.metrics.feature_sets import (
-    ReferenceFeatures,
-    extract,
-    generated_pictures,
-    packed_pictures,
-    spread,
-)
+from zoo_core.metrics.feature_sets import FeatureVisitor, ReferenceFeatures, extract
 from zoo_core.metrics.frechet import frechet_distance
+from zoo_core.metrics.picture_sets import generated_pictures, packed_pictures, spread
 from zoo_core.metrics.protocol import METRICS, Protocol, improves_on
 
 HOW = Protocol(data="toys", split="train", metrics=("fd",), command="zoo evaluate", count=24)
@@ -55,6 +49,10 @@ def generator(**settings):
     return toys.ToyGenerator(toys.resolved(**settings).config).eval()
 
 
+def measured(network, reference, how):
+    return evaluate_generator(network, reference.data, how, reference.extractor, reference)
+
+
 def numbers(metrics):
     return {metric.name: metric.value for metric in metrics}
 
@@ -70,8 +68,8 @@ def test_generated_pictures_are_what_their_files_would_hold(data):
 
 
 def test_generated_pictures_have_the_labels_of_the_data(tmp_path):
-    data = toys.packed(tmp_path, count=8, classes=4)
-    network = generator(classes=4)
+    data = toys.packed(tmp_path, count=8, num_classes=4)
+    network = generator(num_classes=4)
     (batch,) = generated_pictures(network, 8, data).batches()
     expected = network.sample(range(8), labels=data.labels.tolist())
     assert torch.equal(batch, ((expected + 1) * 127.5).round().byte())
@@ -87,15 +85,24 @@ def test_translated_pictures_start_from_those_of_the_data(tmp_path):
 
 
 def test_a_count_is_spread_over_all_of_the_data(data):
-    assert spread(data, 4).tolist() == [0, 10, 21, 31]
-    assert spread(data, None).tolist() == list(range(32))
-    assert sorted(set(spread(data, 64).tolist())) == list(range(32))
+    assert spread(len(data), 4).tolist() == [0, 10, 21, 31]
+    assert sorted(set(spread(len(data), 64).tolist())) == list(range(32))
+    names = packed_pictures(data, 4).names
+    assert names == ["toy 0", "toy 10", "toy 21", "toy 31"]
+
+
+@pytest.mark.parametrize("size", [1, 2, 1806, 10_000])
+@pytest.mark.parametrize("count", [1, 2, 64, 233, 5_000])
+def test_a_batch_of_a_spread_is_computed_by_itself(size, count):
+    whole = np.linspace(0, size - 1, count).round()
+    batches = [spread(size, count, start, start + 64) for start in range(0, count, 64)]
+    assert np.array_equal(np.concatenate(batches), whole)
 
 
 @pytest.mark.parametrize("batch", [1, 5, 64])
 def test_batches_do_not_change_the_statistics(monkeypatch, data, extractor, batch):
     whole = extract(packed_pictures(data), extractor, keep=False).statistics
-    monkeypatch.setattr(feature_sets, "BATCH", batch)
+    monkeypatch.setattr(picture_sets, "BATCH", batch)
     parts = extract(packed_pictures(data), extractor, keep=False).statistics
     torch.testing.assert_close(parts.mean, whole.mean, rtol=1e-6, atol=1e-8)
     torch.testing.assert_close(parts.covariance, whole.covariance, rtol=1e-5, atol=1e-7)
@@ -175,12 +182,78 @@ def test_a_damaged_memory_is_measured_anew(reference):
     assert torch.equal(again.mean, expected.mean)
 
 
+def test_features_without_memory_for_all_are_refused_by_the_first_batch(data, extractor):
+    visitor = FeatureVisitor(extractor, 10**15, keep=True)
+    (images,) = packed_pictures(data).batches()
+    with pytest.raises(InputError, match="no memory for the features of all images"):
+        visitor(images, packed_pictures(data).names)
+
+
+# One pass over the images
+
+
+@pytest.mark.parametrize("wanted", [("fd", "is"), ("kd", "is", "pr"), ("fd",), ("is",)])
+def test_pictures_are_drawn_once_whatever_is_measured(reference, wanted):
+    network, drawn = generator(), []
+    sample = network.sample
+    network.sample = lambda seeds, **rest: drawn.extend(seeds) or sample(seeds, **rest)
+    measured(network, reference, replace(HOW, metrics=wanted))
+    assert drawn == list(range(24))
+
+
+def test_pictures_are_translated_once_for_distances_and_features(tmp_path, extractor):
+    data = toys.packed(tmp_path, count=8, paired=True)
+    network, drawn = generator(paired=True), []
+    sample = network.sample
+    network.sample = lambda seeds, **rest: drawn.extend(seeds) or sample(seeds, **rest)
+    how = replace(HOW, metrics=("l1", "ssim", "fd", "kd", "is"))
+    reference = ReferenceFeatures(data, extractor, cache=tmp_path / "cache")
+    found = numbers(measured(network, reference, how))
+    assert set(found) == {"l1", "ssim", "fd", "diversity", "kd", "is"}
+    assert drawn == list(range(8))
+
+
+def test_what_is_measured_together_is_what_is_measured_alone(reference):
+    names = ("fd", "kd", "pr", "is")
+    together = numbers(measured(generator(), reference, replace(HOW, metrics=names)))
+    alone = {}
+    for name in names:
+        alone |= numbers(measured(generator(), reference, replace(HOW, metrics=(name,))))
+    assert together == alone
+
+
+def test_a_path_length_alone_draws_no_pictures_for_others(reference):
+    network = generator()
+    network.sample = None
+    measured(network, reference, replace(HOW, metrics=("ppl",)))
+
+
+def test_real_pictures_are_not_measured_where_nothing_is_compared_with_them(reference):
+    measured(generator(), reference, replace(HOW, metrics=("is", "ppl")))
+    assert not (reference.cache / "features").exists()
+
+
+def test_a_score_and_a_path_length_need_no_real_pictures(extractor):
+    how = replace(HOW, metrics=("is", "ppl"), data="", split="")
+    found = evaluate_generator(generator(), None, how, extractor)
+    assert set(numbers(found)) == {"is", "ppl"}
+    assert not any("data" in metric.protocol for metric in found)
+
+
+def test_any_number_of_pictures_can_be_named_and_begun(data):
+    made = generated_pictures(generator(), 10**15, data)
+    assert len(made) == 10**15
+    assert made.names[10**14] == f"the image of seed {10**14}"
+    assert list(made.names[3:5]) == ["the image of seed 3", "the image of seed 4"]
+    assert next(made.batches()).shape == (64, 3, 16, 16)
+
+
 # Numbers
 
 
 def test_real_pictures_beside_themselves_have_distance_0_and_full_recall(data, reference):
     how = replace(HOW, metrics=("fd", "pr", "dc"))
-    found = numbers(evaluate_pictures(packed_pictures(data), reference, how))
+    found = numbers(evaluate_pictures(packed_pictures(data), how, reference.extractor, reference))
     assert found["fd"] == pytest.approx(0, abs=1e-6)
     assert found["diversity"] == pytest.approx(1)
     assert found["precision"] == found["recall"] == found["coverage"] == 1
@@ -188,7 +261,7 @@ def test_real_pictures_beside_themselves_have_distance_0_and_full_recall(data, r
 
 def test_every_metric_of_a_generator_is_a_finite_number(reference):
     how = replace(HOW, metrics=("fd", "kd", "pr", "dc", "is", "ppl"))
-    found = numbers(evaluate_generator(generator(), reference.data, how, reference))
+    found = numbers(measured(generator(), reference, how))
     assert set(found) == {
         "fd", "diversity", "kd", "precision", "recall", "density", "coverage", "is", "ppl",
     }  # fmt: skip
@@ -200,7 +273,7 @@ def test_the_frechet_distance_is_that_of_both_sides(data, reference, extractor):
     network = generator()
     made = extract(generated_pictures(network, 24, data), extractor, keep=True)
     expected = frechet_distance(reference.measure().statistics, made.statistics)
-    found = numbers(evaluate_generator(network, data, HOW, reference))
+    found = numbers(measured(network, reference, HOW))
     assert found["fd"] == pytest.approx(expected)
 
 
@@ -220,7 +293,7 @@ def test_a_translator_is_compared_with_the_pictures_it_should_make(tmp_path):
 
 def test_a_number_carries_its_protocol(reference):
     how = replace(HOW, metrics=("fd", "kd"), seed=3, truncation=0.7)
-    metrics = {m.name: m for m in evaluate_generator(generator(), reference.data, how, reference)}
+    metrics = {m.name: m for m in measured(generator(), reference, how)}
     assert metrics["fd"].protocol == {
         "extractor": reference.extractor.fingerprint,
         "data": "toys",
@@ -235,10 +308,10 @@ def test_a_number_carries_its_protocol(reference):
 
 
 def test_a_number_of_pairs_depends_on_no_extractor(tmp_path, monkeypatch):
-    monkeypatch.setattr("zoo_core.metrics.evaluation.load_lpips", lambda backbone: None)
+    monkeypatch.setattr("zoo_core.metrics.pairs.load_lpips", lambda backbone: None)
     monkeypatch.setattr(
-        "zoo_core.metrics.evaluation.pair_distances",
-        lambda real, fake, lpips: {name: torch.ones(len(real)) for name in ("l1", "lpips")},
+        "zoo_core.metrics.pairs.pair_distances",
+        lambda real, fake, **rest: {name: torch.ones(len(real)) for name in ("l1", "lpips")},
     )
     data = toys.packed(tmp_path, count=8, paired=True)
     how = replace(HOW, metrics=("l1", "lpips"))
@@ -247,9 +320,20 @@ def test_a_number_of_pairs_depends_on_no_extractor(tmp_path, monkeypatch):
     assert lpips.protocol == l1.protocol | {"backbone": "alexnet-owt-7be5be79.pth"}
 
 
+@pytest.mark.parametrize("wanted", ["fd", "is"])
+def test_a_number_names_how_existing_pictures_were_fitted(data, reference, wanted):
+    how = replace(HOW, metrics=(wanted,), fitted={"fit": "crop", "resolution": 16})
+    made = packed_pictures(data)
+    metric, *_ = evaluate_pictures(made, how, reference.extractor, reference)
+    assert (metric.protocol["fit"], metric.protocol["resolution"]) == ("crop", 16)
+    plain, *_ = evaluate_pictures(made, replace(how, fitted={}), reference.extractor, reference)
+    with pytest.raises(InputError, match="fit 'crop' and 'none'"):
+        improves_on(metric, plain)
+
+
 def test_a_path_length_depends_on_no_real_pictures(reference):
     how = replace(HOW, metrics=("ppl",))
-    (length,) = evaluate_generator(generator(), reference.data, how, reference)
+    (length,) = measured(generator(), reference, how)
     assert length.protocol == {
         "extractor": reference.extractor.fingerprint, "seed": 0, "pairs": 1000, "epsilon": 1e-4,
     }  # fmt: skip
@@ -257,7 +341,7 @@ def test_a_path_length_depends_on_no_real_pictures(reference):
 
 def test_an_inception_score_depends_on_no_real_pictures(reference):
     how = replace(HOW, metrics=("is",))
-    (score,) = evaluate_generator(generator(), reference.data, how, reference)
+    (score,) = measured(generator(), reference, how)
     assert score.protocol == {
         "extractor": reference.extractor.fingerprint, "num_fake": 24, "seed": 0, "splits": 10,
     }  # fmt: skip
@@ -266,16 +350,14 @@ def test_an_inception_score_depends_on_no_real_pictures(reference):
 def test_only_one_network_s_distance_is_called_fid(reference):
     reference.extractor.distance = "fid"
     how = replace(HOW, metrics=("fd", "kd"))
-    names = [
-        metric.name for metric in evaluate_generator(generator(), reference.data, how, reference)
-    ]
+    names = [metric.name for metric in measured(generator(), reference, how)]
     assert names == ["fid", "diversity", "kid"]
 
 
 def test_numbers_of_other_extractors_cannot_be_compared(tmp_path, data, reference):
-    (one, _) = evaluate_generator(generator(), reference.data, HOW, reference)
+    (one, _) = measured(generator(), reference, HOW)
     other = ReferenceFeatures(data, toys.FEATURES.build(8), cache=tmp_path / "cache")
-    (two, _) = evaluate_generator(generator(), data, HOW, other)
+    (two, _) = measured(generator(), other, HOW)
     with pytest.raises(InputError, match="8px"):
         improves_on(one, two)
 
@@ -289,44 +371,17 @@ def test_every_metric_between_sets_of_features_has_a_function():
 # Rejected input
 
 
-@pytest.mark.parametrize(
-    ("wanted", "settings", "message"),
-    [
-        ("fdd", {}, "allowed: fd"),
-        ("l1", {}, "compares a translated image"),
-        ("ppl", {"paired": True}, "needs a generator with latents"),
-    ],
-)
-def test_a_metric_that_does_not_fit_is_refused(wanted, settings, message):
-    with pytest.raises(InputError, match=message):
-        check_metrics([wanted], generator(**settings))
-
-
-@pytest.mark.parametrize("files", [False, True])
-def test_a_truncation_without_latents_is_refused(files):
-    network = None if files else generator(paired=True)
-    check_metrics(["fd"], network)
-    with pytest.raises(InputError, match=r"no latents to truncate; given: 0\.7"):
-        check_metrics(["fd"], network, truncation=0.7)
-
-
-@pytest.mark.parametrize("wanted", ["l1", "ppl"])
-def test_pictures_without_a_generator_have_no_such_metric(wanted):
-    with pytest.raises(InputError):
-        check_metrics([wanted], None)
-
-
 def test_a_generator_that_draws_one_picture_only_gets_no_number(reference):
     collapsed = generator()
     collapsed.sample = lambda seeds, **rest: torch.zeros(len(seeds), 3, 16, 16)
     with pytest.raises(InputError, match="all 24 images are the same"):
-        evaluate_generator(collapsed, reference.data, HOW, reference)
+        measured(collapsed, reference, HOW)
 
 
 def test_fewer_pictures_than_features_are_warned_of(tmp_path, reference, caplog):
     few = pack(toys.ToyPictures(4), 16, 3, cache=tmp_path / "cache")
     with caplog.at_level(logging.WARNING, "zoo"):
-        evaluate_pictures(packed_pictures(few), reference, HOW)
+        evaluate_pictures(packed_pictures(few), HOW, reference.extractor, reference)
     assert "4 generated images for 6 features" in caplog.text
 
 
@@ -347,7 +402,7 @@ def test_a_generator_that_draws_one_picture_only_does_not_end_a_run(reference):
 
 
 def test_a_classifier_is_measured_by_its_answers(tmp_path):
-    data = toys.packed(tmp_path, count=16, classes=4)
+    data = toys.packed(tmp_path, count=16, num_classes=4)
     network = toys.Sorter(toys.SorterConfig())
     labels = torch.from_numpy(data.labels)
     answers = labels.clone()
@@ -361,7 +416,7 @@ def test_a_classifier_is_measured_by_its_answers(tmp_path):
 
 
 def test_a_classifier_is_measured_in_evaluation_mode_and_goes_on_training(tmp_path):
-    data = toys.packed(tmp_path, count=16, classes=4)
+    data = toys.packed(tmp_path, count=16, num_classes=4)
     network = toys.Sorter(toys.SorterConfig()).train()
     before = network.look[1].running_mean.clone()
     classify(network, data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from zoo_core.errors import InputError
-from zoo_core.metrics.protocol import HIGHER_IS_BETTER, improves_on
+from zoo_core.metrics.protocol import HIGHER_IS_BETTER, Evaluation, improves_on
 from zoo_core.spec import Metric
 
 
@@ -30,3 +30,12 @@ def test_numbers_of_different_protocols_do_not_improve_on_each_other():
 def test_of_an_unknown_metric_nothing_is_better():
     with pytest.raises(InputError, match=r"given: beauty; allowed: accuracy, coverage"):
         improves_on(metric(name="beauty"), metric(name="beauty"))
+
+
+def test_a_lower_loss_of_a_classifier_is_better():
+    assert improves_on(metric(1.0, "loss"), metric(2.0, "loss"))
+
+
+def test_a_run_cannot_be_judged_by_a_number_of_unknown_direction():
+    with pytest.raises(InputError, match=r"unknown whether higher is better .* given: diversity"):
+        Evaluation(measure=lambda network: {"diversity": 1.0}, criterion="diversity")

@@ -87,6 +87,27 @@ def test_pairs_that_do_not_fit_are_refused():
         pair_distances(pictures(), pictures(), lpips=nn.Identity())
 
 
+@pytest.mark.parametrize("wanted", [("l1",), ("psnr",), ("ssim", "l1"), ()])
+def test_only_what_is_wanted_is_computed(wanted):
+    real, fake = pictures(), pictures(seed=1)
+    result = pair_distances(real, fake, wanted=wanted)
+    assert list(result) == list(wanted)
+    every = pair_distances(real, fake)
+    assert all(torch.equal(result[name], every[name]) for name in wanted)
+
+
+def test_pictures_too_small_for_one_distance_have_the_others():
+    small = pictures(size=4), pictures(size=4, seed=1)
+    assert set(pair_distances(*small, wanted=("l1", "psnr"))) == {"l1", "psnr"}
+    with pytest.raises(InputError, match="too small for SSIM"):
+        pair_distances(*small, wanted=("l1", "ssim"))
+
+
+def test_an_unknown_distance_comes_with_the_nearest():
+    with pytest.raises(UnknownNameError, match="'sim'; nearest: ssim"):
+        pair_distances(pictures(), pictures(), wanted=("sim",))
+
+
 @pytest.fixture
 def backbone(tmp_path, monkeypatch):
     """Random AlexNet weights where torchvision would put the trained ones."""

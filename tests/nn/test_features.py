@@ -18,6 +18,7 @@ from zoo_core.nn.features import (
     digest,
     exact_float32,
 )
+from zoo_core.spec import Metric
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.1, 0.2, 0.3)
 BICUBIC = RESIZES["bicubic-antialias"]
@@ -285,7 +286,29 @@ def test_it_can_be_built_without_memory():
 
 def test_a_fingerprint_names_all_that_a_number_depends_on():
     net = extractor(weights="0123456789ab")
-    assert net.fingerprint == "test/small sha256:0123456789ab 8px bicubic-antialias float32"
+    assert net.fingerprint == (
+        "test/small sha256:0123456789ab 8px bicubic-antialias "
+        "mean:0.5,0.4,0.3 std:0.1,0.2,0.3 float32"
+    )
+
+
+@pytest.mark.parametrize("other", [{"mean": (0.5, 0.4, 0.31)}, {"std": (0.1, 0.2, 0.31)}])
+def test_another_normalization_is_another_fingerprint(other):
+    assert extractor(**other).fingerprint != extractor().fingerprint
+
+
+def test_a_normalization_that_is_the_same_for_all_channels_is_named_once():
+    net = extractor(mean=(128 / 255,) * 3, std=(0.5,) * 3)
+    assert " mean:0.501961 std:0.5 float32" in net.fingerprint
+
+
+def test_numbers_of_another_normalization_cannot_be_compared():
+    one, other = (
+        Metric(name="fd", value=1, protocol={"extractor": net.fingerprint}, command="zoo")
+        for net in (extractor(), extractor(std=STD[::-1]))
+    )
+    with pytest.raises(InputError, match=r"std:0\.1,0\.2,0\.3 .* std:0\.3,0\.2,0\.1"):
+        one.difference(other)
 
 
 def test_a_digest_depends_on_values_and_shapes_only():
@@ -337,7 +360,7 @@ def test_a_classifier_is_an_extractor_of_its_own_size(channels):
     assert net.logits(images).shape == (2, 3)
     assert [tuple(m.shape) for m in net.feature_maps(images)] == [(2, 4, 4, 4)]
     assert net.fingerprint.startswith("sorter.bars sha256:")
-    assert net.fingerprint.endswith(" 8px bicubic-antialias float32")
+    assert net.fingerprint.endswith(" 8px bicubic-antialias mean:0.5 std:0.5 float32")
 
 
 def test_a_classifier_sees_pictures_of_its_size_as_they_are():

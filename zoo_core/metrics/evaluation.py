@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from zoo_core.data.batches import gather
 from zoo_core.data.packing import PackedData
-from zoo_core.errors import ConstantError, InputError, nearest
+from zoo_core.errors import ConstantError
 from zoo_core.interfaces import Classifier, FeatureExtractor, Generator, evaluating
 from zoo_core.metrics.distributions import (
     density_coverage,
@@ -24,133 +24,152 @@ from zoo_core.metrics.distributions import (
     precision_recall,
 )
 from zoo_core.metrics.feature_sets import (
-    BATCH,
     FeatureSet,
-    OnProgress,
-    PictureSet,
+    FeatureVisitor,
+    LogitVisitor,
     ReferenceFeatures,
     extract,
-    generated_pictures,
-    no_progress,
-    packed_pictures,
-    spread,
 )
 from zoo_core.metrics.frechet import Statistics, frechet_distance
+from zoo_core.metrics.pairs import PairVisitor
 from zoo_core.metrics.path_length import perceptual_path_length
-from zoo_core.metrics.protocol import METRICS, Evaluation, Protocol, needs_any
-from zoo_core.metrics.similarity import LPIPS_BACKBONES, load_lpips, pair_distances
+from zoo_core.metrics.picture_sets import (
+    BATCH,
+    OnProgress,
+    PictureSet,
+    generated_pictures,
+    no_progress,
+    num_generated,
+    packed_pictures,
+    spread,
+    visit,
+)
+from zoo_core.metrics.protocol import NEIGHBORS, Evaluation, Protocol, needs_any
 from zoo_core.runtime import Runtime
 from zoo_core.spec import Metric
 
-LPIPS = "alex"  # the backbone that is usually reported
 PPL_PAIRS = 1_000
 EPSILON = 1e-4  # for the perceptual path length
 
 Measured = Iterable[tuple[str, float, dict[str, Any]]]  # name, value, extra protocol entries
 
 
-def check_metrics(
-    wanted: Sequence[str], generator: Generator | None, truncation: float = 1.0
-) -> None:
-    """Raise InputError for an unknown metric, or one that this generator does not support.
-
-    `generator` is None for image files. A truncation other than 1 needs a generator with latents.
-    """
-    for name in wanted:
-        if name not in METRICS:
-            allowed, near = ", ".join(METRICS), nearest(name, METRICS)
-            raise InputError("no such metric", given=name, allowed=allowed, near=near)
-        paired = generator is not None and generator.source_shape is not None
-        if METRICS[name].needs == "pairs" and not paired:
-            raise InputError(
-                f"{name} compares a translated image with its target",
-                given="images that are not translated",
-                hint="--metrics fd,kd,pr",
-            )
-        if name == "ppl" and (generator is None or paired):
-            raise InputError("ppl needs a generator with latents")
-    if truncation != 1 and (generator is None or generator.source_shape is not None):
-        raise InputError(
-            "there are no latents to truncate", given=truncation, hint="leave out --truncation"
-        )
-
-
 def evaluate_pictures(
     fake: PictureSet,
-    reference: ReferenceFeatures,
     protocol: Protocol,
+    extractor: FeatureExtractor,
+    reference: ReferenceFeatures | None = None,  # None if no metric compares with real images
     on_progress: OnProgress = no_progress,
-    conditions: Mapping[str, Any] | None = None,  # protocol entries of the conditioning data
 ) -> list[Metric]:
     """Evaluate a set of images."""
-    numbers: list[Metric] = []
-    if needs_any(protocol.metrics, "statistics", "features"):
-        numbers += _compare_sets(fake, reference, protocol, on_progress)
-    if "is" in protocol.metrics:
-        extractor = reference.extractor
-        score, splits = _score(fake, extractor, protocol.seed)
-        common = {"extractor": extractor.fingerprint, **(conditions or {}), "num_fake": len(fake)}
-        numbers += _recorded(
-            [("is", score, {"splits": splits})], protocol, common | _drawn(protocol)
-        )
-    return numbers
-
-
-def _compare_sets(
-    fake: PictureSet, reference: ReferenceFeatures, protocol: Protocol, on_progress: OnProgress
-) -> list[Metric]:
-    """Evaluate the metrics that compare two sets of images."""
-    distance = reference.extractor.distance
-    called = {"fd": distance, "kd": distance.replace("f", "k")}
-    found = compare(fake, reference, protocol.metrics, protocol.seed, on_progress)
-    common = {"extractor": reference.extractor.fingerprint, **_real(protocol)}
-    common |= {"num_real": len(reference.data), "num_fake": len(fake), **_drawn(protocol)}
-    return _recorded(
-        ((called.get(name, name), v, more) for name, v, more in found), protocol, common
-    )
+    return _measure(fake, protocol, extractor, reference, on_progress=on_progress)
 
 
 def evaluate_generator(
     generator: Generator,
-    data: PackedData,  # real images, and the labels or sources to generate from
+    data: PackedData | None,  # real images, and labels or sources; None if no metric needs any
     protocol: Protocol,
-    reference: ReferenceFeatures | None = None,  # of `data`; None if no metric needs an extractor
+    extractor: FeatureExtractor | None = None,  # None if no metric needs one
+    reference: ReferenceFeatures | None = None,  # of `data`, if they were measured before
     on_progress: OnProgress = no_progress,
 ) -> list[Metric]:
     """Evaluate a generator; an image-to-image model uses each source image at most once."""
-    paired = generator.source_shape is not None
-    count = min(protocol.count, len(data)) if paired else protocol.count
+    wanted, count = protocol.metrics, num_generated(generator, data, protocol.count)
+    conditional = generator.num_classes or generator.source_shape is not None
+    conditions = _real(protocol) if conditional else {}
+    numbers: list[Metric] = []
+    if "ppl" in wanted:
+        assert extractor is not None
+        numbers += _path_length(generator, data, extractor, protocol, conditions)
+    targets = None
+    if data is not None and needs_any(wanted, "pairs"):
+        targets = packed_pictures(data, count)
+    if data is not None and extractor is not None and reference is None:
+        reference = ReferenceFeatures(data, extractor)
     fake = generated_pictures(
         generator, count, data, seed=protocol.seed, truncation=protocol.truncation
     )
-    conditions = _real(protocol) if generator.num_classes or paired else {}
+    return numbers + _measure(
+        fake, protocol, extractor, reference, targets, conditions, on_progress
+    )
+
+
+def _measure(
+    fake: PictureSet,
+    protocol: Protocol,
+    extractor: FeatureExtractor | None,
+    reference: ReferenceFeatures | None,
+    targets: PictureSet | None = None,  # of translated images
+    conditions: Mapping[str, Any] | None = None,  # protocol entries of the conditioning data
+    on_progress: OnProgress = no_progress,
+) -> list[Metric]:
+    """Visit the images once for all metrics, and compute those."""
+    wanted = protocol.metrics
+    pairs = None if targets is None else PairVisitor(targets, wanted)
+    features = logits = None
+    if needs_any(wanted, "statistics", "features"):
+        assert extractor is not None
+        features = FeatureVisitor(extractor, len(fake), keep=needs_any(wanted, "features"))
+    if needs_any(wanted, "logits"):
+        assert extractor is not None
+        logits = LogitVisitor(extractor, len(fake))
+    if visitors := [each for each in (pairs, features, logits) if each is not None]:
+        visit(fake, visitors, on_progress)
     numbers: list[Metric] = []
-    if "ppl" in protocol.metrics:
+    if pairs is not None:
+        common = {**_real(protocol), "num_pairs": len(fake), **_drawn(protocol)}
+        numbers += _recorded(pairs.found(), protocol, common)
+    if features is not None:
         assert reference is not None
-        numbers += _path_length(generator, reference, protocol, conditions)
-    if needs_any(protocol.metrics, "pairs"):
-        found = compare_pairs(fake, packed_pictures(data, count), protocol.metrics)
-        numbers += _recorded(
-            found, protocol, {**_real(protocol), "num_pairs": count, **_drawn(protocol)}
-        )
-    if reference is not None:
-        numbers += evaluate_pictures(fake, reference, protocol, on_progress, conditions)
+        numbers += _compare_sets(features.found(), reference, protocol, len(fake))
+    if logits is not None:
+        numbers += _score(logits, protocol, conditions or {})
     return numbers
+
+
+def _compare_sets(
+    made: FeatureSet, reference: ReferenceFeatures, protocol: Protocol, num_fake: int
+) -> list[Metric]:
+    """Compute the metrics that compare two sets of images."""
+    distance, wanted = reference.extractor.distance, protocol.metrics
+    called = {"fd": distance, "kd": distance.replace("f", "k")}
+    real = reference.measure(keep=needs_any(wanted, "features"))
+    common = {"extractor": reference.extractor.fingerprint, **_real(protocol)}
+    common |= {"num_real": len(reference.data), "num_fake": num_fake, **_drawn(protocol)}
+    return _recorded(
+        (
+            (called.get(name, name), value, more)
+            for name, value, more in compare(real, made, wanted, protocol.seed)
+        ),
+        protocol,
+        common,
+    )
+
+
+def _score(logits: LogitVisitor, protocol: Protocol, conditions: Mapping[str, Any]) -> list[Metric]:
+    """Compute the Inception score."""
+    rows = logits.kept.rows
+    splits = min(10, len(rows))
+    score, _ = inception_score(rows, num_splits=splits, seed=protocol.seed)
+    common = {"extractor": logits.extractor.fingerprint, **conditions, "num_fake": len(rows)}
+    return _recorded([("is", score, {"splits": splits})], protocol, common | _drawn(protocol))
 
 
 def _path_length(
     generator: Generator,
-    reference: ReferenceFeatures,
+    data: PackedData | None,
+    extractor: FeatureExtractor,
     protocol: Protocol,
     conditions: Mapping[str, Any],
 ) -> list[Metric]:
     labels = None
     if generator.num_classes:
-        assert reference.data.labels is not None
-        labels = reference.data.labels[spread(reference.data, PPL_PAIRS)].tolist()
+        assert data is not None
+        assert data.labels is not None
+        labels = data.labels[spread(len(data), PPL_PAIRS)].tolist()
     length = perceptual_path_length(
         generator,
-        reference.extractor,
+        extractor,
         num_pairs=PPL_PAIRS,
         epsilon=EPSILON,
         seed=protocol.seed,
@@ -158,7 +177,7 @@ def _path_length(
         truncation=protocol.truncation,
     )
     more = {"pairs": PPL_PAIRS, "epsilon": EPSILON}
-    common = {"extractor": reference.extractor.fingerprint, **conditions, **_drawn(protocol)}
+    common = {"extractor": extractor.fingerprint, **conditions, **_drawn(protocol)}
     return _recorded([("ppl", length, more)], protocol, common)
 
 
@@ -168,7 +187,7 @@ def _real(protocol: Protocol) -> dict[str, Any]:
 
 def _drawn(protocol: Protocol) -> dict[str, Any]:
     truncation = {} if protocol.truncation == 1 else {"truncation": protocol.truncation}
-    return {"seed": protocol.seed, **truncation}
+    return {"seed": protocol.seed, **truncation, **protocol.fitted}
 
 
 def _recorded(found: Measured, protocol: Protocol, common: Mapping[str, Any]) -> list[Metric]:
@@ -179,23 +198,14 @@ def _recorded(found: Measured, protocol: Protocol, common: Mapping[str, Any]) ->
     ]
 
 
-def compare(
-    fake: PictureSet,
-    reference: ReferenceFeatures,
-    wanted: Sequence[str],
-    seed: int,
-    on_progress: OnProgress,
-) -> Measured:
+def compare(real: FeatureSet, fake: FeatureSet, wanted: Sequence[str], seed: int) -> Measured:
     """Compute the `wanted` metrics between two sets of images.
 
     Yields name, value and the protocol entries specific to the metric.
     """
-    keep = needs_any(wanted, "features")
-    made = extract(fake, reference.extractor, keep=keep, on_progress=on_progress)
-    real = reference.measure(keep=keep)
     for name, measure in SET_METRICS.items():
         if name in wanted:
-            yield from measure(real, made, seed)
+            yield from measure(real, fake, seed)
 
 
 def _frechet(real: FeatureSet, fake: FeatureSet, seed: int) -> Measured:
@@ -210,15 +220,17 @@ def _kernel(real: FeatureSet, fake: FeatureSet, seed: int) -> Measured:
 
 
 def _precision_recall(real: FeatureSet, fake: FeatureSet, seed: int) -> Measured:
-    precision, recall = precision_recall(real.rows, fake.rows, k=3)
-    yield "precision", precision, {"k": 3}
-    yield "recall", recall, {"k": 3}
+    k = NEIGHBORS["pr"]
+    precision, recall = precision_recall(real.rows, fake.rows, k=k)
+    yield "precision", precision, {"k": k}
+    yield "recall", recall, {"k": k}
 
 
 def _density_coverage(real: FeatureSet, fake: FeatureSet, seed: int) -> Measured:
-    density, coverage = density_coverage(real.rows, fake.rows, k=5)
-    yield "density", density, {"k": 5}
-    yield "coverage", coverage, {"k": 5}
+    k = NEIGHBORS["dc"]
+    density, coverage = density_coverage(real.rows, fake.rows, k=k)
+    yield "density", density, {"k": k}
+    yield "coverage", coverage, {"k": k}
 
 
 # Every metric that compares two feature sets, that is, needs statistics or features.
@@ -230,32 +242,9 @@ SET_METRICS: Mapping[str, Callable[[FeatureSet, FeatureSet, int], Measured]] = {
 }
 
 
-@torch.no_grad()
-def _score(fake: PictureSet, extractor: FeatureExtractor, seed: int) -> tuple[float, int]:
-    """Return the Inception score and the number of splits it is averaged over."""
-    device = next(extractor.parameters()).device
-    logits = torch.cat([extractor.logits(batch.to(device)) for batch in fake.batches()])
-    splits = min(10, len(fake))
-    return inception_score(logits, num_splits=splits, seed=seed)[0], splits
-
-
 def diversity(real: Statistics, fake: Statistics) -> float:
     """Return the variance of generated features relative to real ones: tr C_f / tr C_r."""
     return float(fake.covariance.trace() / real.covariance.trace())
-
-
-def compare_pairs(fake: PictureSet, real: PictureSet, wanted: Sequence[str]) -> Measured:
-    """Average over pairs of a translated image and its target."""
-    lpips = load_lpips(LPIPS) if "lpips" in wanted else None
-    protocols = {"lpips": {"backbone": LPIPS_BACKBONES[LPIPS]}}
-    sums: dict[str, float] = {}
-    for made, true in zip(fake.batches(), real.batches(), strict=True):
-        sides = (side.float() / 127.5 - 1 for side in (true, made))
-        for name, values in pair_distances(*sides, lpips=lpips).items():
-            sums[name] = sums.get(name, 0.0) + float(values.sum())
-    for name in sums:
-        if name in wanted:
-            yield name, sums[name] / len(fake), protocols.get(name, {})
 
 
 @torch.no_grad()
@@ -282,7 +271,8 @@ def during_training(reference: ReferenceFeatures, count: int) -> Evaluation:
     def measure(generator: nn.Module) -> Mapping[str, float]:
         fake = generated_pictures(generator, count, reference.data)
         try:
-            found = list(compare(fake, reference, ("fd",), seed=0, on_progress=no_progress))
+            made = extract(fake, reference.extractor, keep=False)
+            found = list(compare(reference.measure(), made, ("fd",), seed=0))
         except ConstantError:  # no distance, but the run goes on
             return {"diversity": 0.0}
         return {name: value for name, value, _ in found}

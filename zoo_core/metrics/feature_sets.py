@@ -1,96 +1,29 @@
-"""Features of the two sides of a comparison: real and generated images.
-
-Generated images are rounded to 8 bits, as in saved files.
-"""
+"""Features of the two sides of a comparison, and those of the real images in a cache."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from zoo_core.data.batches import gather, to_uint8
 from zoo_core.data.packing import PackedData
-from zoo_core.errors import CheckpointError, WeightsError
+from zoo_core.errors import CheckpointError, InputError, WeightsError
 from zoo_core.filesystem import cache_folder
-from zoo_core.interfaces import FeatureExtractor, Generator
+from zoo_core.interfaces import FeatureExtractor
 from zoo_core.metrics.frechet import Moments, Statistics
-from zoo_core.runtime import Runtime
+from zoo_core.metrics.picture_sets import (
+    OnProgress,
+    PictureSet,
+    no_progress,
+    packed_pictures,
+    visit,
+)
 from zoo_core.weights.tensors import Tensors, read_tensors, write_tensors
-
-BATCH = 64  # images per extractor call
-
-OnProgress = Callable[[int, int], None]  # images done, images in total
-
-
-def no_progress(done: int, total: int) -> None:
-    """Ignore progress."""
-
-
-@dataclass(frozen=True)
-class PictureSet:
-    """One side of a comparison: the names of the images, and the images in batches."""
-
-    names: Sequence[str]
-    batches: Callable[[], Iterator[Tensor]]  # uint8 [n, C, H, W], in the order of `names`
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-
-def packed_pictures(data: PackedData, count: int | None = None) -> PictureSet:
-    """Images of a packed data set: all, or `count` spread evenly over it."""
-    rows = spread(data, count)
-
-    def batches() -> Iterator[Tensor]:
-        for start in range(0, len(rows), BATCH):
-            yield gather(data.images, rows[start : start + BATCH])
-
-    return PictureSet(data.names(rows.tolist()), batches)
-
-
-def spread(data: PackedData, count: int | None) -> NDArray[np.int64]:
-    """Indices of `count` images spread evenly over the data, with repeats if it has fewer."""
-    if count is None:
-        return np.arange(len(data))
-    return np.linspace(0, len(data) - 1, count).round().astype(np.int64)
-
-
-def generated_pictures(
-    generator: Generator,
-    count: int,
-    data: PackedData,  # its labels and source images are the conditions
-    *,
-    seed: int = 0,  # of the first image
-    truncation: float = 1.0,
-) -> PictureSet:
-    """Images of `count` seeds, with labels and source images spread evenly over the data."""
-    rows = spread(data, count)
-    device = next(generator.parameters()).device
-    runtime = Runtime(device, torch.float32, torch.contiguous_format)
-
-    def batches() -> Iterator[Tensor]:
-        for start in range(0, len(rows), BATCH):
-            some = rows[start : start + BATCH]
-            labels = source = None
-            if generator.num_classes:
-                assert data.labels is not None
-                labels = data.labels[some].tolist()
-            if generator.source_shape is not None:
-                assert data.source is not None
-                source = runtime.place_images(gather(data.source, some))
-            seeds = range(seed + start, seed + start + len(some))
-            made = generator.sample(seeds, labels=labels, source=source, truncation=truncation)
-            yield torch.from_numpy(to_uint8(made))
-
-    return PictureSet([f"the image of seed {seed + row}" for row in range(len(rows))], batches)
 
 
 @dataclass(frozen=True)
@@ -101,7 +34,67 @@ class FeatureSet:
     rows: Tensor | None = None
 
 
-@torch.no_grad()
+class Rows:
+    """A row of numbers for each image, collected batch by batch, in memory that is taken once."""
+
+    def __init__(self, count: int):
+        self.count, self.done = count, 0
+        self.rows = torch.empty(0)
+
+    def add(self, rows: Tensor) -> None:
+        """Add the rows of the next images. Raises InputError if there is no memory for all."""
+        if not self.done:
+            shape = (self.count, *rows.shape[1:])
+            try:
+                self.rows = torch.empty(shape, dtype=rows.dtype)
+            except (RuntimeError, MemoryError):
+                raise InputError(
+                    "there is no memory for the features of all images", given=f"{list(shape)}"
+                ) from None
+        self.rows[self.done : self.done + len(rows)] = rows
+        self.done += len(rows)
+
+
+class FeatureVisitor:
+    """Collects the features of `count` images; see `extract`."""
+
+    def __init__(self, extractor: FeatureExtractor, count: int, *, keep: bool):
+        self.extractor = extractor
+        self.device = next(extractor.parameters()).device
+        self.few = count <= extractor.width
+        self.kept = Rows(count) if keep or self.few else None
+        self.moments = Moments(extractor.width)
+        if self.device.type == "cuda":  # some other devices lack float64
+            self.moments = self.moments.to(self.device)
+
+    def __call__(self, images: Tensor, names: Sequence[str]) -> None:
+        """Add a batch. Raises PictureError for an image whose features are not finite."""
+        features = self.extractor(images.to(self.device))
+        self.moments.update(features, names)
+        if self.kept is not None:
+            self.kept.add(features.cpu())
+
+    def found(self) -> FeatureSet:
+        """The features of all images."""
+        rows = None if self.kept is None else self.kept.rows
+        if self.few and rows is not None:
+            return FeatureSet(Statistics.of(rows), rows)
+        return FeatureSet(self.moments.compute(), rows)
+
+
+class LogitVisitor:
+    """Collects the logits of `count` images, float32 [N, K]."""
+
+    def __init__(self, extractor: FeatureExtractor, count: int):
+        self.extractor = extractor
+        self.device = next(extractor.parameters()).device
+        self.kept = Rows(count)
+
+    def __call__(self, images: Tensor, names: Sequence[str]) -> None:
+        """Add a batch."""
+        self.kept.add(self.extractor.logits(images.to(self.device)).cpu())
+
+
 def extract(
     pictures: PictureSet,
     extractor: FeatureExtractor,
@@ -115,23 +108,9 @@ def extract(
     distances need them. Raises what `Moments` and `Statistics` raise; the error names the image
     whose features are not finite.
     """
-    device = next(extractor.parameters()).device
-    moments, kept, done = Moments(extractor.width), [], 0
-    if device.type == "cuda":  # some other devices lack float64
-        moments = moments.to(device)
-    few = len(pictures) <= extractor.width
-    for images in pictures.batches():
-        features = extractor(images.to(device))
-        names = pictures.names[done : done + len(images)]
-        moments.update(features, names)
-        if keep or few:
-            kept.append(features.cpu())
-        done += len(images)
-        on_progress(done, len(pictures))
-    rows = torch.cat(kept) if kept else None
-    if few and rows is not None:
-        return FeatureSet(Statistics.of(rows, pictures.names), rows)
-    return FeatureSet(moments.compute(), rows)
+    visitor = FeatureVisitor(extractor, len(pictures), keep=keep)
+    visit(pictures, [visitor], on_progress)
+    return visitor.found()
 
 
 @dataclass

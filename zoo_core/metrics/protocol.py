@@ -14,8 +14,8 @@ To add a metric, add a line to METRICS and a function to evaluation.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from zoo_core.errors import InputError
 from zoo_core.spec import Metric
@@ -43,10 +43,12 @@ METRICS: Mapping[str, MetricKind] = {  # in display order
     "ssim": MetricKind("pairs", {"ssim": True}),
     "lpips": MetricKind("pairs", {"lpips": False}),
 }
+NEIGHBORS = {"pr": 3, "dc": 5}  # nearest neighbors that a metric counts
 DEFAULT_METRICS = ("fd", "kd", "pr")
 DEFAULT_COUNT = 5_000  # generated images
 
-HIGHER_IS_BETTER: Mapping[str, bool] = {"accuracy": True} | {
+# Every number with a better direction. `diversity` has none: real images have 1.
+HIGHER_IS_BETTER: Mapping[str, bool] = {"accuracy": True, "loss": False} | {
     name: higher for kind in METRICS.values() for name, higher in kind.higher_is_better.items()
 }
 
@@ -57,14 +59,19 @@ def needs_any(wanted: Sequence[str], *kinds: str) -> bool:
 
 
 def is_better(name: str, value: float, than: float) -> bool:
-    """Whether `value` is better than `than`; raises InputError if the metric is unknown."""
+    """Whether `value` is better than `than`; raises InputError if the metric has no direction."""
+    check_direction(name)
+    return value > than if HIGHER_IS_BETTER[name] else value < than
+
+
+def check_direction(name: str) -> None:
+    """Raise InputError for a metric of which it is unknown whether higher is better."""
     if name not in HIGHER_IS_BETTER:
         raise InputError(
             "it is unknown whether higher is better for this metric",
             given=name,
             allowed=", ".join(sorted(HIGHER_IS_BETTER)),
         )
-    return value > than if HIGHER_IS_BETTER[name] else value < than
 
 
 def improves_on(metric: Metric, other: Metric) -> bool:
@@ -77,19 +84,26 @@ def improves_on(metric: Metric, other: Metric) -> bool:
 class Protocol:
     """How to measure; recorded with every number."""
 
-    data: str  # name and fingerprint of the real images
+    data: str  # name and fingerprint of the real images; "" if there are none
     split: str
     metrics: Sequence[str]
     command: str
     count: int = DEFAULT_COUNT
     seed: int = 0  # of the first image, and of a metric's random draws
     truncation: float = 1.0
+    fitted: Mapping[str, Any] = field(default_factory=dict)  # how images that exist were prepared
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A measurement of the EMA network, repeated during a run."""
+    """A measurement of the EMA network, repeated during a run.
+
+    Raises InputError for a criterion of which it is unknown whether higher is better.
+    """
 
     measure: Callable[[nn.Module], Mapping[str, float]]  # values by name
     criterion: str  # selects the best network; a key of HIGHER_IS_BETTER
     protocol: str = ""  # values of different protocols are not compared
+
+    def __post_init__(self) -> None:
+        check_direction(self.criterion)  # now, not at the second evaluation of a run

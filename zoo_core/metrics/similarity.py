@@ -7,7 +7,7 @@ LPIPS    Zhang et al. 2018: version 0.1, with the authors' layer weights
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -37,31 +37,55 @@ LPIPS_BACKBONES: Mapping[str, str] = {
 _URL = "https://download.pytorch.org/models/"
 
 
+def _l1(real: Tensor, fake: Tensor) -> Tensor:
+    return (real - fake).abs().mean((1, 2, 3))
+
+
+def _psnr(real: Tensor, fake: Tensor) -> Tensor:
+    values = peak_signal_noise_ratio(fake, real, data_range=1.0, reduction="none", dim=(1, 2, 3))
+    return values.clamp(max=MAX_PSNR)
+
+
+def _ssim(real: Tensor, fake: Tensor) -> Tensor:
+    _check_size(real, MIN_SIZE_SSIM, "SSIM")
+    return structural_similarity_index_measure(fake, real, data_range=1.0, reduction="none")
+
+
+# Distances of two batches, float64 [N, C, H, W] in 0..1, that need no network: float64 [N].
+DISTANCES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "l1": _l1,
+    "psnr": _psnr,
+    "ssim": _ssim,
+}
+
+
 @torch.no_grad()
 def pair_distances(
-    real: Tensor, fake: Tensor, *, lpips: nn.Module | None = None
+    real: Tensor,
+    fake: Tensor,
+    *,
+    wanted: Iterable[str] = tuple(DISTANCES),
+    lpips: nn.Module | None = None,
 ) -> dict[str, Tensor]:
-    """Compute `l1`, `psnr` and `ssim` of every image pair, and `lpips` if its network is given.
+    """Compute the `wanted` distances of every image pair: `l1`, `psnr` and `ssim`, and `lpips` if
+    its network is given.
 
     Images are float [N, C, H, W] in -1..1. Results are float64 [N], on images scaled to 0..1;
     average them to get the value for the set. PSNR is capped at the error of rounding to 8 bits; it
-    would be infinite for equal images. Raises InputError for images of different or too small
-    sizes.
+    would be infinite for equal images. Raises InputError for images of different sizes, or too
+    small for a wanted distance, UnknownNameError for another distance.
     """
     if real.shape != fake.shape or real.dim() != 4:
         raise InputError(
             "both images of a pair must have the same size",
             given=f"{list(real.shape)} and {list(fake.shape)}",
         )
-    _check_size(real, MIN_SIZE_SSIM, "SSIM")
     one, other = ((side.double() + 1) / 2 for side in (real, fake))
-    psnr = peak_signal_noise_ratio(other, one, data_range=1.0, reduction="none", dim=(1, 2, 3))
-    ssim = structural_similarity_index_measure(other, one, data_range=1.0, reduction="none")
-    distances = {
-        "l1": (one - other).abs().mean((1, 2, 3)),
-        "psnr": psnr.clamp(max=MAX_PSNR),
-        "ssim": ssim,
-    }
+    distances = {}
+    for name in wanted:
+        if name not in DISTANCES:
+            raise UnknownNameError("distance of image pairs", name, DISTANCES)
+        distances[name] = DISTANCES[name](one, other)
     if lpips is not None:
         _check_size(real, MIN_SIZE_LPIPS, "LPIPS")
         distances["lpips"] = lpips(fake.float(), real.float()).double().flatten()

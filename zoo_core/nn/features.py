@@ -1,8 +1,8 @@
 """Shared parts of feature extractors: input preparation, and precision independent of training.
 
-A metric on features is comparable only if the network, its weights, the resize and the precision
-are the same; `fingerprint` states them all in one line. Images are resized whole, without cropping
-and without rounding to 256 levels in between.
+A metric on features is comparable only if the network, its weights, the resize, the normalization
+and the precision are the same; `fingerprint` states them all in one line. Images are resized whole,
+without cropping and without rounding to 256 levels in between.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class BackboneExtractor(FeatureExtractor):
         self.register_buffer("mean", torch.tensor(mean).reshape(3, 1, 1))
         self.register_buffer("std", torch.tensor(std).reshape(3, 1, 1))
         self.num_classes = backbone.num_classes
-        self.fingerprint = fingerprint(name, weights, f"{input_size}px", resize)
+        self.fingerprint = fingerprint(name, weights, f"{input_size}px", resize, mean=mean, std=std)
         self.train()
         self.width, self.channels, self.strides = self._probe()
 
@@ -133,8 +133,14 @@ class ClassifierFeatures(FeatureExtractor):
         self.name, self.resize = name, resize
         self.width, self.num_classes = classifier.width, classifier.num_classes
         self.channels, self.strides = classifier.channels, classifier.strides
-        weights = digest(classifier.state_dict())
-        self.fingerprint = fingerprint(name, weights, f"{classifier.image_shape[2]}px", resize)
+        self.fingerprint = fingerprint(
+            name,
+            digest(classifier.state_dict()),
+            f"{classifier.image_shape[2]}px",
+            resize,
+            mean=(0.5,),
+            std=(0.5,),
+        )
         self.train()
 
     def forward(self, images: Tensor) -> Tensor:
@@ -160,7 +166,7 @@ class ClassifierFeatures(FeatureExtractor):
             pixels = RESIZES[self.resize](as_rgb(images), tuple(size))
             if channels == 1:
                 pixels = (pixels * pixels.new_tensor(LUMA).reshape(3, 1, 1)).sum(1, keepdim=True)
-            return pixels * 2 - 1
+            return pixels * 2 - 1  # as with mean 0.5 and std 0.5
 
 
 @contextlib.contextmanager
@@ -231,9 +237,22 @@ RESIZES: Mapping[str, Callable[[Tensor, tuple[int, int]], Tensor]] = {
 }
 
 
-def fingerprint(name: str, weights: str, *details: str) -> str:
-    """One line that states everything a metric on features depends on."""
-    return " ".join((name, f"sha256:{weights}", *details, "float32"))
+def fingerprint(
+    name: str, weights: str, *details: str, mean: Sequence[float], std: Sequence[float]
+) -> str:
+    """One line that states everything a metric on features depends on.
+
+    `weights` is their `digest`; `mean` and `std` apply to images in [0, 1], one number for all
+    channels or one for each, and are 0 and 1 for a network that takes them as they are.
+    """
+    normalization = f"mean:{_briefly(mean)}", f"std:{_briefly(std)}"
+    return " ".join((name, f"sha256:{weights}", *details, *normalization, "float32"))
+
+
+def _briefly(values: Sequence[float]) -> str:
+    """Numbers to 6 digits, as precisely as float32 pixels tell them apart; one if all are equal."""
+    texts = [f"{value:g}" for value in values]
+    return texts[0] if len(set(texts)) == 1 else ",".join(texts)
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:

@@ -1,0 +1,84 @@
+"""The numbers that `zoo evaluate` prints, and reads to compare others with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from zoo_core.cli.output import print_json, print_table, warn
+
+if TYPE_CHECKING:
+    from zoo_core.plugins.loading import Plugins
+    from zoo_core.spec import Metric
+
+CHANGE = "change"  # what --compare adds to a number in --json
+
+
+def read_numbers(path: Path) -> list[Metric]:
+    """Read the output of an earlier `zoo evaluate --json`. Raises InputError for anything else."""
+    import msgspec
+
+    from zoo_core.errors import InputError
+    from zoo_core.spec import Metric
+
+    try:
+        records = msgspec.json.decode(path.read_bytes())["metrics"]
+        for record in records:
+            record.pop(CHANGE, None)
+        return msgspec.convert(records, list[Metric])
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    except (msgspec.DecodeError, AttributeError, KeyError, TypeError):
+        raise InputError(f"{path} is not the output of `zoo evaluate --json`") from None
+
+
+def show_numbers(
+    numbers: Sequence[Metric], before: Sequence[Metric], as_json: bool, plugins: Plugins
+) -> None:
+    """Print the numbers and their changes, then the part of the protocol that they share.
+
+    Raises InputError if a number was measured otherwise before.
+    """
+    old = {metric.name: metric for metric in before}
+    changes = {m.name: m.difference(old[m.name]) for m in numbers if m.name in old}
+    if before and not changes:
+        warn(f"nothing to compare with: the earlier evaluation has only {', '.join(old)}")
+    if as_json:
+        print_json("metrics", [_record(each, changes) for each in numbers], plugins.problems)
+        return
+    print_table(
+        ("METRIC", "VALUE", "CHANGE", "MEASURED WITH"),
+        [_row(metric, changes, _own(metric, numbers)) for metric in numbers],
+    )
+    typer.echo()
+    for key, value in numbers[0].protocol.items():
+        if key not in _own(numbers[0], numbers):
+            typer.echo(f"{key:10} {value}")
+
+
+def _record(metric: Metric, changes: dict[str, float]) -> dict[str, Any]:
+    import msgspec
+
+    record: dict[str, Any] = msgspec.to_builtins(metric)
+    return record | ({CHANGE: changes[metric.name]} if metric.name in changes else {})
+
+
+def _row(metric: Metric, changes: dict[str, float], own: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        metric.name,
+        f"{metric.value:.6g}",
+        f"{changes[metric.name]:+.4g}" if metric.name in changes else "-",
+        ", ".join(f"{key} {value}" for key, value in own.items()) or "-",
+    )
+
+
+def _own(metric: Metric, numbers: Sequence[Metric]) -> dict[str, Any]:
+    """The part of a protocol that differs between the numbers."""
+    return {
+        key: value
+        for key, value in metric.protocol.items()
+        if any(other.protocol.get(key) != value for other in numbers)
+    }
