@@ -1,8 +1,11 @@
 """Device, precision and memory format of a process."""
 
+import ctypes
+
 import pytest
 import torch
 
+from zoo_core import runtime as module
 from zoo_core.errors import InputError
 from zoo_core.runtime import Runtime, has_bfloat16_units
 
@@ -139,6 +142,28 @@ def test_placing_images_leaves_the_pixels_alone():
     pixels = torch.full((2, 3, 4, 4), 7, dtype=torch.uint8)
     FP32.place_images(pixels)
     assert pixels.eq(7).all()
+
+
+@pytest.mark.parametrize(
+    ("platform", "device", "opened"),
+    [
+        ("linux", "cpu", [None]),
+        ("linux", "cuda", []),
+        ("darwin", "cpu", []),
+        ("win32", "cpu", []),
+    ],
+)
+def test_only_glibc_is_told_to_keep_freed_memory(monkeypatch, platform, device, opened):
+    names = []
+
+    def library(name):
+        names.append(name)
+        return object()  # a C library without mallopt, such as musl
+
+    monkeypatch.setattr(module.sys, "platform", platform)
+    monkeypatch.setattr(ctypes, "CDLL", library)
+    Runtime(torch.device(device), torch.float32, torch.channels_last).keep_freed_memory()
+    assert names == opened
 
 
 def drawn(runtime, seed, images):

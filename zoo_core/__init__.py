@@ -16,6 +16,7 @@ from zoo_core.lazy import public
 
 if TYPE_CHECKING:  # for editors and type checkers
     from zoo_core.config import Count, ModelConfig, check_power_of_two, fields, resolve, setting
+    from zoo_core.data.tensors import read_pictures, save_pictures
     from zoo_core.errors import (
         AmbiguousNameError,
         ConfigError,
@@ -70,6 +71,8 @@ __getattr__, __dir__, __all__ = public(
         "load_features": "weights.loading",  # a feature extractor by name
         "interpolate": "sampling.latents",  # images along a walk from seed to seed
         "mix_styles": "sampling.latents",  # images of some seeds with styles of others
+        "read_pictures": "data.tensors",  # image files to a tensor in [-1, 1]
+        "save_pictures": "data.tensors",  # such a tensor to PNG files
         "load_plugins": "plugins.loading",  # every installed plugin
         "load_registry": "weights.registry",  # every registered weights file
         # what a plugin contributes

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import shlex
+import sys
+import time
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
+from typing import IO
 
 from zoo_core.errors import CheckpointError, DataError
+
+WINDOWS = sys.platform == "win32"
+LOCKED_BYTE = 1 << 30  # far behind the text of a lock file: Windows lets no one read what is locked
+REPLACE_TRIES, REPLACE_WAIT = 20, 0.1  # seconds; virus scanners and indexers take less
 
 
 def cache_folder() -> Path:
@@ -19,9 +28,13 @@ def cache_folder() -> Path:
     return Path(platformdirs.user_cache_dir("zoo", appauthor=False))
 
 
-def can_only_be_path(name: str, suffix: str) -> bool:
-    """Whether `name`, by its spelling, can only be a path; `suffix` is that of the file type."""
-    return name.startswith(("~", ".", "/")) or "\\" in name or name.endswith(suffix)
+def can_only_be_path(name: str, suffix: str | tuple[str, ...]) -> bool:
+    """Whether `name`, by its spelling, can only be a path; `suffix` is that of the file type.
+
+    So can a drive, as in `C:/x`, on Windows; a backslash, as in `C:\\x`, on every system.
+    """
+    on_drive = WINDOWS and bool(PureWindowsPath(name).drive)
+    return name.startswith(("~", ".", "/")) or "\\" in name or name.endswith(suffix) or on_drive
 
 
 def exists(name: str | Path) -> bool:
@@ -32,17 +45,45 @@ def exists(name: str | Path) -> bool:
         return False
 
 
+def with_home(name: str | Path) -> Path:
+    """A path whose first `~` or `~user` is a home, unless it was spelled `./~`.
+
+    Raises RuntimeError for the home of an unknown user.
+    """
+    return Path(name).expanduser() if str(name).startswith("~") else Path(name)
+
+
 def typed_path(name: str) -> Path:
     """A path as the user typed it. Raises DataError if the operating system rejects it: too long a
     name, a forbidden folder, the home of an unknown user.
     """
     try:
-        path = Path(name).expanduser()
+        path = with_home(name)
         path.exists()
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{name} is not a usable path: {reason}") from None
     return path
+
+
+def as_argument(path: str | Path) -> str:
+    """A path as an argument of a command that the zoo prints, quoted for a shell."""
+    return quoted(spelled(path))
+
+
+def spelled(path: str | Path) -> str:
+    """A path that is never read as a name, an option or somebody's home: `./run` for `run`."""
+    text = Path(path).as_posix()
+    is_bare = "/" not in text and not text.startswith(".")
+    return f"./{text}" if is_bare or text.startswith(("~", "-")) else text
+
+
+def quoted(text: str) -> str:
+    """Text as one argument of a command that the zoo prints, for the shells of this system."""
+    for_posix = shlex.quote(text)
+    if not WINDOWS or for_posix == text:
+        return for_posix
+    return '"' + text.replace('"', '\\"') + '"'  # cmd and PowerShell; single quotes are text to cmd
 
 
 @contextlib.contextmanager
@@ -69,11 +110,47 @@ def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}{owner}.tmp")
     try:
         yield temporary
-        temporary.replace(path)
+        _replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):  # never written, or the disk has become read-only
             temporary.unlink()
         raise
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    """Rename over `path`. Windows forbids that while anyone reads the old file: wait for them."""
+    for _ in range(REPLACE_TRIES if WINDOWS else 0):
+        with contextlib.suppress(PermissionError):
+            temporary.replace(path)
+            return
+        time.sleep(REPLACE_WAIT)
+    temporary.replace(path)
+
+
+def lock(file: IO[str]) -> bool:
+    """Lock an open file for this process until it is closed; False if another process has done so.
+
+    On a system or a disk without locks, every file can be locked.
+    """
+    if sys.platform == "win32":
+        import msvcrt
+
+        os.lseek(file.fileno(), LOCKED_BYTE, os.SEEK_SET)
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+    try:
+        import fcntl
+
+        # lockf, not flock: a loader process would inherit a flock and may outlive us
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:
+        return True
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EAGAIN)
+    return True
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -98,7 +175,7 @@ def write_synced(path: Path, data: bytes) -> None:
 
 def sync_folder(path: Path) -> None:
     """Make a rename survive a power cut. Windows needs no sync and cannot open folders."""
-    if os.name == "nt":
+    if WINDOWS:
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:

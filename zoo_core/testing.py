@@ -15,6 +15,7 @@ second or two.
 from __future__ import annotations
 
 import ast
+import copy
 import importlib.util
 import json
 import math
@@ -32,6 +33,7 @@ import msgspec
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from zoo_core.config import Resolved, read_config, resolve
 from zoo_core.data.packing import PackedData
@@ -290,6 +292,31 @@ def check_every_weight_gets_a_gradient(case: Case) -> None:
     assert not idle, f"these parameters never get a gradient: {', '.join(sorted(idle))}"
 
 
+def check_groups(case: Case) -> None:
+    """An image changes only logits of its own `stddev_group`, by which batches are sliced.
+
+    Networks with batch normalization are not checked, as their batches are never sliced.
+    """
+    build_judge = case.spec.build_discriminator
+    judge = None if build_judge is None else build_judge(case.resolved.config)
+    if judge is None or any(isinstance(part, _BatchNorm) for part in judge.modules()):
+        return
+    size, main = 2 * judge.stddev_group, blueprint(case.spec, case.resolved.config)
+    labels = torch.zeros(size, dtype=torch.int64) if main.num_classes else None
+    source = main.source_shape and _drawn_from(list(range(size)), main.source_shape)
+    images = _drawn_from(list(range(size)), main.image_shape)
+    logits = []
+    for scale in (1.0, 0.5):
+        images[-1] *= scale
+        torch.manual_seed(0)  # the same dropout
+        fresh = copy.deepcopy(judge)  # without what a call leaves behind, as in spectral norms
+        logits.append(fresh(images, labels=labels, source=source).detach())
+    others = [row for row in range(size) if row % 2 != (size - 1) % 2]  # 2 groups: even, odd
+    assert torch.allclose(logits[0][others], logits[1][others], rtol=1e-4, atol=1e-5), (
+        "an image affects logits of others: state how many in `stddev_group`"
+    )
+
+
 def check_exact_resume(case: Case) -> None:
     """Four steps, and two + resume + two, leave the same bytes: networks, EMA, optimizers."""
     size = case.resolved.run.batch_size
@@ -367,7 +394,7 @@ def _sources(module: str) -> list[Path]:
 def _imports(path: Path) -> set[tuple[str, str]]:
     """Return (module, name) for every import anywhere in a source file."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
             found |= {(alias.name, "") for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:

@@ -5,6 +5,7 @@ Only this package imports typer or prints. Heavy imports are inside the function
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from importlib import import_module
@@ -77,6 +78,8 @@ def main() -> None:
     debug = "--debug" in sys.argv or os.environ.get("ZOO_DEBUG") == "1"
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     first = arguments[0] if arguments else ""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # a pipe on Windows lacks characters
     try:
         build(first if first in COMMANDS else None)(arguments)
     except ZooError as error:

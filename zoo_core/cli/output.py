@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from zoo_core.pictures import PictureDataset
     from zoo_core.plugins.contributions import Problem
     from zoo_core.plugins.loading import Plugins
+    from zoo_core.spec import Task
 
 SCHEMA = 1  # version of all --json output; fields are added, never renamed
 
@@ -36,8 +37,13 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None
         )
 
 
-def print_json(kind: str, records: Sequence[Any], problems: Iterable[Problem] = ()) -> None:
-    """Print one object: the schema version, the records under `kind`, and problems of plugins."""
+def print_json(
+    kind: str, records: Sequence[Any], problems: Iterable[Problem] = (), **more: Sequence[Any]
+) -> None:
+    """Print one object: the schema version, the records under `kind`, and problems of plugins.
+
+    `more` holds records of other kinds.
+    """
     import json
 
     found = [
@@ -45,7 +51,9 @@ def print_json(kind: str, records: Sequence[Any], problems: Iterable[Problem] = 
         for p in problems
     ]
     typer.echo(
-        json.dumps({"schema": SCHEMA, kind: records, "problems": found}, indent=2, default=str)
+        json.dumps(
+            {"schema": SCHEMA, kind: records, **more, "problems": found}, indent=2, default=str
+        )
     )
 
 
@@ -59,6 +67,12 @@ def note(message: str) -> None:
     typer.echo(message, err=True)
 
 
+def describe_task(task: Task, learns_classes: bool) -> str:
+    """Add to the task of a model that it can learn classes, unless the task says so."""
+    is_said = task in ("class-conditional", "classifier")
+    return f"{task}, classes" if learns_classes and not is_said else task
+
+
 def warn_problems(plugins: Plugins) -> None:
     """Print one warning per problem of a plugin."""
     for problem in plugins.problems:
@@ -69,15 +83,35 @@ def warn_ignored(source: PictureDataset) -> None:
     """Warn about files in image formats that are not read."""
     if source.ignored:
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in source.ignored.items())
-        warn(f"skipped {kinds}: only PNG, JPEG and WebP files are read")
+        warn(f"left out {kinds}, which are not images")
 
 
 def warn_left_out(packed: PackedData) -> None:
     """Warn about images that could not be used."""
     for name, reason in packed.skipped[:5]:
         warn(f"skipped {name}: {reason}")
+    warn_remarks(packed)
     if packed.skipped:
         warn(f"skipped {len(packed.skipped)} of {len(packed.skipped) + len(packed)} images")
+
+
+def warn_remarks(images: Any) -> None:
+    """Say what was done to images that their owner may not expect."""
+    for remark, count in getattr(images, "remarks", {}).items():
+        warn(f"{count} {remark}")
+
+
+def log_to_stderr() -> None:
+    """Print warnings of the library in the same form as those of the commands."""
+    import logging
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            warn(record.getMessage())
+
+    logger = logging.getLogger("zoo")
+    logger.addHandler(Handler(logging.WARNING))
+    logger.propagate = False
 
 
 def loaded_plugins() -> Plugins:

@@ -10,6 +10,11 @@ app = typer.Typer(
     help="List plugins, and check models.", no_args_is_help=True, rich_markup_mode=None
 )
 
+FINDS = {  # hook -> what its plugin provides without listing it
+    "zoo_find_dataset": "data sets by name",
+    "zoo_find_feature_extractor": "feature extractors by name",
+}
+
 
 @app.command("list")
 def list_plugins(as_json: bool = JSON_OPTION) -> None:
@@ -48,11 +53,12 @@ def list_plugins(as_json: bool = JSON_OPTION) -> None:
         return
     rows = []
     for record in records:
-        brings_text = ", ".join(
+        provided = [
             f"{len(names)} {kind}{'s' * (len(names) > 1)}"
             for kind, names in record["brings"].items()
-        )
-        text = "; ".join(record["reasons"]) or brings_text or "observes runs"
+        ]
+        provided += [found for hook, found in FINDS.items() if hook in record["hooks"]]
+        text = "; ".join(record["reasons"]) or ", ".join(provided) or "observes runs"
         rows.append(
             (
                 record["name"],
