@@ -1,0 +1,141 @@
+"""Whatever the zoo tells people to type exists: commands, options, settings and extras.
+
+Texts are collected from the code, f-strings with a placeholder for each value; docstrings are not.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from zoo_core.cli import build
+from zoo_core.config import RunConfig
+from zoo_core.plugins.loading import load_plugins
+
+ROOT = Path(__file__).parent.parent
+VALUE = "VALUE"
+NOT_OURS = {  # options of other programs that are named, and of Python
+    "--dry-run", "--user", "--upgrade",
+}  # fmt: skip
+
+
+def rendered(node: ast.AST) -> str:
+    """The text of a string, with a placeholder for what is put into it."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(map(rendered, node.values))
+    return VALUE
+
+
+def texts(path: Path) -> Iterator[str]:
+    """Every string of a source file that is no docstring."""
+    tree = ast.parse(path.read_text())
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.body and isinstance(node.body[0], ast.Expr)
+    }  # fmt: skip
+    strings = [node for node in ast.walk(tree) if isinstance(node, ast.Constant | ast.JoinedStr)]
+    parts = {
+        id(part) for node in strings if isinstance(node, ast.JoinedStr) for part in node.values
+    }
+    yield from (rendered(node) for node in strings if id(node) not in docstrings | parts)
+
+
+SOURCES = sorted([*(ROOT / "zoo_core").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")])
+TEXTS = [(path, text) for path in SOURCES for text in texts(path)]
+
+
+def commands() -> dict[str, set[str]]:
+    """The options of every command, by its name such as `data check`."""
+    import typer
+
+    found: dict[str, set[str]] = {}
+
+    def walk(command, name: str) -> None:
+        options = {o for p in command.params for o in (*p.opts, *p.secondary_opts)}
+        found[name] = options | {"--help", "-h"}
+        for child, inner in getattr(command, "commands", {}).items():
+            walk(inner, f"{name} {child}".strip())
+
+    walk(typer.main.get_command(build()), "")
+    return found
+
+
+COMMANDS = commands()
+OPTIONS = set().union(*COMMANDS.values())
+
+
+def named_commands() -> Iterator[tuple[Path, str, str]]:
+    """(file, command, what follows) of each `zoo COMMAND ...` in a text."""
+    pattern = r"(?:^|[\s`'\"(:])zoo ((?:data|plugin) [a-z]+|[a-z]+)\b([^;,`]*)"
+    for path, text in TEXTS:
+        for name, rest in re.findall(pattern, text):
+            yield path, name, rest
+
+
+def test_there_is_something_to_test():
+    assert len({(name, rest) for _, name, rest in named_commands()}) > 15
+    assert len(TEXTS) > 1000
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "rest"),
+    sorted(set(named_commands())),
+    ids=lambda value: value.name if isinstance(value, Path) else value.strip()[:40],
+)
+def test_a_command_that_is_named_exists_with_its_options(path: Path, name: str, rest: str):
+    if name in {"of", "generative", "model", "is", "has", "reads", "wrote"}:
+        pytest.skip("prose")
+    assert name in COMMANDS, f"{path}: zoo {name}"
+    used = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", rest.partition(" or ")[0]))
+    assert used <= COMMANDS[name], f"{path}: zoo {name}{rest}"
+
+
+def test_every_option_that_is_named_exists():
+    for path, text in TEXTS:
+        if "pip " in text or path.name in ("torchfile.py",):
+            continue
+        used = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+(?=[\s=,;)'`\"]|$)", text))
+        assert used <= OPTIONS | NOT_OURS, f"{path}: {text}"
+
+
+def settings() -> set[str]:
+    found = set(RunConfig.__struct_fields__)
+    for contribution in load_plugins().models:
+        found |= set(contribution.spec.config.__struct_fields__)
+    return found
+
+
+def test_every_setting_that_is_named_exists():
+    known = settings()
+    for path, text in TEXTS:
+        for key in re.findall(r"--(?:set|change) ([a-z_]+)=", text):
+            assert key in known | {"key"}, f"{path}: {text}"
+
+
+def test_every_extra_that_is_named_exists():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    named = {
+        extra
+        for _, text in TEXTS
+        for group in re.findall(r"zoo-core\[([a-z,]+)\]", text)
+        for extra in group.split(",")
+    }
+    assert named
+    assert named <= set(extras)
+
+
+def test_every_variable_that_is_named_is_read():
+    read = {name for path in SOURCES for name in re.findall(r"ZOO_[A-Z]+", path.read_text())}
+    for _, text in TEXTS:
+        assert set(re.findall(r"\bZOO_[A-Z]+\b", text)) <= read
