@@ -67,7 +67,7 @@ def test_the_header_is_found_in_a_container():
         CONTAINER,
         CONTAINER + FILE_TYPE,
         CONTAINER + box(b"ftyp", b"", size=3) * 2,
-        CONTAINER + box(b"ftyp", b"\0" * 8, size=1) * 2,  # of no length, so that none would follow
+        CONTAINER + box(b"ftyp", b"\0" * 7 + b"\5", size=1) * 2,  # shorter than its own header
         CONTAINER + box(b"jxlc", b"\0" * 64),
         b"\xff\x0a",
         bytes.fromhex(ANIMATED)[:4],
