@@ -117,7 +117,7 @@ def _load(request: Request, datasets: Any) -> Any:
             raise DataError(f"{place} is not a Parquet file", allowed="a folder, or a Parquet file")
         return datasets.load_dataset_builder("parquet", data_files=str(place))
     if any((place / name).is_file() for name in SAVED):
-        return datasets.load_from_disk(str(place))
+        return datasets.load_from_disk(str(place), keep_in_memory=False)
     return datasets.load_dataset_builder(str(place), config)
 
 

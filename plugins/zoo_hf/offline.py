@@ -23,8 +23,7 @@ LOCAL = {None, "", "file", "local", "zip", "tar", "gzip", "bz2", "xz", "lz4", "z
 def import_datasets() -> ModuleType:
     """Import `datasets`; raises OfflineError with the install command if that fails."""
     try:
-        with _environment():
-            import datasets
+        import datasets
     except ImportError as error:
         raise OfflineError(f"datasets cannot be imported ({error})", hint=INSTALL) from None
     return datasets

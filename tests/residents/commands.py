@@ -1,10 +1,11 @@
-"""Runs `zoo` in this process, in an empty folder, with only the plugins that a test names."""
+"""Runs `zoo` in this process with only the plugins that a test names; watches the network."""
 
 from __future__ import annotations
 
 import logging
+import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -48,3 +49,19 @@ def command(monkeypatch, tmp_path, capsys) -> Callable[..., Answer]:
     logger = logging.getLogger("zoo")
     logger.handlers.clear()
     logger.propagate = True
+
+
+@pytest.fixture
+def no_network(monkeypatch) -> Iterator[None]:
+    """Looking up or connecting to a host fails, and so does the test, even if that is caught."""
+    tried = []
+
+    def fail(*arguments: object, **options: object) -> None:
+        tried.append(arguments)
+        raise AssertionError("the network was used")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, fail)
+    yield
+    assert tried == []

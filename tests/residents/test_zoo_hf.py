@@ -11,7 +11,6 @@ import multiprocessing
 import os
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -97,16 +96,10 @@ def test_the_list_of_data_sets_names_the_namespace(command):
 
 
 @pytest.fixture
-def library(monkeypatch, tmp_path):
-    """The library, with an empty cache; opening a socket fails the test."""
+def library(monkeypatch, tmp_path, no_network):
+    """The library, with an empty cache and no network."""
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-
-    def fail(*arguments, **options):
-        raise AssertionError("a socket was opened")
-
-    monkeypatch.setattr(socket, "socket", fail)
-    monkeypatch.setattr(socket, "getaddrinfo", fail)
     return datasets
 
 
@@ -116,7 +109,8 @@ def write(library, tmp_path):
 
     def parquet(path: str, rows: list[dict], **features: object) -> Path:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        table = library.Dataset.from_list(rows, features=library.Features(features))
+        columns = {name: [row[name] for row in rows] for name in features}
+        table = library.Dataset.from_dict(columns, features=library.Features(features))
         table.to_parquet(tmp_path / path)
         return (tmp_path / path).parent
 
@@ -191,7 +185,7 @@ def test_a_column_of_metadata_is_a_label_where_it_is_named(library, tmp_path):
     assert [label for label, _ in seen(dataset)] == [1, 0, 0]
 
 
-@pytest.mark.parametrize("splits", [("train",), ("train", "validation")])
+@pytest.mark.parametrize("splits", [("train",), ("left", "right")])
 def test_what_save_to_disk_wrote_is_read(splits, library, pets, tmp_path):
     rows = library.Dataset.from_parquet(str(pets / "train-00000-of-00001.parquet"))
     every = library.DatasetDict(dict.fromkeys(splits, rows))
@@ -372,13 +366,20 @@ def test_an_image_file_that_is_gone_is_a_bad_image(library, tmp_path):
         ({"own.py": "raise SystemExit"}, "is a script, which is never run"),
     ],
 )
-def test_a_folder_that_cannot_be_read_is_one_line(content, message, library, tmp_path, capfd):
+def test_a_folder_that_cannot_be_read_is_one_line(content, message, library, tmp_path):
     (tmp_path / "own").mkdir()
     for name, words in content.items():
         text(tmp_path / "own" / name, words)
     with pytest.raises(DataError, match=message):
         opened(tmp_path / "own")
-    assert capfd.readouterr().err == ""
+
+
+def test_a_parquet_file_with_damaged_rows_says_what_is_wrong(pets):
+    path = pets / "train-00000-of-00001.parquet"
+    data = path.read_bytes()
+    path.write_bytes(data[:4] + bytes(300) + data[304:])
+    with pytest.raises(DataError, match=r"cannot be read by Hugging Face datasets: (?!An error)"):
+        opened(pets)
 
 
 # Configurations, licences, the network
@@ -415,26 +416,32 @@ def test_files_that_a_readme_names_on_the_network_are_not_opened(url, pets):
         opened(f"{pets}:two")
 
 
-def test_the_switches_are_set_for_a_call_only(library, pets, monkeypatch):
+def test_the_library_is_offline_and_silent_for_a_call_only(library, pets, monkeypatch):
     import huggingface_hub.constants as hub
+
+    logging, within = library.utils.logging, []
+    load = library.load_dataset_builder
+
+    def state() -> list[object]:
+        told = [os.environ.get(name) for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")]
+        switches = [library.config.HF_HUB_OFFLINE, hub.HF_HUB_OFFLINE]
+        quiet = [logging.get_verbosity(), library.utils.are_progress_bars_disabled()]
+        return [*told, *switches, *quiet]
+
+    def watched(*arguments, **options):
+        within.extend(state())
+        return load(*arguments, **options)
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.delenv("HF_DATASETS_OFFLINE", raising=False)
-    within = []
-    load = library.load_dataset_builder
-
-    def watched(*arguments, **options):
-        within.append([os.environ[name] for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")])
-        within[-1] += [library.config.HF_HUB_OFFLINE, hub.HF_HUB_OFFLINE]
-        return load(*arguments, **options)
-
-    switches = [(library.config, "HF_HUB_OFFLINE"), (hub, "HF_HUB_OFFLINE")]
-    before = [getattr(*switch) for switch in switches]
+    for owner in (library.config, hub):
+        monkeypatch.setattr(owner, "HF_HUB_OFFLINE", False)
+    library.utils.enable_progress_bars()
+    logging.set_verbosity(logging.WARNING)
     monkeypatch.setattr(library, "load_dataset_builder", watched)
     find(str(pets))
-    assert within == [["1", "1", True, True]]
-    assert [getattr(*switch) for switch in switches] == before
-    assert (os.environ["HF_HUB_OFFLINE"], "HF_DATASETS_OFFLINE" in os.environ) == ("0", False)
+    assert within == ["1", "1", True, True, logging.CRITICAL, True]
+    assert state() == ["0", None, False, False, logging.WARNING, False]
 
 
 # Fingerprints, threads and processes, commands

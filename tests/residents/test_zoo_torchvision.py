@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import pickle  # noqa: TID251 - to show that nothing is unpickled
 import shlex
-import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from torchvision_fakes import FAKES, accept_checksums, image, save, text
 
 import zoo_dcgan
@@ -30,17 +30,9 @@ from zoo_torchvision.names import REFUSED, image_sets
 
 datasets = pytest.importorskip("torchvision.datasets")
 pytest_plugins = "commands"
+pytestmark = pytest.mark.usefixtures("no_network")
 STARTS = [start for start in ("fork", "spawn") if start in multiprocessing.get_all_start_methods()]
 forking = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-
-
-@pytest.fixture(autouse=True)
-def no_network(monkeypatch):
-    def fail(*arguments, **options):
-        raise AssertionError("a socket was opened")
-
-    monkeypatch.setattr(socket, "socket", fail)
-    monkeypatch.setattr(socket, "getaddrinfo", fail)
 
 
 @pytest.fixture
@@ -406,11 +398,15 @@ def test_a_label_without_a_class_is_a_bad_image(fake):
         dataset[1]
 
 
-def test_a_damaged_list_is_an_error_that_names_the_folder(fake):
-    folder = fake("Food101")
-    (folder / "food-101/meta/train.json").write_text("{")
-    with pytest.raises(DataError, match=f"cannot read torchvision/Food101 in {folder}: JSON"):
-        opened("Food101", folder)
+@pytest.mark.parametrize(
+    ("name", "file", "kind"),
+    [("Food101", "food-101/meta/train.json", "JSONDecodeError"), ("USPS", "usps.bz2", "EOFError")],
+)
+def test_a_damaged_list_is_an_error_that_names_the_folder(name, file, kind, fake):
+    folder = fake(name)
+    (folder / file).write_bytes((folder / file).read_bytes()[:-5])
+    with pytest.raises(DataError, match=f"cannot read torchvision/{name} in {folder}: {kind}"):
+        opened(name, folder)
 
 
 def test_a_data_set_without_images_is_an_error(fake):
@@ -470,6 +466,33 @@ def test_splits_and_options_have_fingerprints_of_their_own(name, other, fake):
         lists = folder / "dtd/dtd/labels"
         (lists / "train2.txt").write_bytes((lists / "train1.txt").read_bytes())
     assert opened(name, folder).fingerprint != opened(name, folder, **other).fingerprint
+
+
+def test_two_data_sets_with_the_same_pixels_have_fingerprints_of_their_own(fake):
+    first, second = (opened(name, fake(name)).fingerprint for name in ("MNIST", "KMNIST"))
+    assert first != second
+
+
+def test_a_new_class_that_lists_files_has_a_fingerprint_of_them(monkeypatch, tmp_path):
+    class Listed(datasets.VisionDataset):
+        def __init__(self, root, transform=None, target_transform=None):
+            super().__init__(root)
+            self.paths = [f"{root}/{number}.png" for number in range(2)]
+
+        def __len__(self):
+            return len(self.paths)
+
+        def __getitem__(self, index):
+            return Image.open(self.paths[index]), index
+
+    monkeypatch.setattr(datasets, "Listed", Listed, raising=False)
+    monkeypatch.setattr(datasets, "__all__", (*datasets.__all__, "Listed"))
+    for number in range(2):
+        save(tmp_path / f"{number}.png", number)
+    before = opened("Listed", tmp_path)
+    assert seen(before) == [(0, 40), (1, 80)]
+    save(tmp_path / "1.png", 5)
+    assert opened("Listed", tmp_path).fingerprint != before.fingerprint
 
 
 @pytest.mark.parametrize("name", ["MNIST", "Food101", "CelebA"])
