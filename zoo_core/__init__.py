@@ -44,6 +44,7 @@ if TYPE_CHECKING:  # for editors and type checkers
         StyleGenerator,
         evaluating,
     )
+    from zoo_core.metrics.measuring import evaluate
     from zoo_core.noise import SeededNoise
     from zoo_core.pictures import Picture, PictureDataset, Pixels
     from zoo_core.plugins.hookspecs import hookimpl
@@ -58,6 +59,7 @@ if TYPE_CHECKING:  # for editors and type checkers
         WeightsEntry,
         WeightsFile,
     )
+    from zoo_core.training.launch import Trained, train
     from zoo_core.weights.hub import read_weights
     from zoo_core.weights.loading import load, load_features
     from zoo_core.weights.registry import load_registry
@@ -69,6 +71,9 @@ __getattr__, __dir__, __all__ = public(
         # using models
         "load": "weights.loading",  # a generator, by registered name, weights file or run folder
         "load_features": "weights.loading",  # a feature extractor by name
+        "train": "training.launch",  # a model on your images; the same call again resumes
+        "Trained": "training.launch",  # what that returns: folder, weights, images seen
+        "evaluate": "metrics.measuring",  # weights or images; numbers with their protocol
         "interpolate": "sampling.latents",  # images along a walk from seed to seed
         "mix_styles": "sampling.latents",  # images of some seeds with styles of others
         "read_pictures": "data.tensors",  # image files to a tensor in [-1, 1]

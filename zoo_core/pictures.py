@@ -46,6 +46,7 @@ class PictureDataset(ABC):
     paired: bool = False
     ignored: Mapping[str, int] = MappingProxyType({})  # files that are not read: suffix -> count
     summary: str = ""  # what was recognized in your own files, in a line
+    remarks: Mapping[str, int] = MappingProxyType({})  # what was done to images: how often
 
     @abstractmethod
     def __len__(self) -> int: ...

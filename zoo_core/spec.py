@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from zoo_core.config import NUM_CLASSES, ModelConfig, RunConfig, fields
-from zoo_core.errors import InputError
+from zoo_core.config import (
+    NUM_CLASSES,
+    ModelConfig,
+    Resolved,
+    RunConfig,
+    fields,
+    read_settings_file,
+    resolve,
+)
+from zoo_core.errors import ConfigError, InputError, UnknownNameError
 
 if TYPE_CHECKING:
     from zoo_core.interfaces import (
@@ -83,6 +91,32 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
             "classifier": self.build_classifier,
         }
         return {role: build for role, build in built.items() if build is not None}
+
+
+def resolve_settings(
+    spec: ModelSpec,
+    preset: str,
+    config: Path | None,
+    *given: tuple[str, Mapping[str, Any]],  # (origin, settings), lowest precedence first
+) -> Resolved:
+    """All settings of a run: defaults < preset < file < what was given.
+
+    Raises UnknownNameError for the preset, ConfigError for a setting or for a run without data.
+    """
+    if preset and preset not in spec.presets:
+        raise UnknownNameError("preset", preset, spec.presets, hint=f"zoo show {spec.name}")
+    resolved = resolve(
+        spec.name,
+        spec.config,
+        ("the model's defaults", spec.run),
+        (f"preset {preset}", spec.presets.get(preset, {})),
+        (str(config), read_settings_file(config) if config else {}),
+        *given,
+        preset=preset,
+    )
+    if not resolved.run.data:
+        raise ConfigError(f"{spec.name} has no default data set", hint="--data NAME_OR_FOLDER")
+    return resolved
 
 
 class DatasetSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,11 +13,10 @@ from zoo_core.cli.drawing import check_grid, writing
 from zoo_core.cli.output import (
     JSON_OPTION,
     loaded_plugins,
+    log_to_stderr,
     note,
     print_json,
     print_table,
-    warn_ignored,
-    warn_remarks,
 )
 
 if TYPE_CHECKING:
@@ -103,9 +102,11 @@ def check(
     The exit code is 2 if there are any.
     """
     from zoo_core.cli.progress import counting
+    from zoo_core.data.reporting import warn_ignored, warn_remarks
     from zoo_core.errors import DataError
     from zoo_core.pictures import BadPicture, read_every
 
+    log_to_stderr()
     datasets = _every_split(path, pairs)
     summary, total = datasets[0].summary, sum(map(len, datasets))
     if pairs and not datasets[0].paired:

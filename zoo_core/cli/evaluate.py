@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
 from zoo_core.cli.drawing import TRUNCATION
-from zoo_core.cli.measuring import (
-    READING,
-    Options,
-    as_protocol,
-    counting,
-    made_images,
-    read_settings,
-    real_features,
-    real_images,
-    real_images_of_size,
-    with_settings_of_run,
-)
 from zoo_core.cli.numbers import read_numbers, show_numbers
 from zoo_core.cli.output import (
     JSON_OPTION,
     complete_weights,
     loaded_plugins,
     log_to_stderr,
-    warn,
 )
 from zoo_core.config import EXTRACTOR, BadPictures
 from zoo_core.data.decoding import Fit
-from zoo_core.filesystem import typed_path
-from zoo_core.metrics.protocol import DEFAULT_COUNT, DEFAULT_METRICS, METRICS, needs_any
-
-if TYPE_CHECKING:
-    from zoo_core.interfaces import Classifier, Generator
-    from zoo_core.plugins.loading import Plugins
-    from zoo_core.spec import Metric
-
+from zoo_core.metrics.protocol import DEFAULT_COUNT, DEFAULT_METRICS, METRICS, READING
 
 METRICS_OPTION = typer.Option(
     None,
@@ -96,112 +78,34 @@ def evaluate(
     """
     log_to_stderr()
     plugins = loaded_plugins()
-    names = None if metrics is None else tuple(name.strip() for name in metrics.split(","))
+    before = read_numbers(earlier) if earlier else []
     short: dict[str, Any] = {"data": data, "split": split, "fit": fit}
     short |= {"bad_pictures": bad_pictures, "reverse_pairs": reverse_pairs}
-    reading = read_settings(assignments) | {k: v for k, v in short.items() if v is not None}
-    options = Options(names, extractor, device, count, seed, truncation, reading)
-    before = read_numbers(earlier) if earlier else []
-    from zoo_core.runtime import Runtime
+    from zoo_core.cli.progress import counting
+    from zoo_core.metrics.measuring import measure, read_settings
+    from zoo_core.metrics.sides import Options
 
-    Runtime.detect(device, "fp32").keep_freed_memory()  # makes this twice as fast
-    if _is_pictures(target, plugins):
-        numbers = _of_pictures(typed_path(target), options, plugins)
-    else:
-        numbers = _of_weights(target, options, plugins)
-    show_numbers(numbers, before, as_json, plugins)
-
-
-def _is_pictures(target: str, plugins: Plugins) -> bool:
-    """Whether `target` is a folder or a file of images, not a run."""
-    from zoo_core.data.datasets import FILES
-    from zoo_core.weights.header import is_run
-    from zoo_core.weights.registry import check_only_path, load_registry
-
-    path = typed_path(target)
-    is_pictures = path.suffix.lower() in FILES or (path.is_dir() and not is_run(path))
-    if is_pictures:
-        check_only_path(target, load_registry(plugins))
-    return is_pictures
+    reading = read_settings(_assigned(assignments), "--set")
+    options = Options(
+        metrics=None if metrics is None else tuple(name.strip() for name in metrics.split(",")),
+        extractor=extractor,
+        device=device,
+        count=count,
+        seed=seed,
+        truncation=truncation,
+        reading=reading | {key: value for key, value in short.items() if value is not None},
+        command=shlex.join(["zoo", *sys.argv[1:]]),
+        counting=counting,
+    )
+    show_numbers(measure(target, options, plugins), before, as_json, plugins)
 
 
-def _of_weights(target: str, options: Options, plugins: Plugins) -> list[Metric]:
-    """Evaluate a classifier, or a generator by the images it generates."""
-    from zoo_core.interfaces import Classifier
-    from zoo_core.weights.loading import load_main
+def _assigned(assignments: list[str]) -> dict[str, str]:
+    """The settings of --set, as text."""
+    from zoo_core.config import parse_assignments
+    from zoo_core.errors import ConfigError
 
-    network = load_main(target, device=options.device, plugins=plugins)
-    if isinstance(network, Classifier):
-        held_out = options._replace(reading={"split": "test"} | options.reading)
-        return _of_classifier(network, with_settings_of_run(target, held_out), plugins)
-    return _of_generator(network, with_settings_of_run(target, options), plugins)
-
-
-def _of_generator(generator: Generator, options: Options, plugins: Plugins) -> list[Metric]:
-    from zoo_core.metrics.checks import check_counts, check_extractor, check_metrics, check_seed
-    from zoo_core.metrics.evaluation import evaluate_generator
-    from zoo_core.metrics.picture_sets import num_generated
-    from zoo_core.weights.loading import load_features
-
-    wanted, conditional = options.wanted, generator.num_classes or generator.source_shape
-    check_metrics(wanted, generator, options.truncation)
-    check_seed(wanted, options.seed, options.count)
-    compared = needs_any(wanted, "statistics", "features")
-    extractor = data = reference = None
-    if compared or needs_any(wanted, "logits", "latents"):
-        extractor = load_features(options.extractor, device=options.device, plugins=plugins)
-        check_extractor(wanted, extractor)
-    protocol = as_protocol(options)
-    if conditional or compared or needs_any(wanted, "pairs"):
-        data, protocol = real_images(options, generator, plugins)
-    if extractor is not None:
-        count = num_generated(generator, data, options.count)
-        num_real = 0 if data is None else len(data)
-        check_counts(wanted, extractor, count, num_real, is_count=True)
-        if compared and data is not None:
-            reference = real_features(options, data, extractor)
-    with counting("generating and measuring") as on_progress:
-        return evaluate_generator(generator, data, protocol, extractor, reference, on_progress)
-
-
-def _of_pictures(path: Path, options: Options, plugins: Plugins) -> list[Metric]:
-    """Evaluate existing images."""
-    from zoo_core.metrics.checks import check_counts, check_extractor, check_metrics, check_seed
-    from zoo_core.metrics.evaluation import evaluate_pictures
-    from zoo_core.metrics.picture_sets import packed_pictures
-    from zoo_core.weights.loading import load_features
-
-    wanted = options.wanted
-    check_metrics(wanted, None, options.truncation)
-    check_seed(wanted, options.seed, 0)
-    extractor = load_features(options.extractor, device=options.device, plugins=plugins)
-    check_extractor(wanted, extractor)
-    fake, side, fitted = made_images(path, options, plugins)
-    protocol, data, reference = as_protocol(options, fitted=fitted), None, None
-    if needs_any(wanted, "statistics", "features"):
-        data, protocol = real_images_of_size(options, side, fitted, plugins)
-    check_counts(wanted, extractor, len(fake), 0 if data is None else len(data))
-    if data is not None:
-        reference = real_features(options, data, extractor)
-    with counting("measuring") as on_progress:
-        return evaluate_pictures(packed_pictures(fake), protocol, extractor, reference, on_progress)
-
-
-def _of_classifier(network: Classifier, options: Options, plugins: Plugins) -> list[Metric]:
-    from zoo_core.errors import InputError
-    from zoo_core.metrics.evaluation import classify
-    from zoo_core.spec import Metric
-
-    if options.metrics is not None or options.truncation != 1:
-        raise InputError(
-            "a classifier is evaluated only by its accuracy and its loss",
-            hint="omit --metrics and --truncation",
-        )
-    held_out, measured = real_images(options, network, plugins)
-    if measured.split == "all":
-        warn("your own images have no held-out split, so they may include training images")
-    protocol = {"data": measured.data, "split": measured.split, "num_real": len(held_out)}
-    return [
-        Metric(name=name, value=value, protocol=protocol, command=measured.command)
-        for name, value in classify(network, held_out).items()
-    ]
+    try:
+        return parse_assignments(assignments)
+    except ConfigError as error:  # its hint is for the settings of a model
+        raise ConfigError(error.what, given=error.given, hint="--set levels=data") from None

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from zoo_core.data.packing import PackedData
-    from zoo_core.pictures import PictureDataset
     from zoo_core.plugins.contributions import Problem
     from zoo_core.plugins.loading import Plugins
     from zoo_core.spec import Task
@@ -79,38 +77,18 @@ def warn_problems(plugins: Plugins) -> None:
         warn(str(problem))
 
 
-def warn_ignored(source: PictureDataset) -> None:
-    """Warn about files in image formats that are not read."""
-    if source.ignored:
-        kinds = ", ".join(f"{count} {suffix}" for suffix, count in source.ignored.items())
-        warn(f"left out {kinds}, which are not images")
-
-
-def warn_left_out(packed: PackedData) -> None:
-    """Warn about images that could not be used."""
-    for name, reason in packed.skipped[:5]:
-        warn(f"skipped {name}: {reason}")
-    warn_remarks(packed)
-    if packed.skipped:
-        warn(f"skipped {len(packed.skipped)} of {len(packed.skipped) + len(packed)} images")
-
-
-def warn_remarks(images: Any) -> None:
-    """Say what was done to images that their owner may not expect."""
-    for remark, count in getattr(images, "remarks", {}).items():
-        warn(f"{count} {remark}")
-
-
 def log_to_stderr() -> None:
-    """Print warnings of the library in the same form as those of the commands."""
+    """Print what the library says in the same form as what the commands say."""
     import logging
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            warn(record.getMessage())
+            say = warn if record.levelno >= logging.WARNING else note
+            say(record.getMessage())
 
     logger = logging.getLogger("zoo")
-    logger.addHandler(Handler(logging.WARNING))
+    logger.handlers = [Handler()]
+    logger.setLevel(logging.INFO)
     logger.propagate = False
 
 
@@ -121,17 +99,6 @@ def loaded_plugins() -> Plugins:
     plugins = load_plugins()
     warn_problems(plugins)
     return plugins
-
-
-def settings_of_run(name: str) -> dict[str, Any]:
-    """The settings of the run that the weights belong to; empty for weights outside a run."""
-    from zoo_core.training.run_folder import RunFolder
-    from zoo_core.weights.header import is_path, weights_path
-
-    if not is_path(name):
-        return {}
-    folder = RunFolder(weights_path(name).parent)
-    return folder.read_config()["run"] if folder.config.is_file() else {}
 
 
 def complete_model(incomplete: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from zoo_core.cli.output import settings_of_run, warn
+from zoo_core.cli.output import warn
 from zoo_core.data.decoding import Fit
 from zoo_core.filesystem import as_argument, exists, quoted
 
@@ -114,6 +114,7 @@ def open_sources(
 ) -> Sources | None:
     """Open the sources of an image-to-image model; None for a latent model."""
     from zoo_core.errors import InputError
+    from zoo_core.weights.run_settings import settings_of_run
 
     if generator.source_shape is None:
         if text is not None:

@@ -18,7 +18,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo_core.data.decoding import Fit
+from zoo_core.data.progress import OnProgress, no_progress
 from zoo_core.data.streaming import Form, RowReader, StreamedImages
 from zoo_core.errors import DataError, PictureError, RunError, first_few
 from zoo_core.filesystem import cache_folder
@@ -71,7 +72,7 @@ def pack(
     channels: int,  # 1 or 3
     mode: Fit = "crop",
     skip_bad: bool = False,  # leave out bad images instead of raising DataError
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: OnProgress = no_progress,
     cache: Path | None = None,  # None: the user's cache folder
     source_channels: int | None = None,  # of a pair's source; None: same as `channels`
     storage: Storage = "auto",
@@ -155,7 +156,7 @@ class _Packer:
     dataset: PictureDataset
     form: Form
     skip_bad: bool
-    on_progress: Callable[[int, int], None]
+    on_progress: OnProgress
     streamed: bool = False  # images are checked, not written
 
     def is_to_be_written(self, storage: Storage, folder: Path) -> bool:
@@ -233,7 +234,7 @@ class _Packer:
         }
         digest.update(json.dumps(index).encode())
         more = {"rows": rows} if self.streamed else {}
-        remarks = dict(getattr(self.dataset, "remarks", {}))
+        remarks = dict(self.dataset.remarks)
         return index | more | {
             "skipped": bad, "fingerprint": digest.hexdigest()[:24], "remarks": remarks,
             "made_from": str(getattr(self.dataset, "path", type(self.dataset).__name__)),

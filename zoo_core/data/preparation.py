@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from zoo_core.config import RunConfig
 from zoo_core.data.classes import check_count, class_numbers, describe_match
 from zoo_core.data.decoding import Fit, fit
 from zoo_core.data.packing import PackedData, pack
+from zoo_core.data.progress import OnProgress, no_progress
 from zoo_core.errors import DataError
 from zoo_core.interfaces import Classifier, Generator
 from zoo_core.pictures import Picture, PictureDataset
@@ -27,7 +28,7 @@ def prepare(
     dataset: PictureDataset,
     network: Generator | Classifier,  # that will learn the images, or has learned such
     run: RunConfig,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: OnProgress = no_progress,
     cache: Path | None = None,
     new: bool = False,  # the network is yet to be built, so that its settings can change
 ) -> PackedData:
@@ -62,7 +63,7 @@ def pack_shapes(
     image_shape: tuple[int, int, int],  # C, H, W
     source_shape: tuple[int, int, int] | None,  # C, H, W of a pair's source
     run: RunConfig,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: OnProgress = no_progress,
     cache: Path | None = None,
 ) -> PackedData:
     """Pack the images at these shapes, as the settings say. Raises what `pack` raises."""

@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from zoo_core.data.batches import gather
 from zoo_core.data.packing import PackedData
+from zoo_core.data.progress import OnProgress, no_progress
 from zoo_core.errors import ConstantError
 from zoo_core.interfaces import Classifier, FeatureExtractor, Generator, evaluating
 from zoo_core.metrics.distributions import (
@@ -35,10 +36,8 @@ from zoo_core.metrics.pairs import PairVisitor
 from zoo_core.metrics.path_length import perceptual_path_length
 from zoo_core.metrics.picture_sets import (
     BATCH,
-    OnProgress,
     PictureSet,
     generated_pictures,
-    no_progress,
     num_generated,
     packed_pictures,
     spread,

@@ -12,14 +12,13 @@ import torch
 from torch import Tensor
 
 from zoo_core.data.packing import PackedData
+from zoo_core.data.progress import OnProgress, no_progress
 from zoo_core.errors import CheckpointError, InputError, WeightsError
 from zoo_core.filesystem import cache_folder
 from zoo_core.interfaces import FeatureExtractor
 from zoo_core.metrics.frechet import Moments, Statistics
 from zoo_core.metrics.picture_sets import (
-    OnProgress,
     PictureSet,
-    no_progress,
     packed_pictures,
     visit,
 )

@@ -15,8 +15,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 
+from zoo_core.data.progress import OnProgress, no_progress
 from zoo_core.errors import PictureError, first_few
-from zoo_core.metrics.picture_sets import OnProgress, no_progress
 from zoo_core.pictures import Picture, PictureDataset
 
 AHEAD = 256  # images whose reading is planned at once
@@ -31,7 +31,7 @@ class NotedSizes(PictureDataset):
         self.dataset, self.sizes, self._lock = dataset, Sizes(), Lock()
         self.fingerprint, self.classes = dataset.fingerprint, dataset.classes
         self.paired, self.ignored = dataset.paired, dataset.ignored
-        self.summary, self.remarks = dataset.summary, getattr(dataset, "remarks", {})
+        self.summary, self.remarks = dataset.summary, dataset.remarks
         self.path = getattr(dataset, "path", type(dataset).__name__)
 
     def __len__(self) -> int:

@@ -16,17 +16,13 @@ from torch import Tensor
 
 from zoo_core.data.batches import gather, to_uint8
 from zoo_core.data.packing import PackedData
+from zoo_core.data.progress import OnProgress, no_progress
 from zoo_core.interfaces import Generator
 from zoo_core.runtime import Runtime
 
 BATCH = 64  # images per extractor call
 
-OnProgress = Callable[[int, int], None]  # images done, images in total
 Visitor = Callable[[Tensor, Sequence[str]], None]  # uint8 [n, C, H, W], and the images' names
-
-
-def no_progress(done: int, total: int) -> None:
-    """Ignore progress."""
 
 
 @dataclass(frozen=True)
