@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -296,6 +295,8 @@ class Stopwatch:
 
 def peak_memory() -> float:
     """Return the peak memory of this process in MB (Linux reports kilobytes, macOS bytes)."""
+    import resource  # Windows lacks it
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
         1e6 if sys.platform == "darwin" else 1e3
     )

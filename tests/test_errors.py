@@ -1,5 +1,6 @@
 import inspect
 import re
+from multiprocessing.reduction import ForkingPickler
 
 import pytest
 
@@ -36,6 +37,22 @@ def test_the_drawn_exit_codes_are_those_of_the_classes():
 
 def test_the_drawn_branches_are_the_inheritance():
     assert drawn_parents() == {name: cls.__base__.__name__ for name, cls in CLASSES.items()}
+
+
+MADE_OTHERWISE = {
+    "PictureError": ("a.png", "too small"),
+    "UnknownNameError": ("model", "dcgam", ["dcgan"]),
+}
+
+
+@pytest.mark.parametrize("cls", CLASSES.values())
+def test_an_error_arrives_whole_in_another_process(cls):
+    """One that cannot be unpickled hangs a pool of processes."""
+    error = cls(*MADE_OTHERWISE.get(cls.__name__, ["it broke"]))
+    error.hint = "zoo list"
+    arrived = ForkingPickler.loads(ForkingPickler.dumps(error))
+    assert type(arrived) is cls
+    assert (str(arrived), vars(arrived)) == (str(error), vars(error))
 
 
 @pytest.mark.parametrize("cls", CLASSES.values())

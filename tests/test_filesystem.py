@@ -11,7 +11,13 @@ import pytest
 from zoo_core import filesystem
 from zoo_core.data.datasets import open_dataset
 from zoo_core.errors import DataError, InputError, UnknownNameError
-from zoo_core.filesystem import as_argument, can_only_be_path, replacing, sync_folder
+from zoo_core.filesystem import (
+    as_argument,
+    can_only_be_path,
+    replacing,
+    sync_folder,
+    write_synced,
+)
 from zoo_core.plugins.loading import Plugins
 from zoo_core.training.run_folder import RunFolder
 from zoo_core.weights.header import is_path
@@ -112,3 +118,21 @@ def test_a_run_is_locked_on_windows(monkeypatch, tmp_path, taken):
 def test_folders_are_not_opened_on_windows(on_windows, monkeypatch, tmp_path):
     monkeypatch.setattr(os, "open", None)
     sync_folder(tmp_path)
+
+
+@pytest.mark.parametrize("supported", [True, False])
+def test_macos_is_told_to_empty_the_cache_of_the_drive_too(monkeypatch, tmp_path, supported):
+    """Its fsync does not, so a power cut could take a checkpoint that was said to be saved."""
+    calls = []
+
+    def fcntl(file, command):
+        calls.append(command)
+        if not supported:
+            raise OSError(25, "not by this file system")
+
+    monkeypatch.setitem(sys.modules, "fcntl", SimpleNamespace(F_FULLFSYNC=51, fcntl=fcntl))
+    monkeypatch.setattr(os, "fsync", lambda descriptor: calls.append("fsync"))
+    monkeypatch.setattr(filesystem, "sys", SimpleNamespace(platform="darwin"))
+    write_synced(tmp_path / "file", b"content")
+    assert calls == ([51] if supported else [51, "fsync"])
+    assert (tmp_path / "file").read_bytes() == b"content"

@@ -24,6 +24,7 @@ nearest names, and what to try. No class derives from KeyError, which prints its
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 
 class ZooError(Exception):
@@ -45,6 +46,10 @@ class ZooError(Exception):
         self.what, self.given, self.allowed, self.hint = what, given, allowed, hint
         self.near = near
         super().__init__(str(self))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle without calling `__init__`, whose arguments differ: errors cross processes."""
+        return type(self).__new__, (type(self), *self.args), self.__dict__
 
     def __str__(self) -> str:
         parts = [self.what]

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
-from typing import IO
+from typing import IO, Any
 
 from zoo_core.errors import CheckpointError, DataError
 
@@ -169,8 +169,19 @@ def write_synced(path: Path, data: bytes) -> None:
     """Write a file and flush it to the disk."""
     with path.open("wb") as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+        sync(file)
+
+
+def sync(file: IO[Any]) -> None:
+    """Flush what was written to a file to the disk itself."""
+    file.flush()
+    if sys.platform == "darwin":  # where fsync leaves it in the cache of the drive
+        import fcntl
+
+        with contextlib.suppress(OSError):  # not on every file system
+            fcntl.fcntl(file, fcntl.F_FULLFSYNC)
+            return
+    os.fsync(file.fileno())
 
 
 def sync_folder(path: Path) -> None:

@@ -49,11 +49,11 @@ def test_a_folder_and_a_change_are_taken_as_in_the_command(zoo, photos):
 
 
 def test_wrong_arguments_are_named_as_such(zoo):
-    with pytest.raises(UnknownNameError, match="no model is called 'toi'.*nearest: toy"):
+    with pytest.raises(UnknownNameError, match=r"no model is called 'toi'.*nearest: toy"):
         zoo_core.train("toi")
-    with pytest.raises(UnknownNameError, match="no preset is called 'tini'.*nearest: tiny"):
+    with pytest.raises(UnknownNameError, match=r"no preset is called 'tini'.*nearest: tiny"):
         zoo_core.train("toy", preset="tini")
-    with pytest.raises(ConfigError, match="'lerning_rate' in the arguments.*learning_rate"):
+    with pytest.raises(ConfigError, match=r"'lerning_rate' in the arguments.*learning_rate"):
         zoo_core.train("toy", preset="tiny", lerning_rate=1)
     assert not Path("runs").exists()
 
@@ -87,7 +87,7 @@ def test_the_command_that_python_records_measures_the_same(zoo, photos):
 
 
 def test_how_images_are_read_is_checked_in_python_too(zoo, photos):
-    with pytest.raises(ConfigError, match="'fitt' is not a setting.*nearest: fit"):
+    with pytest.raises(ConfigError, match=r"'fitt' is not a setting.*nearest: fit"):
         zoo_core.evaluate(photos, data=photos, fitt="pad")
     with pytest.raises(ConfigError, match="fit in the arguments has an invalid value"):
         zoo_core.evaluate(photos, data=photos, fit="padd")

@@ -210,12 +210,13 @@ def bad_plugins(tmp_path: Path, monkeypatch) -> Path:
 
 def test_bad_plugins_are_named_and_everything_else_works(zoo, bad_plugins, monkeypatch):
     monkeypatch.setenv("ZOO_PLUGINS", ",".join(["toy", *BAD]))
-    listed = zoo("list")
+    listed, datasets = zoo("list"), zoo("data", "list")
     plugins = zoo("plugin", "list")
     trained = zoo("train", "toy", "--preset", "tiny")
     assert (listed.code, plugins.code, trained.code) == (0, 0, 0)
     assert [line.split()[0] for line in listed.out.splitlines()] == ["NAME", "toy", "twin/toy"]
     assert len(trained.out.splitlines()) == 2
+    assert datasets.err == listed.err
     for name, reason in REASONS.items():
         culprits = [
             line for line in listed.err.splitlines() if f"plugin {name} (bad-{name} 1.0)" in line

@@ -17,6 +17,7 @@ from zoo_core.cli.output import (
     note,
     print_json,
     print_table,
+    warn_problems,
 )
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def list_datasets(as_json: bool = JSON_OPTION) -> None:
         namespaces = [{"names": each.spec, "plugin": each.plugin} for each in spaces]
         print_json("datasets", records, plugins.problems, namespaces=namespaces)
         return
+    warn_problems(plugins)
     print_table(
         ("NAME", "TASK", "LICENCE", "SUMMARY"),
         [(r["name"], r["task"], r["licence"], r["summary"]) for r in records],

@@ -24,7 +24,14 @@ import msgspec
 
 from zoo_core.config import Resolved
 from zoo_core.errors import InputError
-from zoo_core.filesystem import lock, mkdir_with_rollback, replacing, sync_folder, write_synced
+from zoo_core.filesystem import (
+    lock,
+    mkdir_with_rollback,
+    replacing,
+    sync,
+    sync_folder,
+    write_synced,
+)
 from zoo_core.training.changes import Change, History, as_option, differences
 
 
@@ -177,7 +184,7 @@ class RunFolder:
         if not self.log.exists():
             return 0
         with self.log.open("ab") as file:
-            os.fsync(file.fileno())
+            sync(file)
             return file.tell()
 
     def cut_log(self, length: int) -> None:
