@@ -311,6 +311,20 @@ def test_a_change_before_the_first_checkpoint_is_one_of_the_beginning(tmp_path):
     assert ours == theirs
 
 
+def test_what_log_and_weights_say_of_a_change_is_in_the_configuration(tmp_path, monkeypatch):
+    """A kill in between must leave no record of a change that the next start does not know."""
+    folder = run(tmp_path, images=16)
+    before = results(folder)
+
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunFolder, "start", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, change=SLOWER, images=24)
+    assert results(folder) == before
+
+
 # What is kept and what begins anew.
 
 

@@ -14,6 +14,7 @@ from toys import resolved
 
 from zoo_core.config import ModelConfig, RunConfig, resolve
 from zoo_core.errors import InputError
+from zoo_core.training.changes import Change
 from zoo_core.training.run_folder import RunFolder
 
 needs_locks = pytest.mark.skipif(sys.platform == "win32", reason="no fcntl")
@@ -178,6 +179,15 @@ def test_a_configuration_that_cannot_be_replaced_stays_whole(run, monkeypatch):
     with pytest.raises(InputError, match="No space left on device"):
         run.start(resolved(images=99))
     assert run.read_config() == resolved().to_json()
+
+
+def test_a_change_is_on_the_disk_before_training_goes_on(run, monkeypatch):
+    """Else a power cut could leave checkpoints that the change has led to, and no change."""
+    synced = []
+    monkeypatch.setattr("os.fsync", lambda number: synced.append(os.fstat(number).st_ino))
+    run.start(resolved(batch_size=2), [Change(images=16, settings={"batch_size": 2})])
+    assert run.config.stat().st_ino in synced
+    assert sys.platform == "win32" or run.path.stat().st_ino in synced
 
 
 def assert_cannot_start(run):

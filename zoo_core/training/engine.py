@@ -4,11 +4,11 @@ Progress is counted in images seen. What a step does is a function of the config
 count: no random generator, loader or sampler has a state of its own. So k steps, a kill and n - k
 steps leave the same bytes as n steps, and running the same command again resumes a run.
 
-What happens between a kill and the next start is decided in seven files: noise.py, data/batches.py
+What happens between a kill and the next start is decided in eight files: noise.py, data/batches.py
 and runtime.py derive the data order and all random numbers from the seed and the images seen,
 training/state.py collects everything that changes, training/maintenance.py saves and restores it,
-training/checkpoint.py writes and verifies it, and training/run_folder.py locks the run and cuts its
-log back to the checkpoint.
+training/checkpoint.py writes and verifies it, training/run_folder.py locks the run and cuts its log
+back to the checkpoint, and training/changes.py says which settings apply from which image on.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from types import MappingProxyType
 from typing import Any
@@ -29,15 +29,15 @@ from zoo_core.config import Resolved, RunConfig
 from zoo_core.data.batches import batches
 from zoo_core.data.packing import PackedData
 from zoo_core.data.preparation import check_enough, check_fits
-from zoo_core.errors import CollapseError, InputError, Interrupted, NonFiniteError, RunError
+from zoo_core.errors import CollapseError, Interrupted, NonFiniteError, RunError
 from zoo_core.interfaces import Batch, Phase, Progress
 from zoo_core.metrics.protocol import Evaluation
 from zoo_core.noise import SeededNoise
 from zoo_core.runtime import Runtime
 from zoo_core.spec import ModelSpec
 from zoo_core.training.amend import accepts_data, planned
-from zoo_core.training.changes import History
-from zoo_core.training.checkpoint import Checkpoint, Checkpoints
+from zoo_core.training.beginning import begin, with_change
+from zoo_core.training.checkpoint import Checkpoints
 from zoo_core.training.data_record import describe
 from zoo_core.training.maintenance import (
     Clock,
@@ -46,15 +46,14 @@ from zoo_core.training.maintenance import (
     draw_samples,
     evaluate,
     log,
-    other_data,
-    restore,
+    reopen,
     save,
 )
 from zoo_core.training.memory import explain_shortage, translate_torch_errors
 from zoo_core.training.run_folder import RunFolder
 from zoo_core.training.signals import stop_signals
-from zoo_core.training.slices import Part, means
-from zoo_core.training.state import TrainState, blueprint, build
+from zoo_core.training.slices import Part, mean_terms
+from zoo_core.training.state import TrainState, blueprint
 from zoo_core.weights.header import WeightsMetadata
 
 logger = logging.getLogger("zoo")
@@ -88,14 +87,11 @@ def train(
     check_fits(network, data.classes, data.source is not None, new=True)
     classes = data.classes if network.num_classes else ()
     if data.classes and not classes:
-        said = f"the data has {len(data.classes)} classes, which this model does not use"
-        learn = "; to learn them: --set num_classes=auto, in a new run" * spec.learns_classes
-        logger.warning("%s%s", said, learn)
+        _warn_of_unused_classes(spec, len(data.classes))
     with folder.locked(), stop_signals() as stop_requested, translate_torch_errors():
         checkpoints = Checkpoints(folder.checkpoints, wanted.run.keep_checkpoints)
         loaded = checkpoints.load()
-        history = _changed(history, wanted, accepts_data(change), folder, data, loaded)
-
+        history = with_change(history, wanted, accepts_data(change), folder, data, loaded)
         run = Run(
             spec=spec,
             history=history,
@@ -109,63 +105,28 @@ def train(
             stop_requested=stop_requested,
             evaluation=evaluation,
         )
-        state, run, restored = _begin(run, loaded)  # if this fails, no folder is left behind
+        state, run, restored = begin(run, loaded)  # if this fails, no folder is left behind
+        del loaded  # as large as the networks and their optimizers
         folder.start(history.now, history.changes, describe(data))
         notify("zoo_run_started", run=run.info, images=state.images_seen)
-        with _report_end(state, run) as end, _translate_write_errors():
+        return _go_through(state, run, restored)
+
+
+def _go_through(state: TrainState, run: Run, restored: bool) -> int:
+    """Train to the end, by way of changes that are still to come; return images seen."""
+    with _report_end(state, run) as end, _translate_write_errors(), translate_torch_errors():
+        while True:
+            reopen(state, run, restored)
             loop(state, run, restored)
-            while run.until is not None:
-                state, run, restored = _begin(run, checkpoints.load())
-                end.state, end.run = state, run
-                loop(state, run, restored)
-    return state.images_seen
+            if run.until is None:
+                return state.images_seen
+            state, run, restored = begin(run, run.checkpoints.load())
+            end.state, end.run = state, run
 
 
-def _begin(run: Run, loaded: Checkpoint | None) -> tuple[TrainState, Run, bool]:
-    """The state of a checkpoint, the run up to the next change of its settings, and whether there
-    was a checkpoint.
-    """
-    images = loaded.record["images"] if loaded else 0
-    resolved = run.history.after(images)
-    runtime = Runtime.detect(resolved.run.device, resolved.run.precision)
-    runtime.choose_repeatable_kernels()
-    runtime.keep_freed_memory()
-    config = msgspec.to_builtins(resolved.config)
-    run = replace(
-        run,
-        resolved=resolved,
-        until=run.history.next_change(images),
-        runtime=runtime,
-        metadata=msgspec.structs.replace(run.metadata, config=config),
-    )
-    state = build(run.spec, resolved, runtime)
-    return state, run, restore(state, run, loaded)
-
-
-def _changed(
-    history: History,
-    wanted: Resolved,
-    accept_data: bool,
-    folder: RunFolder,
-    data: PackedData,
-    loaded: Checkpoint | None,
-) -> History:
-    """The history with what a command wants changed from the newest checkpoint on, if anything.
-
-    Raises InputError if the run is finished, so that the change would apply to nothing.
-    """
-    record = loaded.record if loaded else {"images": 0, "data": data.fingerprint}
-    trained_on = history.accepted or record["data"]
-    accepted = other_data(folder, data, trained_on) if accept_data else {}
-    if wanted == history.now and not accepted:
-        return history
-    if record["images"] >= wanted.run.images:
-        raise InputError(
-            f"the run in {folder.path} is finished after {record['images']:,} images: nothing is "
-            "left to train with the change",
-            hint=f"--images {2 * record['images']} as well",
-        )
-    return history.changed(record["images"], wanted, accepted)
+def _warn_of_unused_classes(spec: ModelSpec, count: int) -> None:
+    learn = "; to learn them: --set num_classes=auto, in a new run" * spec.learns_classes
+    logger.warning("the data has %d classes, which this model does not use%s", count, learn)
 
 
 def loop(state: TrainState, run: Run, restored: bool) -> None:
@@ -259,7 +220,7 @@ def run_phase(
             group.update(phase.schedule(progress.images_seen))
     parameters = [parameter for parameter in phase.module.parameters() if parameter.requires_grad]
     parts = parts or [Part(phase, batch, progress)]
-    terms = means([_backward(part, parameters, runtime) for part in parts])
+    terms = mean_terms([_backward(part, parameters, runtime) for part in parts])
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if not runtime.all_finite([terms["loss"], *gradients]):
         raise _non_finite(phase, terms, gradients, progress)

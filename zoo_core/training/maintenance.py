@@ -112,11 +112,16 @@ def restore(state: TrainState, run: Run, loaded: Checkpoint | None) -> bool:
         _check_belongs(state, run, loaded)
         _load(state, run, loaded)
         run.folder.cut_log(loaded.record["log_bytes"])
-        for line in run.folder.read_log():
-            state.alarms.observe(line)
-        publish(state, run)  # a kill may have come between checkpoint and weights file
-    run.folder.log_changes(run.history.made_at(state.images_seen))
     return loaded is not None
+
+
+def reopen(state: TrainState, run: Run, restored: bool) -> None:
+    """Tell weights and log of the changes made here, now that config.json does; replay alarms."""
+    if restored:
+        publish(state, run)  # also because a kill may have come between checkpoint and this file
+    run.folder.log_changes(run.history.made_at(state.images_seen))
+    for line in run.folder.read_log():
+        state.alarms.observe(line)
 
 
 def _check_belongs(state: TrainState, run: Run, loaded: Checkpoint) -> None:

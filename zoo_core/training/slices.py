@@ -44,7 +44,7 @@ class Part(NamedTuple):
     share: float = 1.0  # of the batch
 
 
-def means(terms: Sequence[Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
+def mean_terms(terms: Sequence[Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
     """The mean of every term over parts of equal size."""
     if len(terms) == 1:
         return terms[0]
