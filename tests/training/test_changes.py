@@ -19,7 +19,14 @@ import toys
 from safetensors.torch import load_file
 
 from zoo_core.data.packing import PackedData, pack
-from zoo_core.errors import ConfigError, InputError, Interrupted
+from zoo_core.errors import (
+    CollapseError,
+    ConfigError,
+    InputError,
+    Interrupted,
+    NonFiniteError,
+)
+from zoo_core.metrics.protocol import Evaluation
 from zoo_core.training.data_record import describe
 from zoo_core.training.engine import train
 from zoo_core.training.maintenance import check_data
@@ -622,3 +629,47 @@ def test_accepting_the_images_of_the_run_changes_nothing(tmp_path):
     folder = run(tmp_path, images=16)
     run(tmp_path, change={"data": "accept"}, images=24)
     assert "changes" not in folder.read_config()
+
+
+# What the printed hints promise.
+
+
+def test_a_collapsed_run_goes_on_with_a_change(tmp_path):
+    """Its alarms end with the settings that raised them; a resume tells them no differently."""
+    values = [2.0, 1.0, 9.0, 9.0, 9.0, 9.0]
+    settings = {"images": 80, "evaluate_every": 8, "stop_collapsed": True}
+
+    def measured(change=None, stop=None):
+        origin = {"licence": "CC0-1.0", "trained_on": "toys"}
+        measure = Evaluation(lambda network: {"fd": values.pop(0) if values else 1.0}, "fd", "")
+        folder, data = RunFolder(tmp_path / "run"), toys.packed(tmp_path)
+        options = {"evaluation": measure, "notify": stop_at(stop), "change": change or {}}
+        train(toys.TOY, toys.resolved(**settings), data, folder, **origin, **options)
+        return folder
+
+    for _ in range(2):
+        with pytest.raises(CollapseError, match="after 40 images"):
+            measured()
+    with pytest.raises(Interrupted, match=r"after 4[48] images"):
+        measured(SLOWER, stop=44)
+    folder = measured()
+    assert max(path.name for path in folder.checkpoints.iterdir()) == f"{80:012d}"
+
+
+def test_numbers_that_are_not_finite_name_the_change_to_type_and_that_works(tmp_path):
+    def exploding(phases, config):
+        def loss(batch, progress):
+            terms = phases[2].loss(batch, progress)
+            factor = float("inf") if config.learning_rate > 3e-3 else 1.0
+            return {**terms, "loss": terms["loss"] * factor}
+
+        return [*phases[:2], replace(phases[2], loss=loss)]
+
+    spec = variant(exploding)
+    with pytest.raises(
+        NonFiniteError, match=r"try: a lower learning rate: --change (\S+)"
+    ) as error:
+        run(tmp_path, images=16, spec=spec, learning_rate=4e-3)
+    key, value = error.value.hint.split()[-1].split("=")
+    assert (key, value) == ("learning_rate", "0.002")
+    run(tmp_path, images=16, spec=spec, change={key: value}, learning_rate=4e-3)

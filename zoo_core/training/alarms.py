@@ -33,6 +33,9 @@ class Alarms:
     """
 
     def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
         self.active: dict[str, Alarm] = {}
         self._lines: deque[Mapping[str, Any]] = deque(maxlen=LINES)
         self._distances: list[float] = []
@@ -45,7 +48,13 @@ class Alarms:
         return [alarm for name, alarm in self.active.items() if name in COLLAPSED]
 
     def observe(self, line: Mapping[str, Any]) -> list[Alarm]:
-        """The alarms that begin with this line, which holds `images` and the terms as logged."""
+        """The alarms that begin with this line, which holds `images` and the terms as logged.
+
+        A change of the settings ends all of them: what is to be judged begins with it.
+        """
+        if "change" in line:
+            self._begin()
+            return []
         self._diversity = line.get("evaluation/diversity", self._diversity)
         if line.get("evaluation/protocol", self._protocol) != self._protocol:
             self._protocol = line["evaluation/protocol"]
