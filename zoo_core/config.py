@@ -165,7 +165,11 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ] = 10_000
     ema_rampup: Annotated[
         float,
-        setting("limits the half-life to this fraction of the images seen; 0: no limit", ge=0),
+        setting(
+            "limits the half-life to this fraction of the images seen, unless weights are started "
+            "from; 0: no limit",
+            ge=0,
+        ),
     ] = 0.05
     precision: Annotated[
         Literal["auto", "fp32", "bf16"],
@@ -191,6 +195,23 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         ),
     ] = ""
     evaluate_with: Annotated[str, setting("feature extractor for evaluations")] = EXTRACTOR
+    start_from: Annotated[
+        str, setting("weights to start from: a registered name, a file, or the folder of a run")
+    ] = ""
+    adapt: Annotated[
+        tuple[Literal["channels", "classes", "resolution"], ...],
+        setting("what may differ from the weights of start_from, and is adapted by rules"),
+    ] = ()
+    freeze_d: Annotated[
+        int,
+        setting(
+            "layers of the discriminator, counted from the image, that are not trained (Freeze-D)",
+            ge=0,
+        ),
+    ] = 0
+    freeze_mapping: Annotated[
+        bool, setting("do not train the mapping network of a generator with styles")
+    ] = False
     stop_collapsed: Annotated[
         bool, setting("stop the run when an alarm reports that it has collapsed")
     ] = False
@@ -242,6 +263,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             "micro_batch",
             "ema_half_life",
             "ema_rampup",
+            "freeze_d",
+            "freeze_mapping",
             "precision",
         }
     )
@@ -435,7 +458,7 @@ def _build(config_type: type[Config], merged: Mapping[str, Any], model: str) -> 
 
 def _readings(value: Any) -> Iterator[Any]:
     """The readings of `value` to try, in order: as it is; text with .5 written as 0.5; text such as
-    [color] as a list or mapping.
+    [color] or color,cutout as a list or mapping.
     """
     yield value
     if not isinstance(value, str):
@@ -447,6 +470,8 @@ def _readings(value: Any) -> Iterator[Any]:
             yield msgspec.json.decode(value)
         with contextlib.suppress(ValueError):
             yield parse_yaml(value, "BaseLoader")  # text only: YAML's 010 is 8, its 12:30 is 750
+    else:
+        yield [part.strip() for part in value.split(",")]  # a list without brackets
 
 
 def _is_finite(value: Any) -> bool:

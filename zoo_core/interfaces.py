@@ -290,6 +290,13 @@ class Discriminator(nn.Module, ABC):
     ) -> Tensor:
         """Logits, never probabilities: float32 [N], or [N, ...] for a patch discriminator."""
 
+    def layers(self) -> list[nn.Module]:
+        """The layers before the last one, from the image on; `freeze_d` freezes the first of them.
+
+        By default none: nothing can be frozen.
+        """
+        return []
+
 
 class Classifier(nn.Module, ABC):
     """Classifies images; its inner activations serve as features elsewhere.

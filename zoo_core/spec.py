@@ -47,7 +47,8 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     `run` overrides the core's default run settings for this model. `parameters` states the number
     of trainable parameters of each network in the default configuration. A model has either a
     generator or a classifier. The `build_*` functions import torch themselves, so that listing
-    stays light.
+    stays light. `counterpart` is for models whose layers belong to a resolution, so that weights
+    of another one can be taken over, layer by layer.
     """
 
     name: str
@@ -63,6 +64,8 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     build_classifier: Callable[[Any], Classifier] | None = None
     run: Mapping[str, Any] = {}
     parameters: Mapping[str, int] = {}
+    # (role, tensor, configuration, that of other weights) -> the tensor's name there, if any
+    counterpart: Callable[[str, str, Any, Any], str | None] | None = None
 
     def __post_init__(self) -> None:
         if (self.build_generator is None) == (self.build_classifier is None):
@@ -98,8 +101,9 @@ def resolve_settings(
     preset: str,
     config: Path | None,
     *given: tuple[str, Mapping[str, Any]],  # (origin, settings), lowest precedence first
+    base: tuple[str, Mapping[str, Any]] = ("", {}),  # instead of the model's defaults
 ) -> Resolved:
-    """All settings of a run: defaults < preset < file < what was given.
+    """All settings of a run: defaults < base < preset < file < what was given.
 
     Raises UnknownNameError for the preset, ConfigError for a setting or for a run without data.
     """
@@ -109,6 +113,7 @@ def resolve_settings(
         spec.name,
         spec.config,
         ("the model's defaults", spec.run),
+        base,
         (f"preset {preset}", spec.presets.get(preset, {})),
         (str(config), read_settings_file(config) if config else {}),
         *given,

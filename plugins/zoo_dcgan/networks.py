@@ -20,6 +20,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from zoo_core import Discriminator, Generator, SeededNoise
+from zoo_core.nn import layer_groups
 from zoo_dcgan.config import DCGANConfig
 
 
@@ -89,6 +90,10 @@ class DCGANDiscriminator(Discriminator):
     ) -> Tensor:
         """Logits [N]; higher is more real."""
         return self.main(images).float().flatten()
+
+    def layers(self) -> list[nn.Module]:
+        """The layers before the last one, from the image on."""
+        return layer_groups(self.main)
 
 
 def stage_widths(resolution: int, width: int, max_width: int) -> list[int]:

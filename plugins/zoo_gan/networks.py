@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from zoo_core import Discriminator, Generator, SeededNoise
+from zoo_core.nn import layer_groups
 from zoo_gan.config import GANConfig
 
 
@@ -98,6 +99,10 @@ class GANDiscriminator(Discriminator):
         """Logits [N]; higher is more real."""
         pixels = self.input_dropout(images.flatten(1))
         return self.main(with_labels(pixels, labels, self.num_classes)).float().flatten()
+
+    def layers(self) -> list[nn.Module]:
+        """The layers before the last one, from the image on."""
+        return layer_groups(self.main)
 
 
 def with_labels(features: Tensor, labels: Tensor | None, num_classes: int) -> Tensor:

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn.functional import batch_norm, dropout, pad
 
 from zoo_core import Discriminator, Generator, SeededNoise
+from zoo_core.nn import layer_groups
 from zoo_pix2pix.config import Pix2PixConfig
 from zoo_pix2pix.strided import DoublingConv2d, HalvingConv2d
 
@@ -283,6 +284,10 @@ class PatchGAN(Discriminator):
         """Logits [N, 1, H, W]: the larger, the more real `images` look, given `source`."""
         assert source is not None
         return self.main(torch.cat([source, images], dim=1)).float()
+
+    def layers(self) -> list[nn.Module]:
+        """The layers before the last one, from the image on."""
+        return layer_groups(self.main)
 
 
 def normalization(config: Pix2PixConfig, width: int) -> nn.Module:

@@ -40,6 +40,11 @@ def build_phases(networks: Networks, config: ProGANConfig) -> list[Phase]:
     return build_phases(networks, config)
 
 
+def counterpart(role: str, tensor: str, config: ProGANConfig, other: ProGANConfig) -> str:
+    """The name of a tensor in a network of another resolution: stages are numbered from 4 x 4."""
+    return tensor
+
+
 PROGAN = ModelSpec(
     name="progan",
     summary="progressive growing: starts at 4 x 4 pixels and doubles its resolution in training",
@@ -53,4 +58,5 @@ PROGAN = ModelSpec(
     build_discriminator=build_discriminator,
     build_phases=build_phases,
     parameters={"generator": 212_540, "discriminator": 212_433},
+    counterpart=counterpart,
 )

@@ -20,6 +20,9 @@ class ProGANConfig(ModelConfig, frozen=True, kw_only=True):
     stddev_group: Annotated[
         int, setting("group size of the minibatch standard deviation; 0 disables it", ge=0)
     ] = 4
+    first_resolution: Annotated[
+        int, setting("resolution at which training starts, a power of two from 4", ge=4)
+    ] = 4
     stable_images: Annotated[
         int, setting("images to train at each resolution between fades", ge=1)
     ] = 30_000
@@ -44,7 +47,13 @@ class ProGANConfig(ModelConfig, frozen=True, kw_only=True):
     beta2: Annotated[float, setting("beta2 of Adam", ge=0, lt=1)] = 0.99
 
     def __post_init__(self) -> None:
-        check_power_of_two("resolution", self.resolution, 8)
+        for name, least in (("resolution", 8), ("first_resolution", 4)):
+            check_power_of_two(name, getattr(self, name), least)
+        if self.first_resolution > self.resolution:
+            raise ValueError(
+                f"first_resolution must be at most the resolution ({self.resolution}), "
+                f"not {self.first_resolution}"
+            )
         if self.channel_base < self.resolution:
             raise ValueError(
                 f"channel_base must be at least the resolution ({self.resolution}), "

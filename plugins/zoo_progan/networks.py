@@ -207,13 +207,23 @@ class ProGANDiscriminator(Discriminator):
         stage, alpha = reached(self.config, self.images_seen)
         return self.network(average_to(images, 4 << stage), stage, alpha).float().flatten()
 
+    def layers(self) -> list[nn.Module]:
+        """The layers before the last one, from the image on."""
+        return [
+            nn.ModuleList([colors, stage])
+            for colors, stage in zip(self.network.from_rgb, self.network.stages, strict=True)
+        ][:0:-1]
+
 
 def reached(config: ProGANConfig, images_seen: Tensor) -> tuple[int, float]:
     """Stage and alpha after `images_seen` images; on the meta device, fully grown."""
-    num_stages = len(config.widths())
+    first, num_stages = config.first_resolution.bit_length() - 3, len(config.widths())
     if images_seen.is_meta:
         return num_stages - 1, 1.0
-    return growth(int(images_seen), num_stages, config.fade_images, config.stable_images)
+    stage, alpha = growth(
+        int(images_seen), num_stages - first, config.fade_images, config.stable_images
+    )
+    return first + stage, alpha
 
 
 def activate(features: Tensor) -> Tensor:

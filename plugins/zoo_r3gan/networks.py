@@ -196,6 +196,10 @@ class R3GANDiscriminator(Discriminator):
             features = (features * self.embedding(labels)).sum(1)
         return features.flatten()
 
+    def layers(self) -> list[nn.Module]:
+        """The layers before the last one, from the image on."""
+        return [self.from_images, *self.stages[:-1]]
+
 
 def blocks(stage: Stage, config: R3GANConfig) -> list[ResidualBlock]:
     """The residual blocks of one size, initialized as identities.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from zoo_core import ModelSpec, hookimpl
@@ -40,6 +41,21 @@ def build_phases(networks: Networks, config: StyleGANConfig) -> list[Phase]:
     return build_phases(networks, config)
 
 
+def counterpart(
+    role: str, tensor: str, config: StyleGANConfig, other: StyleGANConfig
+) -> str | None:
+    """The name of a tensor in a network of another resolution.
+
+    Blocks are numbered from the smallest size, colors from the one at which training starts.
+    """
+    found = re.fullmatch(r"((?:from|to)_rgb)\.(\d+)\.(.+)", tensor)
+    if not found:
+        return tensor
+    ahead = config.first_resolution.bit_length() - other.first_resolution.bit_length()
+    number = int(found[2]) + ahead
+    return None if number < 0 else f"{found[1]}.{number}.{found[3]}"
+
+
 STYLEGAN = ModelSpec(
     name="stylegan",
     summary="a style for every layer (AdaIN), noise inputs, progressive growing from 8 x 8 pixels",
@@ -53,4 +69,5 @@ STYLEGAN = ModelSpec(
     build_discriminator=build_discriminator,
     build_phases=build_phases,
     parameters={"generator": 304_089, "discriminator": 212_177},
+    counterpart=counterpart,
 )

@@ -272,6 +272,12 @@ class StyleGANDiscriminator(Discriminator):
         features = leaky_relu(self.linear(features), SLOPE, inplace=True)
         return self.logit(features).float().flatten()
 
+    def layers(self) -> list[nn.Module]:
+        """The layers before the last one, from the image on."""
+        colors = list(self.from_rgb)  # none for sizes below the first resolution
+        stages = [[*([colors.pop()] if colors else []), block] for block in reversed(self.blocks)]
+        return [*map(nn.ModuleList, stages), self.convolution, self.linear]
+
     def enter(self, images: Tensor, stage: int) -> Tensor:
         """Features of images at the resolution of `stage`."""
         return leaky_relu(self.from_rgb[stage](images), SLOPE, inplace=True)

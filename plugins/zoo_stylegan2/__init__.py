@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from zoo_core import ModelSpec, hookimpl
@@ -40,6 +41,22 @@ def build_phases(networks: Networks, config: StyleGAN2Config) -> list[Phase]:
     return build_phases(networks, config)
 
 
+def counterpart(
+    role: str, tensor: str, config: StyleGAN2Config, other: StyleGAN2Config
+) -> str | None:
+    """The name of a tensor in a network of another resolution.
+
+    The discriminator numbers its blocks from the largest size; the first one alone takes colors.
+    """
+    found = re.fullmatch(r"blocks\.(\d+)\.(.+)", tensor)
+    ahead = config.resolution.bit_length() - other.resolution.bit_length()
+    if role != "discriminator" or not ahead or not found:
+        return tensor
+    block, rest = int(found[1]) - ahead, found[2]
+    is_missing = block < 0 or (rest.startswith("from_rgb") and config.discriminator != "skip")
+    return None if is_missing else f"blocks.{block}.{rest}"
+
+
 STYLEGAN2 = ModelSpec(
     name="stylegan2",
     summary="styles by weight demodulation, lazy regularization: the reference for image quality",
@@ -53,4 +70,5 @@ STYLEGAN2 = ModelSpec(
     build_discriminator=build_discriminator,
     build_phases=build_phases,
     parameters={"generator": 419_587, "discriminator": 567_441},
+    counterpart=counterpart,
 )

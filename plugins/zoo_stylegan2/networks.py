@@ -343,6 +343,10 @@ class StyleGAN2Discriminator(Discriminator):
         classes = None if labels is None else one_hot(labels, self.config.num_classes).float()
         return self.logits(images, classes)
 
+    def layers(self) -> list[nn.Module]:
+        """The layers before the last one, from the image on."""
+        return [*self.blocks, self.conv, self.linear]
+
     def logits(self, images: Tensor, classes: Tensor | None = None) -> Tensor:
         """Logits [N] of images; `classes` is one-hot [N, K]."""
         features = None

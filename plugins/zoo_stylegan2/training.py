@@ -78,6 +78,8 @@ class StyleGAN2Loss:
         noise = progress.noise[: max(1, len(batch) // PATH_SHARE)]
         labels = None if batch.labels is None else batch.labels[: len(noise)]
         ws = self.generator.sample_ws(noise, labels=labels)
+        if not ws.requires_grad:  # the mapping network is frozen
+            ws.requires_grad_()
         images = self.generator.synthesize(ws)
         y = torch.randn_like(images) / math.sqrt(images.shape[2] * images.shape[3])
         (gradient,) = torch.autograd.grad((images * y).sum(), ws, create_graph=True)

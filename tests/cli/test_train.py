@@ -60,6 +60,31 @@ def test_the_line_that_a_classifier_names_works(zoo, monkeypatch):
     assert zoo_core.load_features("./o'4").num_classes == 4
 
 
+def test_a_run_from_weights_has_their_settings_unless_told_otherwise(zoo):
+    assert zoo(*TRAIN, "--set", "width=6", "--run-dir", "source").code == 0
+    source = ("--set", "batch_size=4", "--from", "./source")
+    tuned = ("train", "toy", "--images", 8, "--set", "learning_rate=0.001", *source)
+    answer = zoo(*tuned)
+    assert answer.code == 0, answer.err
+    assert "tensors kept" in answer.err
+    folder = Path("runs/toy.toys16-tuned")
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["config"]["width"], config["config"]["learning_rate"]) == (6, 0.001)
+    assert config["run"]["start_from"] == Path("source").resolve().as_posix()
+    assert "images=16" in zoo("show", f"./{folder}").out.split("started_from")[1]
+    shutil.rmtree("source")
+    longer = zoo(*tuned, "--images", 16, "--run-dir", folder)
+    assert "resuming after 8 images" in longer.err
+
+
+def test_weights_to_start_from_that_are_not_there_are_named(zoo):
+    for name, code in (("toy.nowhere", 3), ("./nowhere", 2)):
+        answer = zoo(*TRAIN, "--from", name)
+        assert answer.code == code
+        assert "nowhere" in answer.error
+    assert not Path("runs").exists()
+
+
 def test_images_decoded_at_each_use_train_the_same_network_as_packed_ones(zoo):
     """Data, augmentation and networks of both runs are the same to the byte, with loaders too."""
     for index in range(12):

@@ -23,6 +23,24 @@ if TYPE_CHECKING:
     from zoo_core.training.launch import Trained
 
 
+SET_OPTION = typer.Option(
+    [],
+    "--set",
+    "-s",
+    metavar="KEY=VALUE",
+    help="Change one setting; may be repeated. See `zoo show MODEL`.",
+)
+CHANGE_OPTION = typer.Option(
+    [],
+    "--change",
+    metavar="KEY=VALUE,...",
+    help="Go on from the last checkpoint with other settings; data=accept: with other images.",
+)
+FROM_OPTION = typer.Option(
+    None, "--from", help="Start from weights: a registered name, a file or a run folder."
+)
+
+
 def train(
     model: str = typer.Argument(help="A model from `zoo list`.", autocompletion=complete_model),
     data: str = typer.Option(
@@ -34,19 +52,9 @@ def train(
     config: Path = typer.Option(
         None, "--config", "-c", help="YAML file with settings, or config.json of a run."
     ),
-    assignments: list[str] = typer.Option(
-        [],
-        "--set",
-        "-s",
-        metavar="KEY=VALUE",
-        help="Change one setting; may be repeated. See `zoo show MODEL`.",
-    ),
-    changes: list[str] = typer.Option(
-        [],
-        "--change",
-        metavar="KEY=VALUE,...",
-        help="Go on from the last checkpoint with other settings; data=accept: with other images.",
-    ),
+    assignments: list[str] = SET_OPTION,
+    changes: list[str] = CHANGE_OPTION,
+    start_from: str = FROM_OPTION,
     images: int = typer.Option(
         None, "--images", help="Train until N images have been seen in total."
     ),
@@ -63,18 +71,21 @@ def train(
 ) -> None:
     """Train a model; the same command again resumes the run."""
     from zoo_core.config import parse_assignments
-    from zoo_core.spec import resolve_settings
+    from zoo_core.weights.run_settings import resolve_run
 
     log_to_stderr()
     plugins = loaded_plugins()
     spec = plugins.models.get(model)
     short = {"data": data, "images": images, "evaluate_every": evaluate_every}
-    resolved = resolve_settings(
+    short["start_from"] = start_from
+    resolved = resolve_run(
         spec,
         preset,
         config,
         ("--set", parse_assignments(assignments)),
         ("the command line", {key: value for key, value in short.items() if value is not None}),
+        run_dir=run_dir,
+        plugins=plugins,
     )
     change = _parsed(changes)
     if dry_run:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # for editors and type checkers
         EqualizedLinear,
         conv2d_downsample,
         full_precision,
+        layer_groups,
         minibatch_stddev,
         pixel_norm,
         scaled,
@@ -56,6 +57,7 @@ __getattr__, __dir__, __all__ = public(
         "EqualizedConv2d": "layers",  # likewise
         "upsample_conv2d": "layers",  # nearest upsampling + 3 x 3 convolution, fused
         "conv2d_downsample": "layers",  # 3 x 3 convolution + 2 x 2 averaging, fused
+        "layer_groups": "layers",  # convolutions of a Sequential, each with what follows it
         "scaled": "layers",  # scale features or weight, whichever is smaller
         "full_precision": "layers",  # context without autocast
         "pixel_norm": "layers",  # ProGAN, section 4.2

@@ -99,6 +99,17 @@ def _mean_of_shifts(layer: EqualizedConv2d) -> Tensor:
     return avg_pool2d(layer.weight * layer.scale, 2, stride=1, padding=1)
 
 
+def layer_groups(layers: nn.Sequential) -> list[nn.Module]:
+    """The layers before the last one, each with the normalization and activation that follow it."""
+    groups: list[nn.ModuleList] = []
+    for module in layers:
+        if any(parameter.dim() > 1 for parameter in module.parameters()):
+            groups.append(nn.ModuleList())
+        if groups:
+            groups[-1].append(module)
+    return list(groups[:-1])
+
+
 def scaled(features: Tensor, weight: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     """Multiply the smaller of the two by `scale`; their product is the same either way."""
     if features.numel() < weight.numel():

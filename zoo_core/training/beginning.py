@@ -14,6 +14,7 @@ from zoo_core.training.changes import History
 from zoo_core.training.checkpoint import Checkpoint
 from zoo_core.training.maintenance import Run, other_data, restore
 from zoo_core.training.run_folder import RunFolder
+from zoo_core.training.starting import start_from
 from zoo_core.training.state import TrainState, build
 
 
@@ -35,7 +36,11 @@ def begin(run: Run, loaded: Checkpoint | None) -> tuple[TrainState, Run, bool]:
         metadata=msgspec.structs.replace(run.metadata, config=config),
     )
     state = build(run.spec, resolved, runtime)
-    return state, run, restore(state, run, loaded)
+    restored = restore(state, run, loaded)
+    if run.start is not None and not restored:
+        classes, rules = run.metadata.classes, resolved.run.adapt
+        start_from(state, run.start, run.spec, resolved.config, classes, rules)
+    return state, run, restored
 
 
 def with_change(

@@ -21,7 +21,7 @@ from zoo_core.filesystem import quoted
 
 # What a command may say otherwise than the run: free settings, and others that identify the images,
 # which their fingerprint does as well.
-FROM_COMMAND = RunConfig.FREE | {"data", "bad_pictures"}
+FROM_COMMAND = RunConfig.FREE | {"data", "start_from", "bad_pictures"}
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -158,11 +158,12 @@ def differences(values: Mapping[str, Any], resolved: Resolved) -> dict[str, tupl
 def _differ(key: str, before: Any, now: Any) -> bool:
     """Whether a setting has changed.
 
-    Two data paths never count as different: the data may move, and a checkpoint identifies it by
-    its fingerprint, as it does the images that are left when bad ones are skipped. The name of a
-    data set is not a path. `precision=auto` is decided once, when the run begins.
+    Two paths never count as different: the data may move, and a checkpoint identifies it by its
+    fingerprint, as it does the images that are left when bad ones are skipped; config.json
+    identifies the weights of `start_from`. The name of a data set is not a path. `precision=auto`
+    is decided once, when the run begins.
     """
-    if key == "data" and "/" in str(before) and "/" in str(now):
+    if key in ("data", "start_from") and "/" in str(before) and "/" in str(now):
         return False
     if key == "bad_pictures" or (key == "precision" and now == "auto"):
         return False

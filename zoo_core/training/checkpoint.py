@@ -118,6 +118,11 @@ class Checkpoints:
                 return str(json.loads((path / "state.json").read_bytes())["data"])
         return None
 
+    def weights_sha256(self, images: int) -> str:
+        """The sha256 of all networks in an intact checkpoint, as its manifest says."""
+        manifest = json.loads((self.folder / f"{images:012d}" / "MANIFEST.json").read_bytes())
+        return str(manifest["weights.safetensors"]["sha256"])
+
     def list(self) -> list[Path]:
         """Complete checkpoints, oldest first."""
         if not self.folder.is_dir():

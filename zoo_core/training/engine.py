@@ -53,8 +53,9 @@ from zoo_core.training.memory import explain_shortage, translate_torch_errors
 from zoo_core.training.run_folder import RunFolder
 from zoo_core.training.signals import stop_signals
 from zoo_core.training.slices import Part, mean_terms
+from zoo_core.training.starting import Start
 from zoo_core.training.state import TrainState, blueprint
-from zoo_core.weights.header import WeightsMetadata
+from zoo_core.weights.header import StartedFrom, WeightsMetadata
 
 logger = logging.getLogger("zoo")
 
@@ -70,6 +71,7 @@ def train(
     notify: Notify = lambda hook, **arguments: None,
     evaluation: Evaluation | None = None,  # what to measure every `evaluate_every` images
     change: Mapping[str, Any] = MappingProxyType({}),  # settings of the run to change from here on
+    start: Start | None = None,  # the weights that `start_from` names, for a run without checkpoint
 ) -> int:
     """Train from the newest checkpoint until the setting `images` is reached; return images seen.
 
@@ -88,6 +90,7 @@ def train(
     classes = data.classes if network.num_classes else ()
     if data.classes and not classes:
         _warn_of_unused_classes(spec, len(data.classes))
+    started_from = folder.started_from() if start is None else start.origin
     with folder.locked(), stop_signals() as stop_requested, translate_torch_errors():
         checkpoints = Checkpoints(folder.checkpoints, wanted.run.keep_checkpoints)
         loaded = checkpoints.load()
@@ -100,14 +103,15 @@ def train(
             folder=folder,
             checkpoints=checkpoints,
             runtime=Runtime.detect(wanted.run.device, wanted.run.precision),
-            metadata=_metadata(spec, wanted, licence, trained_on, classes),
+            metadata=_metadata(spec, wanted, licence, trained_on, classes, started_from),
             notify=notify,
             stop_requested=stop_requested,
             evaluation=evaluation,
+            start=start,
         )
         state, run, restored = begin(run, loaded)  # if this fails, no folder is left behind
         del loaded  # as large as the networks and their optimizers
-        folder.start(history.now, history.changes, describe(data))
+        folder.start(history.now, history.changes, describe(data), started_from)
         notify("zoo_run_started", run=run.info, images=state.images_seen)
         return _go_through(state, run, restored)
 
@@ -282,7 +286,12 @@ class _Due:
 
 
 def _metadata(
-    spec: ModelSpec, resolved: Resolved, licence: str, trained_on: str, classes: tuple[str, ...]
+    spec: ModelSpec,
+    resolved: Resolved,
+    licence: str,
+    trained_on: str,
+    classes: tuple[str, ...],
+    started_from: StartedFrom | msgspec.UnsetType,
 ) -> WeightsMetadata:
     return WeightsMetadata(
         model=resolved.model,
@@ -293,6 +302,7 @@ def _metadata(
         trained_on=trained_on,
         zoo_version=version("zoo-core"),
         classes=classes,
+        started_from=started_from,
     )
 
 

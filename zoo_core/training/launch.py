@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from zoo_core.config import Resolved, RunConfig
@@ -16,22 +17,26 @@ from zoo_core.data.packing import PackedData
 from zoo_core.data.preparation import prepare
 from zoo_core.data.progress import Counting, silent
 from zoo_core.data.reporting import say_what_it_is, warn_left_out
-from zoo_core.errors import first_few
+from zoo_core.errors import InputError, first_few
+from zoo_core.filesystem import exists, with_home
 from zoo_core.interfaces import Classifier, Generator
 from zoo_core.metrics.evaluation import during_training, of_classifier
 from zoo_core.metrics.feature_sets import ReferenceFeatures
 from zoo_core.metrics.protocol import Evaluation
 from zoo_core.plugins.loading import Plugins, load_plugins
 from zoo_core.runtime import Runtime
-from zoo_core.spec import ModelSpec, resolve_settings
+from zoo_core.spec import ModelSpec
 from zoo_core.training import engine
 from zoo_core.training.amend import accepts_data, planned
 from zoo_core.training.changes import History, flat
+from zoo_core.training.checkpoint import Checkpoints
 from zoo_core.training.maintenance import check_data
 from zoo_core.training.run_folder import RunFolder
+from zoo_core.training.starting import Start, read_start
 from zoo_core.training.state import blueprint
-from zoo_core.weights.header import trained_classes, trained_images
+from zoo_core.weights.header import is_path, trained_classes, trained_images
 from zoo_core.weights.loading import load_features
+from zoo_core.weights.run_settings import resolve_run
 
 logger = logging.getLogger("zoo")
 
@@ -75,15 +80,16 @@ def train(
     """
     plugins = plugins or load_plugins()
     spec = plugins.models.get(model)
-    resolved = resolve_settings(
+    place = Path(run_dir) if run_dir else None
+    resolved = resolve_run(
         spec,
         preset,
         Path(config) if config else None,
         ("the arguments", settings if data is None else {**settings, "data": str(data)}),
+        run_dir=place,
+        plugins=plugins,
     )
-    return launch(
-        spec, resolved, plugins, tag=tag, run_dir=run_dir and Path(run_dir), change=change
-    )
+    return launch(spec, resolved, plugins, tag=tag, run_dir=place, change=change)
 
 
 def launch(
@@ -99,13 +105,13 @@ def launch(
     """Start or resume the run of these settings, unless it is finished."""
     network = blueprint(spec, resolved.config)
     opened = _open(network, resolved.run, plugins)
-    tag = tag or _tag(opened.name, network.image_shape[2], resolved.preset)
+    tag = tag or _tag(opened.name, network.image_shape[2], resolved)
     folder = RunFolder(run_dir or Path("runs", f"{spec.name}.{tag}"))
     learned = trained_classes(folder.weights(spec.role))
     if resolved.auto_classes:
         resolved = with_classes(resolved, learned or opened.dataset.classes)
         network = blueprint(spec, resolved.config)
-    resolved = with_absolute_paths(resolved, plugins)
+    resolved = _with_absolute_start(with_absolute_paths(resolved, plugins))
     history, wanted = planned(spec, folder, resolved, change)
     wanted = with_absolute_paths(wanted, plugins)
     if "evaluate_data" in change:
@@ -130,6 +136,7 @@ def launch(
             notify=plugins.notify,
             evaluation=_evaluation(spec, wanted, network, plugins, counting),
             change=change,
+            start=_start(spec, wanted, folder, plugins),
         )
     return Trained(folder.path, folder.weights(spec.role), before, resumed, wanted)
 
@@ -151,8 +158,10 @@ def with_classes(resolved: Resolved, classes: Sequence[str]) -> Resolved:
     return resolved.with_classes(len(classes))
 
 
-def _tag(data: str, resolution: int, preset: str) -> str:
-    return f"{data}{resolution}" + (f"-{preset}" if preset else "")
+def _tag(data: str, resolution: int, resolved: Resolved) -> str:
+    """Data and size, the preset, and whether the run starts from weights."""
+    parts = [f"{data}{resolution}", resolved.preset, "tuned" if resolved.run.start_from else ""]
+    return "-".join(filter(None, parts))
 
 
 def _open(network: Generator | Classifier, run: RunConfig, plugins: Plugins) -> OpenedDataset:
@@ -202,6 +211,41 @@ def _evaluation(
     with counting(f"measuring {opened.name}") as on_progress:
         reference.measure(on_progress=on_progress)
     return during_training(reference, run.evaluate_count)
+
+
+def _with_absolute_start(resolved: Resolved) -> Resolved:
+    """The settings with an absolute path to the weights to start from, if that is a path."""
+    name = resolved.run.start_from
+    if not name or not is_path(name) or not exists(with_home(name)):
+        return resolved
+    path = with_home(name).resolve().as_posix()
+    return replace(resolved, run=replace(resolved.run, start_from=path))
+
+
+def _start(
+    spec: ModelSpec, resolved: Resolved, folder: RunFolder, plugins: Plugins
+) -> Start | None:
+    """The weights to start from, unless the run has begun: then nothing is read again."""
+    name = resolved.run.start_from
+    if not name or Checkpoints(folder.checkpoints).list():
+        return None
+    start = read_start(name, spec, plugins)
+    recorded = folder.started_from()
+    if recorded is not UNSET and recorded.sha256 != start.origin.sha256:
+        raise InputError(
+            f"{name} is not what the run in {folder.path} started from: it has changed",
+            given=f"sha256 {start.origin.sha256[:12]}…",
+            allowed=f"sha256 {recorded.sha256[:12]}…",
+            hint="--run-dir NEW_FOLDER",
+        )
+    first, size = (getattr(resolved.config, "first_resolution", 0), start.config)
+    if 0 < first < getattr(size, "resolution", 0):
+        logger.warning(
+            "training begins at %d pixels, but %s has learned %d; to go on there: "
+            "--set first_resolution=%d",
+            first, name, size.resolution, size.resolution,
+        )  # fmt: skip
+    return start
 
 
 def _say_changes(history: History, wanted: Resolved) -> None:

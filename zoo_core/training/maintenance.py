@@ -35,6 +35,7 @@ from zoo_core.training.checkpoint import (
 from zoo_core.training.data_record import describe, difference
 from zoo_core.training.run_folder import RunFolder
 from zoo_core.training.signals import StopRequest
+from zoo_core.training.starting import Start
 from zoo_core.training.state import TrainState
 from zoo_core.weights.header import WeightsMetadata, trained_images
 from zoo_core.weights.tensors import Tensors, save_weights
@@ -60,6 +61,7 @@ class Run:
     notify: Notify
     stop_requested: StopRequest
     evaluation: Evaluation | None = None
+    start: Start | None = None  # the weights that a new run starts from
     until: int | None = None  # images seen at the next change; None: there is none
 
     @property

@@ -33,6 +33,7 @@ from zoo_core.filesystem import (
     write_synced,
 )
 from zoo_core.training.changes import Change, History, as_option, differences
+from zoo_core.weights.header import StartedFrom
 
 
 class RunFolder:
@@ -93,11 +94,14 @@ class RunFolder:
         resolved: Resolved,
         changes: Sequence[Change] = (),
         data: Mapping[str, Any] | None = None,
+        started_from: StartedFrom | msgspec.UnsetType = msgspec.UNSET,
     ) -> None:
-        """Create the subfolders; write the configuration, the changes that led to it, and what the
-        images are like.
+        """Create the subfolders; write the configuration, the changes that led to it, the weights
+        that the run started from, and what the images are like.
         """
         values = resolved.to_json()
+        if started_from is not msgspec.UNSET:
+            values["started_from"] = msgspec.to_builtins(started_from)
         if changes:
             values["changes"] = msgspec.to_builtins(changes)
         try:
@@ -108,6 +112,17 @@ class RunFolder:
                 self._write_json(self.data, data, indent=None)
         except OSError as error:
             raise self._unwritable(error) from None
+
+    def started_from(self) -> StartedFrom | msgspec.UnsetType:
+        """The weights that the run started from; UNSET if it started from scratch, or is new.
+
+        Raises InputError if the record is damaged.
+        """
+        record = self.read_config().get("started_from") if self.config.exists() else None
+        try:
+            return msgspec.UNSET if record is None else msgspec.convert(record, StartedFrom)
+        except msgspec.ValidationError as error:
+            raise InputError(f"cannot read {self.config}: started_from: {error}") from None
 
     def recorded_data(self) -> dict[str, Any]:
         """What the images were like; empty if that was not written, or is damaged."""

@@ -19,6 +19,7 @@ from zoo_core.training.ada import ADA
 from zoo_core.training.alarms import Alarms
 from zoo_core.training.augment import Augment, DiffAugment
 from zoo_core.training.ema import EMA
+from zoo_core.training.freezing import freeze
 from zoo_core.training.slices import Slices, sliced
 from zoo_core.weights.tensors import Tensors
 
@@ -101,6 +102,7 @@ def build(spec: ModelSpec, resolved: Resolved, runtime: Runtime) -> TrainState:
     settings = resolved.run
     torch.manual_seed(stream_key(settings.seed, "initialization") >> 1)
     networks = Networks(**{role: make(resolved.config) for role, make in spec.builders().items()})
+    freeze(networks, settings)
     augment = _augmentation(networks.discriminator, settings)
     for _, network in networks.named():
         runtime.place(network).train()
@@ -112,7 +114,9 @@ def build(spec: ModelSpec, resolved: Resolved, runtime: Runtime) -> TrainState:
     phases = build_phases()
     slices = sliced(size, micro, networks, augment, build_phases) if 0 < micro < size else None
     ema = (
-        EMA(networks.main, settings.ema_half_life, settings.ema_rampup)
+        EMA(
+            networks.main, settings.ema_half_life, 0 if settings.start_from else settings.ema_rampup
+        )
         if settings.ema_half_life
         else None
     )

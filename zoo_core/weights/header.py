@@ -48,6 +48,16 @@ class Header(msgspec.Struct, frozen=True):
     metadata: Mapping[str, str]
 
 
+class StartedFrom(msgspec.Struct, frozen=True, kw_only=True):
+    """The weights that a training started from."""
+
+    name: str  # as it was given
+    sha256: str  # of the main network's file, or of the networks in a run's checkpoint
+    images: int  # that they had seen
+    licence: str  # of theirs, SPDX identifier
+    networks: tuple[str, ...]  # that they have
+
+
 class WeightsMetadata(msgspec.Struct, frozen=True, kw_only=True):
     """What a weights file written by the zoo records about itself."""
 
@@ -62,6 +72,7 @@ class WeightsMetadata(msgspec.Struct, frozen=True, kw_only=True):
     format: int = FORMAT
     # settings that changed during training, and after how many images; left out if none did
     changes: tuple[Mapping[str, Any], ...] | msgspec.UnsetType = msgspec.UNSET
+    started_from: StartedFrom | msgspec.UnsetType = msgspec.UNSET  # left out in a run from scratch
 
 
 class _Format(msgspec.Struct, frozen=True):
