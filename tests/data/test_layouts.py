@@ -199,10 +199,10 @@ def test_a_larger_share_holds_out_the_same_images_and_more(twelve):
 
 @pytest.mark.parametrize("options", [{"split": "test"}, {"layout": "plain"}, {"holdout": 0.4}])
 def test_another_reading_of_the_same_files_is_other_data(tmp_path, options):
-    for index, name in enumerate(("train/a/1.png", "train/b/2.png", "val/a/3.png")):
+    for index, name in enumerate(("train/x/1.png", "train/y/2.png", "val/x/3.png")):
         save(tmp_path / name, index)
     if "split" in options:
-        save(tmp_path / "test" / "a" / "4.png", 4)
+        save(tmp_path / "test" / "x" / "4.png", 4)
     assert PictureFiles(tmp_path).fingerprint != PictureFiles(tmp_path, **options).fingerprint
 
 

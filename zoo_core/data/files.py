@@ -13,8 +13,9 @@ from pathlib import Path
 
 from zoo_core.data.decoding import decode
 from zoo_core.data.formats import readable_suffixes
-from zoo_core.data.layouts import Layout, find_layout, find_pairs, has_two_sides
+from zoo_core.data.layouts import Layout, find_layout
 from zoo_core.data.levels import Levels, ValueRange, joined_levels, value_range
+from zoo_core.data.pairs import find_pairs, has_two_sides
 from zoo_core.data.sidecars import read_labels
 from zoo_core.data.trees import SingleFile, Tree, open_tree, suffix_of
 from zoo_core.errors import DataError, PictureError
@@ -129,7 +130,9 @@ class PictureFiles(PictureDataset):
             raise DataError(
                 f"{self.path} has no split {split!r}",
                 allowed=", ".join(splits),
-                hint="--set holdout=0.1 to hold images out" if split == "test" else "",
+                hint="--set holdout=0.1 to hold images out"
+                if split == "test"
+                else f"--set split={next(iter(splits))}",
             )
         return split
 

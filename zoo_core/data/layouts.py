@@ -1,16 +1,15 @@
-"""What the folders that images are in mean: splits, classes, the two sides of pairs, or nothing.
+"""What the folders that images are in mean: splits, classes, or nothing; `pairs.py` reads pairs.
 
 Read from names alone, relative to the folder that contains everything:
 
     x.png                       plain
     cat/x.png  dog/y.png        classes: at least two folders, and no image beside them
     train/...  val/...          splits of any of these; valid, validation and dev are val, too
-    00000/img00000000.png       plain: how the public StyleGAN tools number files
-    A/x.png  B/x.jpg            pairs by name; input/ and target/, source/ and target/ likewise
-    trainA/x.png  trainB/x.png  splits of pairs by name, as are train/A/x.png and A/train/x.png
-    x.png                       a pair, for a model that needs pairs: source left, target right
+    train2017/  val2017/        likewise, where the rest of the names is the same
+    cat/train/  cat/val/        splits of classes
+    00000/img00000000.png       plain: how the public StyleGAN tools number files, or FFHQ does
 
-A layout that could mean two things is an error that shows both readings.
+A layout that could mean two things is an error that shows both readings (`doubts.py`).
 """
 
 from __future__ import annotations
@@ -19,28 +18,18 @@ import os
 import re
 import sys
 from array import array
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import PurePosixPath
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from unicodedata import normalize
 
-from zoo_core.errors import DataError, first_few
+from zoo_core.data import doubts
+from zoo_core.data.folders import SPLIT_SIDE, SPLITS, UNSORTED, split_folders
+from zoo_core.errors import DataError
 from zoo_core.pictures import natural_key
 
-SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
 ORDER = ("train", "val", "test", "all")
-SIDES = {
-    **dict.fromkeys(("a", "input", "inputs", "source"), "source"),
-    **dict.fromkeys(("b", "target", "targets"), "target"),
-}
-_SPLIT_SIDE = re.compile(f"({'|'.join(SPLITS)})[_-]?([ab])")  # trainA, val_B
 _NUMBERED = re.compile(r"\d{5}/img\d{8}\.\w+")
-
-Top = Callable[[str], str]  # the folder of a path that decides; "" for an image beside the folders
+_IN_THOUSANDS = re.compile(r"(\d{5})/(\d{5,})\.\w+")  # 01000/01234.png
 
 
 class Layout(NamedTuple):
@@ -58,186 +47,155 @@ def find_layout(names: Sequence[str], layout: str = "auto", *, where: object = "
 
     `layout` decides what names cannot: "plain", "classes" or "splits". `where` is for messages.
     """
-    cut = _common(names)
-    tops = {_top(name, cut) for name in names}
-    splits = {top for top in tops if top.lower() in SPLITS}
-    if layout == "splits" and not splits:
+    cut = common_length(names)
+    tops = {top_folder(name, cut) for name in names}
+    if layout == "auto":
+        doubts.refuse_sides(tops, where)
+        doubts.refuse_copies(names, where)
+        doubts.refuse_twins(names, where)
+    can_be_split = layout in ("auto", "splits")
+    found = _of_splits(names, cut, tops, layout, where) if can_be_split else None
+    if found is None and layout == "splits":
         raise DataError(
             f"{where} has no folders called like splits", allowed=", ".join(SPLITS),
             hint="--set layout=auto",
         )  # fmt: skip
+    found = found or _unsplit(names, cut, layout)
     if layout == "auto":
-        _refuse_pairs(tops, where)
-    if splits and layout in ("auto", "splits"):
-        _refuse_others(splits, tops - splits, layout, where)
-        return _of_splits(names, cut)
-    everything = {"all": range(len(names))}
-    if layout == "plain" or all(_NUMBERED.fullmatch(name[cut:]) for name in names):
-        return Layout("plain", everything)
-    return _of_classes(names, lambda name: _top(name, cut), everything)
+        chosen = "classes" if "all" in found.splits else "splits"
+        doubts.refuse_sides(found.classes, where, chosen)
+        doubts.refuse_spellings(found.classes, where, chosen)
+    return found
 
 
-def find_pairs(names: Sequence[str], *, where: object = "") -> Layout:
-    """How pairs with these names are read. Raises DataError for a file without a partner."""
-    cut = _common(names)
-    places = [_place(name[cut:]) for name in names]
-    if not any(place.side for place in places):
-        return _side_by_side(places)
-    if stray := [name[cut:] for name, p in zip(names, places, strict=True) if not p.side]:
-        a, b = _folders(places)
-        raise DataError(
-            f"{len(stray)} images in {where} are in neither {a}/ nor {b}/",
-            given=first_few(stray),
-            hint=f"move them away; or rename {a}/ and {b}/ if each file holds both images",
-        )
-    return _in_two_files(places, where)
-
-
-def has_two_sides(names: Sequence[str]) -> bool:
-    """Whether some of the names lie in each of the folders of pairs."""
-    cut = _common(names)
-    return {_place(name[cut:]).side for name in names} >= {"source", "target"}
-
-
-def _common(names: Sequence[str]) -> int:
+def common_length(names: Sequence[str]) -> int:
     """Length of the path of folders around everything, down to one that has a meaning."""
     first, last = (name.split("/")[:-1] for name in (min(names), max(names)))
     cut = 0  # what the first and the last have in common in this order, all have
     for folder, other in zip(first, last, strict=False):
-        if folder != other or folder.lower() in SPLITS or _SPLIT_SIDE.fullmatch(folder.lower()):
+        if folder != other or folder.lower() in SPLITS or SPLIT_SIDE.fullmatch(folder.lower()):
             break
         cut += len(folder) + 1
     return cut
 
 
-def _top(name: str, cut: int) -> str:
+def top_folder(name: str, cut: int) -> str:
+    """The first folder of a path after its first `cut` characters; "" for an image beside them."""
     end = name.find("/", cut)
     return "" if end < 0 else sys.intern(name[cut:end])
 
 
-def _refuse_pairs(tops: set[str], where: object) -> None:
-    """The two sides of pairs are two classes only if somebody says so."""
-    lower = {top.lower() for top in tops}
-    two_sides = len(lower) == 2 and {SIDES.get(top) for top in lower} == {"source", "target"}
-    if two_sides or all(_SPLIT_SIDE.fullmatch(top) for top in lower):
-        first = min(tops)
-        raise DataError(
-            f"{where} may hold pairs of images, or images of {len(tops)} classes",
-            given=", ".join(sorted(tops)),
-            allowed="pairs for an image-to-image model; classes for the others",
-            hint=f"--set layout=classes; or one of the folders, {where}/{first}",
-        )
+def _folder(name: str, depth: int) -> str:
+    """The folder of a path at this depth; "" for an image that is not so deep."""
+    parts = name.split("/", depth + 1)
+    return sys.intern(parts[depth]) if depth + 1 < len(parts) else ""
 
 
-def _refuse_others(splits: set[str], others: set[str], layout: str, where: object) -> None:
-    """Folders called like splits, beside other folders or images."""
-    if not others:
-        return
-    named = sorted((name for name in others if name), key=natural_key)
-    beside = first_few(named) or "images"
-    raise DataError(
-        f"{where} has folders called like splits ({first_few(sorted(splits))}) beside {beside}",
-        allowed="splits and nothing else; or classes that happen to be called so",
-        hint="move the others away, or --set layout=classes, or --set layout=plain"
-        if layout == "auto"
-        else "move the others away",
-    )
+def _unsplit(names: Sequence[str], cut: int, layout: str) -> Layout:
+    everything = {"all": range(len(names))}
+    if layout == "plain" or (layout == "auto" and _are_numbered([name[cut:] for name in names])):
+        return Layout("plain", everything)
+    return _of_classes([top_folder(name, cut) for name in names], everything)
 
 
-def _of_splits(names: Sequence[str], cut: int) -> Layout:
-    splits: dict[str, list[int]] = {}
-    for number, name in enumerate(names):
-        splits.setdefault(SPLITS[_top(name, cut).lower()], []).append(number)
-    return _of_classes(names, lambda name: _top(name, name.index("/", cut) + 1), _sorted(splits))
+def _are_numbered(names: Sequence[str]) -> bool:
+    """Whether folders only break a long numbering into parts."""
+    return all(map(_NUMBERED.fullmatch, names)) or all(map(_is_in_thousands, names))
 
 
-def _of_classes(names: Sequence[str], top: Top, splits: Mapping[str, Sequence[int]]) -> Layout:
+def _is_in_thousands(name: str) -> bool:
+    match = _IN_THOUSANDS.fullmatch(name)
+    return match is not None and int(match[1]) == int(match[2]) // 1000 * 1000
+
+
+def _of_splits(
+    names: Sequence[str], cut: int, tops: set[str], layout: str, where: object
+) -> Layout | None:
+    """The layout if folders at the top, or all those below them, are splits."""
+    depth = names[0].count("/", 0, cut)
+    if folders := split_folders(tops):
+        doubts.refuse_others(folders, tops - folders.keys(), layout, where)
+        splits = by_split([folders[top_folder(name, cut)] for name in names])
+        inner = _below_splits(names, depth, splits)
+        if _are_numbered(inner):
+            return Layout("plain", splits)
+        return _of_classes([top_folder(name, 0) for name in inner], splits)
+    below = [_folder(name, depth + 1) for name in names]
+    if all(folder.lower() in SPLITS for folder in set(below)):
+        splits = by_split([SPLITS[folder.lower()] for folder in below])
+        return _of_classes([top_folder(name, cut) for name in names], splits)
+    if layout == "auto":
+        doubts.refuse_words_of_splits(tops, where)
+        doubts.refuse_splits_below(set(below), where)
+    return None
+
+
+def by_split(told: Sequence[str]) -> dict[str, list[int]]:
+    """Split -> the numbers of the images for which it is told, in the usual order of splits."""
+    splits: dict[str, list[int]] = {split: [] for split in ORDER}
+    for number, split in enumerate(told):
+        splits[split].append(number)
+    return {split: numbers for split, numbers in splits.items() if numbers}
+
+
+def _below_splits(
+    names: Sequence[str], depth: int, splits: Mapping[str, Sequence[int]]
+) -> list[str]:
+    """The names below the folder of their split, and below folders there that tell nothing.
+
+    Those are a folder around everything in each split, train/train/, and val/images/ beside classes
+    to train on.
+    """
+    paths = {
+        split: _shared([names[n] for n in numbers])[depth:] for split, numbers in splits.items()
+    }
+    skipped = dict.fromkeys(splits, 1)
+    while True:
+        heads = {split: "".join(path[skipped[split] :][:1]) for split, path in paths.items()}
+        around = set(heads.values())
+        moved = [
+            split
+            for split, head in heads.items()
+            if head and (len(around) == 1 or _tells_nothing(head, paths[split][0], split))
+        ]
+        if not moved:
+            break
+        for split in moved:
+            skipped[split] += 1
+    below = [""] * len(names)
+    for split, numbers in splits.items():
+        for number in numbers:
+            below[number] = names[number].split("/", depth + skipped[split])[-1]
+    return below
+
+
+def _tells_nothing(folder: str, around: str, split: str) -> bool:
+    lower = folder.lower()
+    return lower in UNSORTED or folder == around or SPLITS.get(lower) == split
+
+
+def _shared(names: Sequence[str]) -> list[str]:
+    """The folders that all of the names have in common."""
+    first, last = (name.split("/")[:-1] for name in (min(names), max(names)))
+    same = [folder == other for folder, other in zip(first, last, strict=False)]
+    return first[: [*same, False].index(False)]
+
+
+def _of_classes(tops: Sequence[str], splits: Mapping[str, Sequence[int]]) -> Layout:
     """Folders as classes, in every split whose images are all inside of folders."""
-    tops = [top(name) for name in names]
     sorted_in = [numbers for numbers in splits.values() if all(tops[n] for n in numbers)]
-    folders = {tops[number] for numbers in sorted_in for number in numbers}
-    if len(folders) < 2:
+    folders = {tops[number]: _as_text(tops[number]) for numbers in sorted_in for number in numbers}
+    order = sorted(set(folders.values()), key=natural_key)
+    if len(order) < 2:
         return Layout("plain", splits)
-    order = sorted(folders, key=natural_key)
-    index = {folder: number for number, folder in enumerate(order)}
-    labels = array("l", [-1]) * len(names)
+    index = {text: number for number, text in enumerate(order)}
+    labels = array("l", [-1]) * len(tops)
     for numbers in sorted_in:
         for number in numbers:
-            labels[number] = index[tops[number]]
-    return Layout("classes", splits, tuple(map(_as_text, order)), labels)
+            labels[number] = index[folders[tops[number]]]
+    return Layout("classes", splits, tuple(order), labels)
 
 
 def _as_text(name: str) -> str:
     """A folder name as NFC text: its bytes may not be UTF-8, and macOS decomposes accents."""
     return normalize("NFC", os.fsencode(name).decode(errors="backslashreplace"))
-
-
-def _sorted(splits: Mapping[str, list[int]]) -> dict[str, list[int]]:
-    return {split: splits[split] for split in ORDER if split in splits}
-
-
-class _Place(NamedTuple):
-    """Where a file of a pair lies: `trainA/x.png` is split "train", side "source", rest "x.png"."""
-
-    split: str  # "" for none
-    side: str  # "" for none
-    rest: str  # without split and side
-    folder: str = ""  # of the side, as it is spelled
-
-
-def _place(name: str) -> _Place:
-    first, _, rest = name.partition("/")
-    second, _, deeper = rest.partition("/")
-    split, side = SPLITS.get(first.lower(), ""), SIDES.get(first.lower(), "")
-    if both := _SPLIT_SIDE.fullmatch(first.lower()):
-        return _Place(SPLITS[both[1]], SIDES[both[2]], rest, first)
-    if split and deeper and second.lower() in SIDES:  # train/A/x.png
-        return _Place(split, SIDES[second.lower()], deeper, second)
-    if side and deeper and second.lower() in SPLITS:  # A/train/x.png
-        return _Place(SPLITS[second.lower()], side, deeper, first)
-    if rest and (split or side):
-        return _Place(split, side, rest, first if side else "")
-    return _Place("", "", name)
-
-
-def _folders(places: Sequence[_Place]) -> tuple[str, str]:
-    """What the folders of the two sides are called here."""
-    spelled = {place.side: place.folder for place in places if place.side}
-    return spelled.get("source", "A"), spelled.get("target", "B")
-
-
-def _side_by_side(places: Sequence[_Place]) -> Layout:
-    splits: dict[str, list[int]] = {}
-    has_splits = all(place.split for place in places)
-    for number, place in enumerate(places):
-        splits.setdefault(place.split if has_splits else "all", []).append(number)
-    return Layout("pairs side by side", _sorted(splits))
-
-
-def _in_two_files(places: Sequence[_Place], where: object) -> Layout:
-    has_splits = all(place.split for place in places)
-    pairs: dict[tuple[str, str], dict[str, int]] = {}
-    for number, place in enumerate(places):
-        split = place.split if has_splits else "all"
-        stem = place.rest if has_splits else "/".join(filter(None, (place.split, place.rest)))
-        both = pairs.setdefault((split, str(PurePosixPath(stem).with_suffix(""))), {})
-        if place.side in both:
-            raise DataError(f"{where} contains two files named {_shown(place)}")
-        both[place.side] = number
-    alone = [n for both in pairs.values() if len(both) == 1 for n in both.values()]
-    if alone:
-        a, b = _folders(places)
-        raise DataError(
-            f"{len(alone)} images in {where} have no partner with the same name",
-            given=first_few(_shown(places[number]) for number in alone),
-            allowed=f"{a}/NAME and {b}/NAME for every pair",
-        )
-    splits: dict[str, list[int]] = {}
-    for (split, _), both in pairs.items():
-        splits.setdefault(split, []).append(both["target"])
-    sources = {both["target"]: both["source"] for both in pairs.values()}
-    return Layout("pairs in two folders", _sorted(splits), sources=sources)
-
-
-def _shown(place: _Place) -> str:
-    return f"{place.folder}/{PurePosixPath(place.rest).with_suffix('')}"
