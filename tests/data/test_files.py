@@ -14,7 +14,7 @@ import pytest
 from picture_files import encoded, noise, png
 from PIL import Image
 
-from zoo_core.data import files, trees
+from zoo_core.data import archives, files
 from zoo_core.data.files import PictureFiles
 from zoo_core.errors import DataError
 from zoo_core.pictures import BadPicture, Picture, read_every
@@ -240,7 +240,7 @@ def test_a_zip_file_with_two_members_of_one_name_is_refused(tmp_path):
 
 
 def test_an_encrypted_member_is_named(tmp_path):
-    path = archive(tmp_path / "a.zip", {"a.png": png(noise())})
+    path = archive(tmp_path / "a.zip", {"a.png": png(noise()), "b.png": png(noise())})
     data = bytearray(path.read_bytes())
     data[data.index(b"PK\x03\x04") + 6] |= 1
     data[data.index(b"PK\x01\x02") + 8] |= 1
@@ -294,7 +294,7 @@ def opened(monkeypatch):
             opened.append(self)
             super().__init__(*args)
 
-    monkeypatch.setattr(trees.zipfile, "ZipFile", Counted)
+    monkeypatch.setattr(archives.zipfile, "ZipFile", Counted)
     return opened
 
 

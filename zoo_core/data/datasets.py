@@ -10,11 +10,11 @@ from pathlib import Path
 import msgspec
 
 from zoo_core.config import Resolved, RunConfig
+from zoo_core.data.archives import ARCHIVES
 from zoo_core.data.arrays import SUFFIXES as ARRAYS
 from zoo_core.data.arrays import ArrayImages
 from zoo_core.data.files import PictureFiles
 from zoo_core.data.levels import parse_levels
-from zoo_core.data.trees import ARCHIVES
 from zoo_core.errors import AmbiguousNameError, DataError, PluginError, UnknownNameError, ZooError
 from zoo_core.filesystem import can_only_be_path, exists, typed_path, with_home
 from zoo_core.pictures import PictureDataset

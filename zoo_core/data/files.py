@@ -11,13 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, compress
 from pathlib import Path
 
+from zoo_core.data.archives import ARCHIVES, PACKED, open_tree
 from zoo_core.data.decoding import decode
 from zoo_core.data.formats import readable_suffixes
 from zoo_core.data.layouts import Layout, find_layout
 from zoo_core.data.levels import Levels, ValueRange, joined_levels, value_range
 from zoo_core.data.pairs import find_pairs, has_two_sides
 from zoo_core.data.sidecars import read_labels
-from zoo_core.data.trees import SingleFile, Tree, open_tree, suffix_of
+from zoo_core.data.trees import SingleFile, Tree, suffix_of
 from zoo_core.errors import DataError, PictureError
 from zoo_core.pictures import Picture, PictureDataset, Pixels
 
@@ -214,9 +215,19 @@ def _images(tree: Tree) -> Sequence[int]:
             else f"no images in {tree.path}",
             given=given or None,
             allowed="folders, .zip and .tar files, images",
-            hint="zoo data list",
+            hint=_how_to_read(tree),
         )  # fmt: skip
     return images
+
+
+def _how_to_read(tree: Tree) -> str:
+    """What to do about files that may hold images."""
+    for name in () if isinstance(tree, SingleFile) else tree.names:
+        if name.lower().endswith((*ARCHIVES, *PACKED)):
+            return f"unpack the archives, such as {name}, and pass the folder"
+        if name.lower().endswith((".npy", ".npz")):
+            return f"pass one of the arrays, such as {tree.path / name}"
+    return "zoo data list"
 
 
 def _starts_like_an_image(tree: Tree, number: int) -> bool:
