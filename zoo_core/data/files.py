@@ -14,10 +14,10 @@ from pathlib import Path
 from zoo_core.data.archives import ARCHIVES, PACKED, open_tree
 from zoo_core.data.decoding import decode
 from zoo_core.data.formats import readable_suffixes
-from zoo_core.data.layouts import Layout, find_layout
+from zoo_core.data.layouts import Layout, by_split, find_layout
 from zoo_core.data.levels import Levels, ValueRange, joined_levels, value_range
 from zoo_core.data.pairs import find_pairs, has_two_sides
-from zoo_core.data.sidecars import read_labels
+from zoo_core.data.sidecars import Labels, read_labels
 from zoo_core.data.trees import SingleFile, Tree, suffix_of
 from zoo_core.errors import DataError, PictureError
 from zoo_core.pictures import Picture, PictureDataset, Pixels
@@ -54,8 +54,7 @@ class PictureFiles(PictureDataset):
         found = find_pairs(names, where=path) if paired else find_layout(names, layout, where=path)
         told = None if paired or layout != "auto" else read_labels(self._tree, images, label_column)
         if told is not None:
-            kind = f"classes in {told.where}"
-            found = found._replace(kind=kind, classes=told.classes, labels=told.labels)
+            found = _with_told(found, told, path)
         self.ignored = _ignored(self._tree, images, told.used if told else ())
         self._images = images
         self.layout = self._hold_out(found, holdout)
@@ -192,6 +191,22 @@ class PictureFiles(PictureDataset):
         if self.levels is not None:
             digest.update(str(self.levels).encode())
         return digest.hexdigest()
+
+
+def _with_told(found: Layout, told: Labels, path: Path) -> Layout:
+    """A layout with the labels and splits that files tell. Raises DataError if folders disagree."""
+    if told.splits is not None:
+        splits = by_split(told.splits)
+        if "all" not in found.splits and found.splits != splits:
+            raise DataError(
+                f"{told.where} and the folders of {path} tell different splits",
+                hint="--set layout=splits for those of the folders",
+            )
+        found = found._replace(splits=splits)
+    if told.labels is None:
+        return found
+    kind = f"classes in {told.where}"
+    return found._replace(kind=kind, classes=told.classes, labels=told.labels)
 
 
 def has_pair_folders(path: Path) -> bool:
