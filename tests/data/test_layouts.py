@@ -15,6 +15,7 @@ from layout_cases import CASES, CONTAINERS, Case, build, encoded
 from PIL import Image
 
 from zoo_core.data.files import PictureFiles, has_pair_folders
+from zoo_core.data.packing import pack
 from zoo_core.errors import DataError, PictureError
 
 ROOT = Path(__file__).parents[2]
@@ -204,6 +205,19 @@ def test_another_reading_of_the_same_files_is_other_data(tmp_path, options):
     if "split" in options:
         save(tmp_path / "test" / "x" / "4.png", 4)
     assert PictureFiles(tmp_path).fingerprint != PictureFiles(tmp_path, **options).fingerprint
+
+
+def test_folders_read_as_classes_are_other_data_than_plain_ones(tmp_path):
+    """Packed images would else be found in the cache without their labels."""
+    for index, name in enumerate(("cat/1.png", "dog/2.png")):
+        save(tmp_path / "data" / name, index)
+    found = {}
+    for layout in ("plain", "classes"):
+        packed = pack(
+            PictureFiles(tmp_path / "data", layout=layout), 8, 3, cache=tmp_path / "cache"
+        )
+        found[layout] = None if packed.labels is None else packed.labels.tolist()
+    assert found == {"plain": None, "classes": [0, 1]}
 
 
 def test_other_labels_are_other_data(tmp_path):

@@ -184,10 +184,10 @@ class PictureFiles(PictureDataset):
                     number = self._images[place]
                     stat = f"{tree.names[number]}\0{tree.sizes[number]}\0{tree.stamps[number]}\n"
                     digest.update(os.fsencode(stat))
-        if self.layout.kind not in ("plain", "classes") or self.split != "all":
-            digest.update(f"{self.layout.kind}\0{self.split}\0{holdout}".encode())
-        if self.layout.labels is not None and self.layout.kind != "classes":
-            digest.update(repr([self.layout.labels[position] for position in positions]).encode())
+        digest.update(f"{self.layout.kind}\0{self.split}\0{holdout}".encode())
+        if self.layout.labels is not None:
+            labels = [self.layout.labels[position] for position in positions]
+            digest.update(repr((self.layout.classes, labels)).encode())
         if self.levels is not None:
             digest.update(str(self.levels).encode())
         return digest.hexdigest()
