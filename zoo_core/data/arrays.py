@@ -17,7 +17,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from zoo_core.data.layouts import ORDER, SPLITS
+from zoo_core.data.folders import SPLITS
+from zoo_core.data.layouts import ORDER
 from zoo_core.errors import DataError
 from zoo_core.pictures import Picture, PictureDataset
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+MAX_CLASSES = 1_000_000
 SUFFIXES = (".npy", ".npz")
 IMAGES = frozenset({"images", "image", "x", "data", "imgs", "arr_0"})
 LABELS = frozenset({"labels", "label", "y", "targets", "target"})
@@ -46,10 +48,15 @@ class ArrayImages(PictureDataset):
 
     def __init__(self, path: Path, *, split: str = "train"):
         self.path = path
-        self._splits = _splits(path)
+        self._splits, unused = _splits(path)
+        self.ignored = dict.fromkeys((f"array called {name}" for name in unused), 1)
         self.split = "all" if "all" in self._splits else split
         if self.split not in self._splits:
-            raise DataError(f"{path} has no split {split!r}", allowed=", ".join(self._splits))
+            raise DataError(
+                f"{path} has no split {split!r}",
+                allowed=", ".join(self._splits),
+                hint=f"--set split={next(iter(self._splits))}",
+            )
         self._own = self._splits[self.split]
         self._labels = self._read_labels()
         self.classes = self._count_classes()
@@ -94,6 +101,7 @@ class ArrayImages(PictureDataset):
                 f"{self._own.images} in {self.path} is not an array of images",
                 given=f"{images.dtype} {list(shape)}",
                 allowed="uint8 [N, H, W], or [N, H, W, C] with 1, 3 or 4 channels",
+                hint="images.transpose(0, 2, 3, 1) in NumPy" if _are_planes(shape) else "",
             )
         if images.ndim == 3 and shape[2] in (1, 3, 4):
             raise DataError(
@@ -106,38 +114,49 @@ class ArrayImages(PictureDataset):
     def _read_labels(self) -> NDArray[np.int64] | None:
         if self._own.labels is None:
             return None
-        labels = _array(self.path, self._own.labels)
-        where = f"{self._own.labels} in {self.path}"
+        labels = self._labels_called(self._own.labels)
+        if len(labels) != len(self):
+            raise self._not_labels(self._own.labels, labels, f"{len(self)} images")
+        return labels.astype("int64")
+
+    def _labels_called(self, name: str) -> NDArray[Any]:
+        """The labels of a split as [N]. Raises DataError for what is no label."""
+        labels = _array(self.path, name)
         if labels.ndim == 2 and labels.shape[1] > 1:
             raise DataError(
-                f"{where} gives an image several labels",
+                f"{name} in {self.path} gives an image several labels",
                 given=f"{list(labels.shape)}",
                 allowed="one number an image, [N] or [N, 1]",
             )
-        if labels.dtype.kind not in "iu" or labels.size != len(self) or (labels < 0).any():
-            raise DataError(
-                f"{where} are not the labels of {len(self)} images",
-                given=f"{labels.dtype} {list(labels.shape)}",
-                allowed=f"integers of 0 and more, [{len(self)}]",
-            )
-        return labels.reshape(-1).astype("int64")
+        if labels.dtype.kind not in "iu" or not ((labels >= 0) & (labels < MAX_CLASSES)).all():
+            raise self._not_labels(name, labels, "images")
+        return labels.reshape(-1)
+
+    def _not_labels(self, name: str, labels: NDArray[Any], whose: str) -> DataError:
+        return DataError(
+            f"{name} in {self.path} are not the labels of {whose}",
+            given=f"{labels.dtype} {list(labels.shape)}",
+            allowed=f"integers of 0 and more, below {MAX_CLASSES}, one for each image",
+        )
 
     def _count_classes(self) -> tuple[str, ...]:
         """Of all splits, so that a class that one of them lacks has its number."""
         if self._labels is None:
             return ()
-        every = [
-            int(_array(self.path, names.labels).max())
-            for names in self._splits.values()
-            if names.labels is not None
-        ]
-        return tuple(str(number) for number in range(max(every) + 1))
+        names = [split.labels for split in self._splits.values() if split.labels is not None]
+        largest = max(int(self._labels_called(name).max(initial=0)) for name in names)
+        return tuple(str(number) for number in range(largest + 1))
 
 
-def _splits(path: Path) -> Mapping[str, _Names]:
-    """The arrays of each split, by their names."""
+def _are_planes(shape: tuple[int, ...]) -> bool:
+    """Whether this is [N, C, H, W], as torch has images."""
+    return len(shape) == 4 and shape[1] in (1, 3, 4)
+
+
+def _splits(path: Path) -> tuple[Mapping[str, _Names], list[str]]:
+    """The arrays of each split, by their names, and those that are not used."""
     if path.suffix.lower() == ".npy":
-        return {"all": _Names(path.name, None)}
+        return {"all": _Names(path.name, None)}, []
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist()]
@@ -161,7 +180,9 @@ def _splits(path: Path) -> Mapping[str, _Names]:
             given=", ".join(names[:8]),
             allowed="images and labels; train_images, train_labels, test_images, ...",
         )
-    return {split: splits[split] for split in ORDER if split in splits}
+    used = {name for arrays in splits.values() for name in arrays}
+    unused = [name for name in names if name not in used]
+    return {split: splits[split] for split in ORDER if split in splits}, unused
 
 
 def _meaning(name: str) -> tuple[str, str]:
