@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from PIL import Image
 
@@ -149,6 +150,58 @@ def test_classes_are_counted(zoo, photos):
     for number, path in enumerate(sorted(photos.glob("*.png"))):
         path.rename(photos / ("cats" if number < 3 else "dogs") / path.name)
     assert "classes: cats (3), dogs (5)" in zoo("data", "check", photos).out
+
+
+def in_folders(photos, *folders):
+    """The photos, in turn in these folders."""
+    for number, path in enumerate(sorted(photos.glob("*.png"))):
+        folder = photos / folders[number % len(folders)]
+        folder.mkdir(exist_ok=True)
+        path.rename(folder / path.name)
+
+
+def test_one_split_is_checked_if_asked_for(zoo, photos):
+    in_folders(photos, "train", "train", "train", "test")
+    assert "8 of 8 images are usable" in zoo("data", "check", photos).out
+    answer = zoo("data", "check", photos, "--split", "test")
+    assert "reading test" in answer.out
+    assert "2 of 2 images are usable" in answer.out
+
+
+def test_the_only_split_is_checked_whatever_it_is_called(zoo, photos):
+    in_folders(photos, "validation")
+    assert "8 of 8 images are usable" in zoo("data", "check", photos).out
+
+
+def test_a_data_set_of_a_plugin_without_a_train_split_is_checked(zoo, monkeypatch):
+    import toys
+
+    renamed = msgspec.structs.replace(toys.TOYS, splits=("validation", "all"))
+    monkeypatch.setattr(toys, "TOYS", renamed)
+    assert "32 of 32 images are usable" in zoo("data", "check", "toys").out
+
+
+def test_another_reading_is_chosen_as_the_error_says(zoo, photos):
+    in_folders(photos, "images", "masks")
+    refused = zoo("data", "check", photos)
+    assert refused.code == 2
+    assert "--set layout=classes" in refused.error
+    answer = zoo("data", "check", photos, "--set", "layout=classes")
+    assert "classes: images (4), masks (4)" in answer.out
+
+
+def test_an_unknown_setting_of_reading_is_refused(zoo, photos):
+    answer = zoo("data", "check", photos, "--set", "batch_size=4")
+    assert answer.code == 2
+    assert "is not a setting of how images are read" in answer.error
+
+
+def test_control_characters_in_names_do_not_reach_the_terminal(zoo, photos):
+    in_folders(photos, "a\x1b[2Jb", "c")
+    (photos / "c" / "d\x1be.png").touch()
+    answer = zoo("data", "check", photos)
+    assert "classes: a?[2Jb (4), c (4)" in answer.out
+    assert "c/d?e.png: an empty file" in answer.out
 
 
 def test_plugins_are_listed_with_import_time(zoo):

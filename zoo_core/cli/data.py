@@ -97,6 +97,16 @@ def check(
     pairs: bool = typer.Option(
         False, "--pairs", help="Read pairs: folders A/ and B/, or two images side by side per file."
     ),
+    split: str = typer.Option(
+        "", "--split", help="Only this split; by default, all of your own images, or train."
+    ),
+    assignments: list[str] = typer.Option(
+        [],
+        "--set",
+        "-s",
+        metavar="KEY=VALUE",
+        help="Change how your own images are read: layout=...",
+    ),
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Read every image and list the unusable ones with the reason.
@@ -109,7 +119,7 @@ def check(
     from zoo_core.pictures import BadPicture, read_every
 
     log_to_stderr()
-    datasets = _every_split(path, pairs)
+    datasets = _splits_to_check(path, pairs, split, assignments)
     summary, total = datasets[0].summary, sum(map(len, datasets))
     if pairs and not datasets[0].paired:
         raise DataError(f"{path} contains no pairs", hint="omit --pairs")
@@ -140,24 +150,31 @@ def check(
         )
 
 
-def _every_split(path: str, pairs: bool) -> list[PictureDataset]:
-    """The data set once for each split of your own images; the train split of a plugin's."""
+def _splits_to_check(
+    path: str, pairs: bool, split: str, assignments: list[str]
+) -> list[PictureDataset]:
+    """The data set once for each split of your own images; of a plugin's, train or the first."""
+    from zoo_core.config import RunConfig, read_config
     from zoo_core.data.datasets import open_dataset
+    from zoo_core.data.reading import read_assignments
     from zoo_core.errors import DataError
 
     plugins = loaded_plugins()
+    given = read_assignments(assignments, "zoo data check --help")
+    settings = read_config(RunConfig, given, "the settings of how images are read")
+    split = split or given.get("split", "")
 
     def opened(split: str) -> PictureDataset:
-        return open_dataset(path, 64, split, plugins, pairs).dataset
+        return open_dataset(path, 64, split, plugins, pairs, settings).dataset
 
     try:
-        first = opened("train")
-    except DataError as error:  # a folder with other splits only
-        first = next((opened(split) for split in ("val", "test") if split in error.allowed), None)
-        if first is None:
+        first = opened(split or "train")
+    except DataError as error:
+        if split or "has no split" not in error.what:
             raise
-    splits = getattr(first, "splits", ())
-    return [first, *(opened(split) for split in splits if split != first.split)]
+        first = opened(error.allowed.split(", ")[0])
+    others = () if split else getattr(first, "splits", ())
+    return [first, *(opened(other) for other in others if other != getattr(first, "split", ""))]
 
 
 @app.command("cache")
@@ -227,13 +244,16 @@ def _report_check(
         }
         print_json("checks", [record])
         return
+    from zoo_core.errors import printable
+
     for name, reason in bad:
-        typer.echo(f"{name}: {reason}")
+        typer.echo(printable(f"{name}: {reason}"))
     common = ", ".join(f"{size} ({n})" for size, n in sizes.most_common(3))
     more = f" and {len(sizes) - 3} more sizes" if len(sizes) > 3 else ""
     typer.echo(f"{count - len(bad)} of {count} images are usable; sizes: {common or 'none'}{more}")
     if classes:
-        typer.echo("classes: " + ", ".join(f"{name} ({n})" for name, n in sorted(classes.items())))
+        counts = ", ".join(f"{name} ({n})" for name, n in sorted(classes.items()))
+        typer.echo(printable(f"classes: {counts}"))
 
 
 def _record(spec: Any) -> dict[str, Any]:

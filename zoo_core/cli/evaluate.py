@@ -19,7 +19,8 @@ from zoo_core.cli.output import (
 )
 from zoo_core.config import EXTRACTOR, BadPictures
 from zoo_core.data.decoding import Fit
-from zoo_core.metrics.protocol import DEFAULT_COUNT, DEFAULT_METRICS, METRICS, READING
+from zoo_core.data.reading import READING, read_assignments
+from zoo_core.metrics.protocol import DEFAULT_COUNT, DEFAULT_METRICS, METRICS
 
 METRICS_OPTION = typer.Option(
     None,
@@ -82,10 +83,10 @@ def evaluate(
     short: dict[str, Any] = {"data": data, "split": split, "fit": fit}
     short |= {"bad_pictures": bad_pictures, "reverse_pairs": reverse_pairs}
     from zoo_core.cli.progress import counting
-    from zoo_core.metrics.measuring import measure, read_settings
+    from zoo_core.metrics.measuring import HELP, measure
     from zoo_core.metrics.sides import Options
 
-    reading = read_settings(_assigned(assignments), "--set")
+    reading = read_assignments(assignments, HELP)
     options = Options(
         metrics=None if metrics is None else tuple(name.strip() for name in metrics.split(",")),
         extractor=extractor,
@@ -98,14 +99,3 @@ def evaluate(
         counting=counting,
     )
     show_numbers(measure(target, options, plugins), before, as_json, plugins)
-
-
-def _assigned(assignments: list[str]) -> dict[str, str]:
-    """The settings of --set, as text."""
-    from zoo_core.config import parse_assignments
-    from zoo_core.errors import ConfigError
-
-    try:
-        return parse_assignments(assignments)
-    except ConfigError as error:  # its hint is for the settings of a model
-        raise ConfigError(error.what, given=error.given, hint="--set levels=data") from None

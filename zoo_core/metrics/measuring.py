@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from zoo_core.config import EXTRACTOR, RunConfig, fields, read_value
+from zoo_core.config import EXTRACTOR
 from zoo_core.data.datasets import FILES
-from zoo_core.errors import ConfigError, InputError, nearest
+from zoo_core.data.reading import read_settings
+from zoo_core.errors import InputError
 from zoo_core.filesystem import spelled, typed_path
 from zoo_core.interfaces import Classifier, Generator
 from zoo_core.metrics.checks import check_counts, check_extractor, check_metrics, check_seed
 from zoo_core.metrics.evaluation import classify, evaluate_generator, evaluate_pictures
 from zoo_core.metrics.picture_sets import num_generated, packed_pictures
-from zoo_core.metrics.protocol import DEFAULT_COUNT, READING, needs_any
+from zoo_core.metrics.protocol import DEFAULT_COUNT, needs_any
 from zoo_core.metrics.sides import (
     Options,
     as_protocol,
@@ -35,6 +36,8 @@ from zoo_core.weights.loading import load_features, load_main
 from zoo_core.weights.registry import check_only_path, load_registry
 
 logger = logging.getLogger("zoo")
+
+HELP = "zoo evaluate --help"
 
 
 def evaluate(
@@ -70,7 +73,9 @@ def evaluate(
         count=count,
         seed=seed,
         truncation=truncation,
-        reading=read_settings({key: _text(value) for key, value in given.items()}),
+        reading=read_settings(
+            {key: _text(value) for key, value in given.items()}, "the arguments", HELP
+        ),
     )
     name = spelled(target) if isinstance(target, Path) else target
     return measure(name, replace(options, command=as_command(name, options)), plugins)
@@ -87,23 +92,6 @@ def measure(target: str, options: Options, plugins: Plugins | None = None) -> li
         held_out = replace(options, reading={"split": "test", **options.reading})
         return _of_classifier(network, with_settings_of_run(target, held_out), plugins)
     return _of_generator(network, with_settings_of_run(target, options), plugins)
-
-
-def read_settings(given: Mapping[str, Any], origin: str = "the arguments") -> dict[str, Any]:
-    """The values of settings that say how images are read. Raises ConfigError for any other."""
-    for key in given:
-        if key not in READING:
-            raise ConfigError(
-                f"{key!r} is not a setting of how images are read",
-                allowed=", ".join(READING),
-                near=nearest(key, READING),
-            )
-    try:
-        kinds = fields(RunConfig)
-        return {key: read_value(key, kinds[key], given[key], origin, "") for key in given}
-    except ConfigError as error:  # its hint is for the settings of a model
-        hint = "zoo evaluate --help"
-        raise ConfigError(error.what, given=error.given, allowed=error.allowed, hint=hint) from None
 
 
 def as_command(target: str, options: Options) -> str:

@@ -47,10 +47,6 @@ NEIGHBORS = {"pr": 3, "dc": 5}  # nearest neighbors that a metric counts
 DEFAULT_METRICS = ("fd", "kd", "pr")
 DEFAULT_COUNT = 5_000  # generated images
 
-# Settings of a run that say how images are read; the last ones only how its own data are.
-OF_DATA = ("layout", "label_column", "holdout")
-READING = ("data", "split", "fit", "levels", "bad_pictures", "reverse_pairs", "pack", *OF_DATA)
-
 # Every number with a better direction. `diversity` has none: real images have 1.
 HIGHER_IS_BETTER: Mapping[str, bool] = {"accuracy": True, "loss": False} | {
     name: higher for kind in METRICS.values() for name, higher in kind.higher_is_better.items()

@@ -15,6 +15,7 @@ from zoo_core.data.datasets import OpenedDataset, open_dataset
 from zoo_core.data.packing import PackedData
 from zoo_core.data.preparation import check_enough, pack_shapes, prepare
 from zoo_core.data.progress import Counting, silent
+from zoo_core.data.reading import OF_DATA, READING
 from zoo_core.data.reporting import say_what_it_is, warn_ignored, warn_left_out
 from zoo_core.errors import InputError
 from zoo_core.filesystem import spelled
@@ -30,8 +31,6 @@ from zoo_core.metrics.made_pictures import (
 from zoo_core.metrics.protocol import (
     DEFAULT_COUNT,
     DEFAULT_METRICS,
-    OF_DATA,
-    READING,
     Protocol,
     needs_any,
 )
