@@ -18,6 +18,7 @@ from typing import Any
 from PIL import Image
 
 CONTAINERS = ("folder", "zip", "zip with a top folder", "tar")
+ARCHIVES = CONTAINERS[1:]
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Case:
     classes: tuple[str, ...] = ()
     error: str = ""  # a part of the message
     size: tuple[int, int] = (8, 8)
+    containers: tuple[str, ...] = CONTAINERS  # not a folder where names differ in case only
 
 
 def labelled(*rows: Any) -> str:
@@ -214,7 +216,7 @@ CASES = (
         "dataset.json that names an image twice",
         ("a.png", "b.png"),
         texts={"dataset.json": labelled(["a.png", 0], ["b.png", 1], ["a.png", 1])},
-        error="dataset.json names an image twice",
+        error="an image is named twice in dataset.json",
     ),
     Case(
         "dataset.json that names what is not there",
@@ -392,13 +394,605 @@ CASES = (
         labels=(0, 1),
         classes=("cat", "dog"),
     ),
+    # Public data sets as they unpack
+    Case(
+        "ImageNet",
+        (
+            "train/n01440764/n01440764_18.JPEG",
+            "train/n01443537/n01443537_2.JPEG",
+            "val/n01440764/ILSVRC2012_val_00000293.JPEG",
+        ),
+        summary="splits of classes (2); train 2, val 1; reading train",
+        reads=("train/n01440764/n01440764_18.JPEG", "train/n01443537/n01443537_2.JPEG"),
+        labels=(0, 1),
+        classes=("n01440764", "n01443537"),
+    ),
+    Case(
+        "ImageNet, validation images in one folder",
+        ("train/n01440764/1.JPEG", "train/n01443537/2.JPEG", "val/ILSVRC2012_val_00000001.JPEG"),
+        options={"split": "val"},
+        summary="splits of classes; train 2, val 1; reading val",
+        reads=("val/ILSVRC2012_val_00000001.JPEG",),
+    ),
+    Case(
+        "Tiny ImageNet",
+        (
+            "train/n01/images/1.JPEG",
+            "train/n02/images/2.JPEG",
+            "val/images/3.JPEG",
+            "test/images/4.JPEG",
+        ),
+        texts={"wnids.txt": "n01", "val/val_annotations.txt": "3.JPEG n01"},
+        summary="splits of classes (2); train 2, val 1, test 1; reading train",
+        reads=("train/n01/images/1.JPEG", "train/n02/images/2.JPEG"),
+        labels=(0, 1),
+        classes=("n01", "n02"),
+    ),
+    Case(
+        "CIFAR as folders",
+        ("train/airplane/0001.png", "train/frog/0001.png", "test/airplane/0001.png"),
+        options={"split": "test"},
+        summary="splits of classes (2); train 2, test 1; reading test",
+        reads=("test/airplane/0001.png",),
+        labels=(0,),
+        classes=("airplane", "frog"),
+    ),
+    Case(
+        "COCO",
+        ("train2017/000000000009.jpg", "train2017/000000000025.jpg", "val2017/000000000139.jpg"),
+        texts={"annotations/instances_train2017.json": "{}"},
+        summary="splits; train 2, val 1; reading train",
+        reads=("train2017/000000000009.jpg", "train2017/000000000025.jpg"),
+    ),
+    Case(
+        "COCO with its unlabeled images",
+        ("train2017/1.jpg", "val2017/2.jpg", "unlabeled2017/3.jpg"),
+        error="has folders called like splits (train2017, val2017) beside unlabeled2017",
+    ),
+    Case(
+        "COCO of two years, which share images",
+        ("train2014/1.jpg", "val2014/2.jpg", "train2017/1.jpg"),
+        error="has folders called like splits (train2014, val2014) beside train2017",
+    ),
+    Case(
+        "CelebA",
+        ("img_align_celeba/000001.jpg", "img_align_celeba/000002.jpg"),
+        texts={"list_attr_celeba.txt": "2", "list_eval_partition.txt": "000001.jpg 0"},
+        summary="2 images, plain",
+        reads=("img_align_celeba/000001.jpg", "img_align_celeba/000002.jpg"),
+    ),
+    Case(
+        "FFHQ",
+        ("images1024x1024/00000/00000.png", "images1024x1024/69000/69999.png"),
+        texts={"ffhq-dataset-v2.json": "{}", "LICENSE.txt": ""},
+        summary="2 images, plain",
+        reads=("images1024x1024/00000/00000.png", "images1024x1024/69000/69999.png"),
+    ),
+    Case(
+        "FFHQ with its thumbnails",
+        ("images1024x1024/00000/00000.png", "thumbnails128x128/00000/00000.png"),
+        error="may hold small copies of the other images, or more images; given: thumbnails128x128",
+    ),
+    Case(
+        "numbers as classes",
+        ("00000/00003.png", "00001/00007.png"),
+        summary="2 images, classes (2)",
+        reads=("00000/00003.png", "00001/00007.png"),
+        labels=(0, 1),
+        classes=("00000", "00001"),
+    ),
+    Case(
+        "StyleGAN's numbering below splits",
+        (
+            "train/00000/img00000000.png",
+            "train/00001/img00001000.png",
+            "test/00002/img00002000.png",
+        ),
+        summary="splits; train 2, test 1; reading train",
+        reads=("train/00000/img00000000.png", "train/00001/img00001000.png"),
+    ),
+    Case(
+        "YOLO",
+        ("images/train/1.jpg", "images/val/2.jpg"),
+        texts={"labels/train/1.txt": "0 0.5 0.5 1 1", "labels/val/2.txt": "", "data.yaml": ""},
+        summary="splits; train 1, val 1; reading train",
+        reads=("images/train/1.jpg",),
+    ),
+    Case(
+        "YOLO, images below splits",
+        ("train/images/1.jpg", "valid/images/2.jpg", "test/images/3.jpg"),
+        texts={"train/labels/1.txt": "0 0.5 0.5 1 1", "data.yaml": ""},
+        options={"split": "val"},
+        summary="splits; train 1, val 1, test 1; reading val",
+        reads=("valid/images/2.jpg",),
+    ),
+    Case(
+        "classes of images below splits",
+        ("train/images/cat/1.png", "train/images/dog/2.png", "test/images/cat/3.png"),
+        summary="splits of classes (2); train 2, test 1; reading train",
+        reads=("train/images/cat/1.png", "train/images/dog/2.png"),
+        labels=(0, 1),
+        classes=("cat", "dog"),
+    ),
+    Case(
+        "a folder inside of one of its name",
+        ("data/data/train/cat/1.png", "data/data/train/dog/2.png", "data/data/test/cat/3.png"),
+        summary="splits of classes (2); train 2, test 1; reading train",
+        reads=("data/data/train/cat/1.png", "data/data/train/dog/2.png"),
+        labels=(0, 1),
+        classes=("cat", "dog"),
+    ),
+    Case(
+        "Kaggle's train/train and test/test",
+        ("train/train/cat.0.jpg", "train/train/dog.0.jpg", "test/test/1.jpg"),
+        texts={"sample_submission.csv": "id,label"},
+        summary="splits; train 2, test 1; reading train",
+        reads=("train/train/cat.0.jpg", "train/train/dog.0.jpg"),
+    ),
+    Case(
+        "Kaggle's train and test1",
+        ("train/cat.0.jpg", "train/dog.0.jpg", "test1/1.jpg"),
+        summary="splits; train 2, test 1; reading train",
+        reads=("train/cat.0.jpg", "train/dog.0.jpg"),
+    ),
+    Case(
+        "Kaggle's seg_train, seg_test",
+        (
+            "seg_train/seg_train/sea/1.jpg",
+            "seg_train/seg_train/ice/2.jpg",
+            "seg_test/seg_test/sea/3.jpg",
+        ),
+        summary="splits of classes (2); train 2, test 1; reading train",
+        reads=("seg_train/seg_train/ice/2.jpg", "seg_train/seg_train/sea/1.jpg"),
+        labels=(0, 1),
+        classes=("ice", "sea"),
+    ),
+    Case(
+        "Kaggle's seg_train, seg_test and seg_pred",
+        ("seg_train/sea/1.jpg", "seg_test/sea/2.jpg", "seg_pred/3.jpg"),
+        error="has folders called like splits (seg_test, seg_train) beside seg_pred",
+    ),
+    Case(
+        "splits whose names differ in one word",
+        ("train_images/1.png", "test_images/2.png"),
+        options={"split": "test"},
+        summary="splits; train 1, test 1; reading test",
+        reads=("test_images/2.png",),
+    ),
+    Case(
+        "parts of a split",
+        ("train_0/1.png", "train_1/2.png", "validation/3.png"),
+        summary="splits; train 2, val 1; reading train",
+        reads=("train_0/1.png", "train_1/2.png"),
+    ),
+    Case(
+        "words for splits in different names",
+        ("train_station/1.png", "test_tube/2.png"),
+        error="may hold splits, or images of 2 classes; given: test_tube, train_station",
+    ),
+    Case(
+        "a class with a word for a split",
+        ("train_station/1.png", "airport/2.png"),
+        summary="2 images, classes (2)",
+        reads=("airport/2.png", "train_station/1.png"),
+        labels=(0, 1),
+        classes=("airport", "train_station"),
+    ),
+    Case(
+        "splits inside of classes",
+        ("cat/train/1.png", "cat/test/2.png", "dog/train/3.png"),
+        summary="splits of classes (2); train 2, test 1; reading train",
+        reads=("cat/train/1.png", "dog/train/3.png"),
+        labels=(0, 1),
+        classes=("cat", "dog"),
+    ),
+    Case(
+        "MVTec AD, all categories",
+        (
+            "bottle/train/good/1.png",
+            "bottle/test/broken/2.png",
+            "cable/train/good/3.png",
+            "bottle/ground_truth/broken/2_mask.png",
+        ),
+        error="has folders called like splits (test, train) inside of other folders, beside ground",
+    ),
+    Case(
+        "MVTec AD, one category",
+        ("train/good/1.png", "test/broken/2.png", "ground_truth/broken/2_mask.png"),
+        error="has folders called like splits (test, train) beside ground_truth",
+    ),
+    Case(
+        "a test split alone",
+        ("test/1.png", "test/2.png"),
+        error="has no split 'train'; allowed: test; try: --set split=test",
+    ),
+    Case(
+        "a test split alone, asked for",
+        ("test/1.png", "test/2.png"),
+        options={"split": "test"},
+        summary="splits; test 2; reading test",
+        reads=("test/1.png", "test/2.png"),
+    ),
+    Case(
+        "one class",
+        ("cat/1.png", "cat/2.png"),
+        summary="2 images, plain",
+        reads=("cat/1.png", "cat/2.png"),
+    ),
+    Case(
+        "one class to train on, two to test on",
+        ("train/cat/1.png", "test/cat/2.png", "test/dog/3.png"),
+        summary="splits of classes (2); train 1, test 2; reading train",
+        reads=("train/cat/1.png",),
+        labels=(0,),
+        classes=("cat", "dog"),
+    ),
+    Case(
+        "frames of videos",
+        ("video1/frame_0001.png", "video1/frame_0002.png", "video2/frame_0001.png"),
+        summary="3 images, classes (2)",
+        reads=("video1/frame_0001.png", "video1/frame_0002.png", "video2/frame_0001.png"),
+        labels=(0, 0, 1),
+        classes=("video1", "video2"),
+    ),
+    Case(
+        "what notebooks and network storage leave",
+        (
+            "cat/1.png",
+            "dog/2.png",
+            "cat/.ipynb_checkpoints/1-checkpoint.png",
+            "@eaDir/cat/SYNOPHOTO_THUMB_M.jpg",
+            "dog/@eaDir/2.png/SYNOPHOTO_THUMB_M.jpg",
+        ),
+        summary="2 images, classes (2)",
+        reads=("cat/1.png", "dog/2.png"),
+        labels=(0, 1),
+        classes=("cat", "dog"),
+    ),
+    Case(
+        "thumbnails beside classes",
+        ("cat/1.png", "dog/2.png", "_thumbs/1.png"),
+        error="may hold small copies of the other images, or more images; given: _thumbs",
+    ),
+    Case(
+        "thumbnails only",
+        ("thumbnails/1.png", "thumbnails/2.png"),
+        summary="2 images, plain",
+        reads=("thumbnails/1.png", "thumbnails/2.png"),
+    ),
+    Case(
+        "classes that differ in case only",
+        ("Cat/1.png", "cat/2.png", "dog/3.png"),
+        containers=ARCHIVES,
+        error="may hold one class that is spelled in several ways, or several classes",
+    ),
+    Case(
+        "classes that differ in case only, said so",
+        ("A/1.png", "a/2.png", "b/3.png"),
+        options={"layout": "classes"},
+        containers=ARCHIVES,
+        summary="3 images, classes (3)",
+        reads=("A/1.png", "a/2.png", "b/3.png"),
+        labels=(0, 1, 2),
+        classes=("A", "a", "b"),
+    ),
+    Case(
+        "one class whose accent is encoded in two ways",
+        ("caf\u00e9/1.png", "cafe\u0301/2.png", "bar/3.png"),
+        containers=ARCHIVES,
+        summary="3 images, classes (2)",
+        reads=("bar/3.png", "cafe\u0301/2.png", "caf\u00e9/1.png"),
+        labels=(0, 1, 1),
+        classes=("bar", "caf\u00e9"),
+    ),
+    # An image and what belongs to it
+    Case(
+        "images and masks",
+        ("images/1.jpg", "images/2.jpg", "masks/1.png", "masks/2.png"),
+        error="may hold pairs of images, or images of 2 classes; given: images, masks",
+    ),
+    Case(
+        "images and masks below splits",
+        ("train/images/1.jpg", "train/masks/1.png", "val/images/2.jpg", "val/masks/2.png"),
+        error="may hold pairs of images, or images of 2 classes; given: images, masks",
+    ),
+    Case(
+        "images and masks, twice as wide as high, for a model of pairs",
+        ("images/1.jpg", "masks/1.png"),
+        options=PAIRED,
+        error="may hold pairs in two folders, or both images of a pair in each file",
+        size=(16, 8),
+    ),
+    Case(
+        "images and masks as classes, said so",
+        ("images/1.jpg", "masks/1.png"),
+        options={"layout": "classes"},
+        summary="2 images, classes (2)",
+        reads=("images/1.jpg", "masks/1.png"),
+        labels=(0, 1),
+        classes=("images", "masks"),
+    ),
+    Case(
+        "Pascal VOC",
+        ("JPEGImages/1.jpg", "JPEGImages/2.jpg", "SegmentationClass/1.png"),
+        texts={"Annotations/1.xml": "", "ImageSets/Main/train.txt": "1"},
+        error="may hold pairs of images, or images of 2 classes; given: JPEGImages, Segmentation",
+    ),
+    Case(
+        "Cityscapes",
+        (
+            "leftImg8bit/train/ulm/1_leftImg8bit.png",
+            "gtFine/train/ulm/1_gtFine_color.png",
+            "leftImg8bit/val/bonn/2_leftImg8bit.png",
+            "gtFine/val/bonn/2_gtFine_color.png",
+        ),
+        error="may hold pairs of images, or images of 2 classes; given: gtFine, leftImg8bit",
+    ),
+    Case(
+        "classes with words for masks",
+        ("with_mask/1.png", "without_mask/1.png"),
+        summary="2 images, classes (2)",
+        reads=("with_mask/1.png", "without_mask/1.png"),
+        labels=(0, 1),
+        classes=("with_mask", "without_mask"),
+    ),
+    Case(
+        "a label map beside each photo",
+        ("base/1.jpg", "base/1.png", "base/2.jpg", "base/2.png"),
+        texts={"base/1.xml": ""},
+        error="4 of 4 images in",
+    ),
+    Case(
+        "a label map beside each photo, for a model of pairs",
+        ("base/1.jpg", "base/1.png"),
+        options=PAIRED,
+        error="2 of 2 images in",
+        size=(16, 8),
+    ),
+    Case(
+        "a mask beside each photo",
+        ("1.jpg", "1_mask.png", "2.jpg", "2_mask.png"),
+        error="have the name of another, but for the suffix",
+    ),
+    Case(
+        "a depth map beside each photo",
+        ("rgb_1.png", "depth_1.png", "rgb_2.png", "depth_2.png"),
+        error="have the name of another, but for the suffix or a word",
+    ),
+    Case(
+        "numbered images",
+        ("img_1.png", "img_2.png", "img_2_1.png"),
+        summary="3 images, plain",
+        reads=("img_1.png", "img_2.png", "img_2_1.png"),
+    ),
+    Case(
+        "copies in another format",
+        ("a.jpg", "a.webp", "b.jpg", "b.webp"),
+        error="have the name of another, but for the suffix",
+    ),
+    Case(
+        "copies in another format, all to train on",
+        ("a.jpg", "a.webp"),
+        options={"layout": "plain"},
+        summary="2 images, plain",
+        reads=("a.jpg", "a.webp"),
+    ),
+    Case(
+        "few names in two formats",
+        ("1.jpg", "1.png", "2.jpg", "3.jpg", "4.jpg"),
+        summary="5 images, plain",
+        reads=("1.jpg", "1.png", "2.jpg", "3.jpg", "4.jpg"),
+    ),
+    Case(
+        "images of low and high resolution",
+        ("LR/1.png", "HR/1.png"),
+        error="may hold pairs of images, or images of 2 classes; given: HR, LR",
+    ),
+    Case(
+        "images of low and high resolution, for a model of pairs",
+        ("LR/1.png", "HR/1.png"),
+        options=PAIRED,
+        summary="1 pair, pairs in two folders",
+        reads=("LR/1.png + HR/1.png",),
+    ),
+    Case(
+        "low, medium and high as classes",
+        ("low/1.png", "medium/2.png", "high/3.png"),
+        summary="3 images, classes (3)",
+        reads=("high/3.png", "low/1.png", "medium/2.png"),
+        labels=(0, 1, 2),
+        classes=("high", "low", "medium"),
+    ),
+    Case(
+        "DIV2K",
+        ("DIV2K_train_HR/0001.png", "DIV2K_valid_HR/0801.png"),
+        summary="splits; train 1, val 1; reading train",
+        reads=("DIV2K_train_HR/0001.png",),
+    ),
+    Case(
+        "DIV2K with images of low resolution",
+        (
+            "DIV2K_train_HR/0001.png",
+            "DIV2K_train_LR_bicubic/X2/0001x2.png",
+            "DIV2K_valid_HR/0801.png",
+        ),
+        error="may hold pairs of images, or images of 3 classes; given: DIV2K_train_HR",
+    ),
+    Case(
+        "A and B below splits for a model without pairs",
+        ("train/A/1.png", "train/B/1.png"),
+        error="may hold pairs of images, or images of 2 classes; given: A, B",
+    ),
+    Case(
+        "edges2shoes",
+        ("train/1_AB.jpg", "train/2_AB.jpg", "val/3_AB.jpg"),
+        options=PAIRED,
+        summary="pairs side by side; train 2, val 1; reading train",
+        reads=("train/1_AB.jpg", "train/2_AB.jpg"),
+        size=(16, 8),
+    ),
+    Case(
+        "pairs side by side in splits, and others",
+        ("train/1.jpg", "extra/2.jpg"),
+        options=PAIRED,
+        error="has folders called like splits (train) beside extra",
+        size=(16, 8),
+    ),
+    # Files of labels
+    Case(
+        "metadata.csv with semicolons",
+        ("1.png", "2.png"),
+        texts={"metadata.csv": "file_name;label\n1.png;dog\n2.png;cat\n"},
+        summary="2 images, classes in metadata.csv (2)",
+        reads=("1.png", "2.png"),
+        labels=(1, 0),
+        classes=("cat", "dog"),
+    ),
+    Case(
+        "metadata.csv as Excel saves it: a mark at the start, tabs, capitals, spaces",
+        ("1.png", "2.png"),
+        texts={"metadata.csv": "\ufeffFile_Name\tLabel \r\n1.png\tdog\r\n2.png\tcat \r\n"},
+        summary="2 images, classes in metadata.csv (2)",
+        reads=("1.png", "2.png"),
+        labels=(1, 0),
+        classes=("cat", "dog"),
+    ),
+    Case(
+        "metadata.csv of files in folders",
+        ("x/1.png", "y/1.png"),
+        texts={"metadata.csv": "file_name,label\nx/1.png,dog\ny\\1.png,cat\n"},
+        summary="2 images, classes in metadata.csv (2)",
+        reads=("x/1.png", "y/1.png"),
+        labels=(1, 0),
+        classes=("cat", "dog"),
+    ),
+    Case(
+        "metadata.csv with a column split",
+        ("1.png", "2.png", "3.png"),
+        texts={
+            "metadata.csv": "file_name,label,split\n1.png,dog,train\n2.png,cat,test\n"
+            "3.png,cat,train\n"
+        },
+        summary="splits of classes in metadata.csv (2); train 2, test 1; reading train",
+        reads=("1.png", "3.png"),
+        labels=(1, 0),
+        classes=("cat", "dog"),
+    ),
+    Case(
+        "metadata.jsonl with splits only",
+        ("1.png", "2.png"),
+        texts={
+            "metadata.jsonl": '{"file_name": "1.png", "split": "train"}\n\n'
+            '{"file_name": "2.png", "split": "validation"}\n'
+        },
+        options={"split": "val"},
+        summary="splits; train 1, val 1; reading val",
+        reads=("2.png",),
+    ),
+    Case(
+        "metadata.csv with a column split that says something else",
+        ("1.png", "2.png"),
+        texts={"metadata.csv": "file_name,split\n1.png,banana\n2.png,wood\n"},
+        error="metadata.csv has a split that is none; given: ",
+    ),
+    Case(
+        "metadata.csv and folders that disagree about splits",
+        ("train/1.png", "test/2.png"),
+        texts={"metadata.csv": "file_name,split\ntrain/1.png,test\ntest/2.png,train\n"},
+        error="tell different splits",
+    ),
+    Case(
+        "metadata.csv with two columns called label",
+        ("1.png",),
+        texts={"metadata.csv": "file_name,label,label\n1.png,dog,cat\n"},
+        error="several columns are called label",
+    ),
+    Case(
+        "metadata.csv without names of files",
+        ("1.png",),
+        texts={"metadata.csv": "image,label\n1.png,dog\n"},
+        error="has no column file_name; given: image, label",
+    ),
+    Case(
+        "metadata.csv that names files without suffix",
+        ("1.png", "2.png"),
+        texts={"metadata.csv": "file_name,label\n1,dog\n2,cat\n"},
+        error="metadata.csv names 0 of 2 images; given: not ",
+    ),
+    Case(
+        "numbers as pandas saves them",
+        ("1.png", "2.png"),
+        texts={"metadata.csv": "file_name,label\n1.png,2.0\n2.png,0.0\n"},
+        summary="2 images, classes in metadata.csv (3)",
+        reads=("1.png", "2.png"),
+        labels=(2, 0),
+        classes=("0", "1", "2"),
+    ),
+    Case(
+        "nan for no label",
+        ("1.png", "2.png"),
+        texts={"metadata.csv": "file_name,label\n1.png,nan\n2.png,0\n"},
+        error="metadata.csv has no label for an image; given: ",
+    ),
+    Case(
+        "-1 for no label",
+        ("1.png", "2.png"),
+        texts={"metadata.csv": "file_name,label\n1.png,-1\n2.png,0\n"},
+        error="metadata.csv has a label out of range; given: ",
+    ),
+    Case(
+        "dataset.json of names and numbers",
+        ("1.png", "2.png"),
+        texts={"dataset.json": '{"labels": {"1.png": 1, "2.png": 0}}'},
+        summary="2 images, classes in dataset.json (2)",
+        reads=("1.png", "2.png"),
+        labels=(1, 0),
+        classes=("0", "1"),
+    ),
+    Case(
+        "labels in two files",
+        ("1.png",),
+        texts={
+            "dataset.json": labelled(["1.png", 0]),
+            "metadata.csv": "file_name,label\n1.png,1\n",
+        },
+        error="has labels in dataset.json and in metadata.csv",
+    ),
+    Case(
+        "labels.csv, which is not read",
+        ("1.png", "2.png"),
+        texts={"labels.csv": "id,breed\n1,pug\n2,husky\n"},
+        summary="2 images, plain",
+        reads=("1.png", "2.png"),
+    ),
+    # No images
+    Case(
+        "an archive a split",
+        (),
+        texts={"train.zip": "PK", "test.zip": "PK"},
+        error="no images in",
+    ),
+    Case(
+        "LSUN's database",
+        (),
+        texts={"data.mdb": "x", "lock.mdb": "x"},
+        error="given: 2 .mdb",
+    ),
+    Case(
+        "Parquet files of the Hub",
+        (),
+        texts={"data/train-00000-of-00001.parquet": "PAR1", "README.md": "x"},
+        error="given: 1 .md, 1 .parquet",
+    ),
+    Case("a folder of arrays", (), texts={"train.npy": "x"}, error="try: pass one of the arrays"),
 )
 
 
 def encoded(number: int, name: str, size: tuple[int, int] = (8, 8)) -> bytes:
     """An image whose color is its number."""
     buffer = io.BytesIO()
-    kind = {"jpg": "JPEG", "png": "PNG"}[name.rpartition(".")[2]]
+    suffix = name.rpartition(".")[2].lower()
+    kind = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "webp": "WEBP"}[suffix]
     Image.new("RGB", size, (20 * number % 256, 90, 200)).save(buffer, kind)
     return buffer.getvalue()
 

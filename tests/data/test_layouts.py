@@ -7,11 +7,12 @@ import io
 import os
 import tarfile
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from layout_cases import CASES, CONTAINERS, Case, build, encoded
+from layout_cases import CASES, Case, build, encoded
 from PIL import Image
 
 from zoo_core.data.files import PictureFiles, has_pair_folders
@@ -26,8 +27,14 @@ def number(pixels: np.ndarray) -> int:
     return round(int(pixels[0, 0, 0]) / 20)
 
 
-@pytest.mark.parametrize("container", CONTAINERS)
-@pytest.mark.parametrize("case", [c for c in CASES if not c.error], ids=lambda case: case.name)
+def in_every_container(cases: Iterable[Case]) -> pytest.MarkDecorator:
+    tries = [(case, container) for case in cases for container in case.containers]
+    return pytest.mark.parametrize(
+        ("case", "container"), tries, ids=[f"{case.name}-{container}" for case, container in tries]
+    )
+
+
+@in_every_container(case for case in CASES if not case.error)
 def test_a_layout_is_recognized_and_read(case: Case, container: str, tmp_path: Path):
     dataset = PictureFiles(build(case, container, tmp_path), **case.options)
     assert dataset.summary == case.summary
@@ -42,8 +49,7 @@ def test_a_layout_is_recognized_and_read(case: Case, container: str, tmp_path: P
         assert [number(image.source) for image in images] == list(map(case.files.index, sources))
 
 
-@pytest.mark.parametrize("container", CONTAINERS)
-@pytest.mark.parametrize("case", [c for c in CASES if c.error], ids=lambda case: case.name)
+@in_every_container(case for case in CASES if case.error)
 def test_what_could_mean_two_things_is_refused(case: Case, container: str, tmp_path: Path):
     with pytest.raises(DataError) as refused:
         PictureFiles(build(case, container, tmp_path), **case.options)
