@@ -515,6 +515,14 @@ CASES = (
         classes=("cat", "dog"),
     ),
     Case(
+        "a folder around the classes of each split",
+        ("train/birds/owl/1.png", "train/birds/wren/2.png", "test/birds/owl/3.png"),
+        summary="splits of classes (2); train 2, test 1; reading train",
+        reads=("train/birds/owl/1.png", "train/birds/wren/2.png"),
+        labels=(0, 1),
+        classes=("owl", "wren"),
+    ),
+    Case(
         "a folder inside of one of its name",
         ("data/data/train/cat/1.png", "data/data/train/dog/2.png", "data/data/test/cat/3.png"),
         summary="splits of classes (2); train 2, test 1; reading train",
@@ -702,6 +710,11 @@ CASES = (
         options=PAIRED,
         error="may hold pairs in two folders, or both images of a pair in each file",
         size=(16, 8),
+    ),
+    Case(
+        "images and targets",
+        ("images/1.jpg", "targets/1.png"),
+        error="may hold pairs of images, or images of 2 classes; given: images, targets",
     ),
     Case(
         "images and masks as classes, said so",

@@ -19,11 +19,18 @@ SIDES = {
 SPLIT_SIDE = re.compile(f"({'|'.join(SPLITS)})[_-]?([ab])")  # trainA, val_B, in lower case
 
 IMAGES = frozenset(
-    ("image", "images", "img", "imgs", "jpg", "jpeg", "png", "photo", "photos", "picture")
-).union(("pictures", "rgb", "data", "hr"))
+    (
+        *("image", "images", "img", "imgs", "jpg", "jpeg", "png", "photo", "photos", "picture"),
+        *("pictures", "rgb", "data", "hr", "input", "inputs", "source", "original", "originals"),
+    )
+)
 MAPS = frozenset(  # one for each image
-    ("mask", "masks", "label", "labels", "gt", "groundtruth", "annotation", "annotations", "lr")
-).union(("segmentation", "segmentations", "seg", "depth", "depths", "trimap", "trimaps", "edges"))
+    (
+        *("mask", "masks", "label", "labels", "gt", "groundtruth", "annotation", "annotations"),
+        *("segmentation", "segmentations", "seg", "depth", "depths", "trimap", "trimaps", "edges"),
+        *("lr", "target", "targets", "output", "outputs"),
+    )
+)
 UNSORTED = IMAGES | {"unknown", "unlabeled", "unlabelled", "all"}
 COPIES = re.compile(r"[_@#]?(thumb(nail)?s?|previews?)[_-]?(\d+(x\d+)?)?", re.IGNORECASE)
 _WORDS = "|".join(SPLITS)
