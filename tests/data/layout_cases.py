@@ -595,6 +595,11 @@ CASES = (
         classes=("cat", "dog"),
     ),
     Case(
+        "splits inside of a split",
+        ("test/train/1.png", "test/val/2.png"),
+        error="has folders called like splits (train, val) inside of other folders",
+    ),
+    Case(
         "MVTec AD, all categories",
         (
             "bottle/train/good/1.png",

@@ -119,7 +119,10 @@ def _of_splits(
         inner = _below_splits(names, depth, splits)
         if _are_numbered(inner):
             return Layout("plain", splits)
-        return _of_classes([top_folder(name, 0) for name in inner], splits)
+        inside = [top_folder(name, 0) for name in inner]
+        if layout == "auto":
+            doubts.refuse_splits_below(set(inside), where)
+        return _of_classes(inside, splits)
     below = [_folder(name, depth + 1) for name in names]
     if all(folder.lower() in SPLITS for folder in set(below)):
         splits = by_split([SPLITS[folder.lower()] for folder in below])
