@@ -88,6 +88,7 @@ def test_keras_names_tell_the_splits(tmp_path):
         ({"images": images(2, 8, 8), "labels": np.zeros((2, 3), int)}, "several labels"),
         ({"images": images(2, 8, 8), "labels": np.zeros(3, int)}, "are not the labels of 2"),
         ({"images": images(2, 8, 8), "labels": np.array([0, -1])}, "integers of 0 and more"),
+        ({"images": images(2, 8, 8), "labels": np.array([0, 10**7])}, "below 1000000"),
         ({"images": images(2, 8, 8), "labels": np.array(["a", "b"])}, "are not the labels"),
         ({"images": images(2, 8, 8), "x": images(2, 8, 8)}, "two arrays that may be the images"),
         ({"means": np.zeros(3)}, "no arrays of images"),

@@ -127,6 +127,12 @@ def test_a_link_to_a_folder_above_is_counted_instead_of_followed_for_ever(tmp_pa
     assert dataset.ignored == {"links back to a folder that contains them": 1}
 
 
+def test_folders_too_deep_are_counted_as_such(tmp_path):
+    save(tmp_path / "a.png")
+    save(tmp_path.joinpath(*["d"] * 70) / "b.png")
+    assert PictureFiles(tmp_path).ignored == {"folders more than 64 deep": 1}
+
+
 # Pairs
 
 
@@ -224,6 +230,12 @@ def test_folders_read_as_classes_are_other_data_than_plain_ones(tmp_path):
         )
         found[layout] = None if packed.labels is None else packed.labels.tolist()
     assert found == {"plain": None, "classes": [0, 1]}
+
+
+def test_pairs_side_by_side_are_other_data_than_wide_images(tmp_path):
+    save(tmp_path / "1.png", size=(16, 8))
+    wide, pairs = PictureFiles(tmp_path), PictureFiles(tmp_path, paired=True)
+    assert wide.fingerprint != pairs.fingerprint
 
 
 def test_other_labels_are_other_data(tmp_path):
