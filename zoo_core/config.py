@@ -420,14 +420,18 @@ def meaning(kind: Any) -> str:
     return next((note.description for note in notes if note.description), "")
 
 
-def parse_assignments(assignments: list[str], option: str = "--set") -> dict[str, str]:
-    """`["a=1", "b=x=y"]` to `{"a": "1", "b": "x=y"}`; `option` is named if one is malformed."""
+def parse_assignments(
+    assignments: list[str],
+    option: str = "--set",  # named, with the example, if one is malformed
+    example: str = "batch_size=16",
+) -> dict[str, str]:
+    """`["a=1", "b=x=y"]` to `{"a": "1", "b": "x=y"}`."""
     values = {}
     for assignment in assignments:
         key, sign, value = assignment.partition("=")
         if not sign or not key.strip():
             raise ConfigError(
-                f"{option} takes key=value", given=repr(assignment), hint=f"{option} batch_size=16"
+                f"{option} takes key=value", given=repr(assignment), hint=f"{option} {example}"
             )
         values[key.strip()] = value.strip()
     return values

@@ -19,10 +19,20 @@ from zoo_core.cli.output import (
     print_table,
     warn_problems,
 )
+from zoo_core.data.reading import OF_FILES
 
 if TYPE_CHECKING:
+    from zoo_core.config import RunConfig
     from zoo_core.data.cache import CachedImages
     from zoo_core.pictures import PictureDataset
+
+SET_OPTION = typer.Option(
+    [],
+    "--set",
+    "-s",
+    metavar="KEY=VALUE",
+    help=f"Read your own images as in training with: {', '.join(OF_FILES)}.",
+)
 
 app = typer.Typer(
     help="List and show data sets, and check your own images.",
@@ -62,6 +72,7 @@ def show(
         64, "--resolution", min=1, max=4096, help="Width and height in pixels."
     ),
     split: str = typer.Option("train", "--split", help="Split to open."),
+    assignments: list[str] = SET_OPTION,
     out: Path = typer.Option(
         None, "--out", "-o", help="PNG file for a grid of the first 64 images."
     ),
@@ -72,7 +83,8 @@ def show(
     from zoo_core.data.datasets import open_dataset
 
     plugins = loaded_plugins()
-    opened = open_dataset(name, resolution, split, plugins)
+    settings = _settings(assignments, "zoo data show")
+    opened = open_dataset(name, resolution, split, plugins, settings=settings)
     record = _record(opened.spec) if opened.spec else {"provenance": opened.description}
     record |= {
         "pictures": len(opened.dataset),
@@ -100,13 +112,7 @@ def check(
     split: str = typer.Option(
         "", "--split", help="Only this split; by default, all of your own images, or train."
     ),
-    assignments: list[str] = typer.Option(
-        [],
-        "--set",
-        "-s",
-        metavar="KEY=VALUE",
-        help="Change how your own images are read: layout=...",
-    ),
+    assignments: list[str] = SET_OPTION,
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Read every image and list the unusable ones with the reason.
@@ -119,7 +125,7 @@ def check(
     from zoo_core.pictures import BadPicture, read_every
 
     log_to_stderr()
-    datasets = _splits_to_check(path, pairs, split, assignments)
+    datasets = _splits_to_check(path, pairs, split, _settings(assignments, "zoo data check"))
     summary, total = datasets[0].summary, sum(map(len, datasets))
     if pairs and not datasets[0].paired:
         raise DataError(f"{path} contains no pairs", hint="omit --pairs")
@@ -150,19 +156,22 @@ def check(
         )
 
 
+def _settings(assignments: list[str], command: str) -> RunConfig:
+    """How your own images are read."""
+    from zoo_core.config import RunConfig
+    from zoo_core.data.reading import read_assignments
+
+    return RunConfig(**read_assignments(assignments, f"{command} --help", OF_FILES))
+
+
 def _splits_to_check(
-    path: str, pairs: bool, split: str, assignments: list[str]
+    path: str, pairs: bool, split: str, settings: RunConfig
 ) -> list[PictureDataset]:
     """The data set once for each split of your own images; of a plugin's, train or the first."""
-    from zoo_core.config import RunConfig, read_config
     from zoo_core.data.datasets import open_dataset
-    from zoo_core.data.reading import read_assignments
     from zoo_core.errors import DataError
 
     plugins = loaded_plugins()
-    given = read_assignments(assignments, "zoo data check --help")
-    settings = read_config(RunConfig, given, "the settings of how images are read")
-    split = split or given.get("split", "")
 
     def opened(split: str) -> PictureDataset:
         return open_dataset(path, 64, split, plugins, pairs, settings).dataset
