@@ -1,6 +1,7 @@
 """Paths as users type them, and files that are replaced, on every system."""
 
 import contextlib
+import errno
 import os
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from zoo_core import filesystem
 from zoo_core.data.datasets import open_dataset
-from zoo_core.errors import DataError, InputError, UnknownNameError
+from zoo_core.errors import CheckpointError, DataError, InputError, UnknownNameError
 from zoo_core.filesystem import (
     as_argument,
     can_only_be_path,
@@ -136,3 +137,22 @@ def test_macos_is_told_to_empty_the_cache_of_the_drive_too(monkeypatch, tmp_path
     write_synced(tmp_path / "file", b"content")
     assert calls == ([51] if supported else [51, "fsync"])
     assert (tmp_path / "file").read_bytes() == b"content"
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "free disk space"),
+        (errno.EACCES, "make the folder writable"),
+        (errno.EROFS, "make the folder writable"),
+        (errno.EIO, "check the disk"),
+    ],
+)
+def test_an_error_of_the_disk_says_what_helps(tmp_path, monkeypatch, number, remedy):
+    def fail(path, data):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(filesystem, "write_synced", fail)
+    with pytest.raises(CheckpointError) as error:
+        filesystem.write_file(tmp_path / "file", b"")
+    assert error.value.hint == remedy

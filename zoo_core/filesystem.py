@@ -161,8 +161,17 @@ def write_file(path: Path, data: bytes) -> None:
         sync_folder(path.parent)
     except OSError as error:
         raise CheckpointError(
-            f"cannot write {path}: {error.strerror}", hint="free disk space"
+            f"cannot write {path}: {error.strerror}", hint=remedy(error)
         ) from None
+
+
+def remedy(error: OSError) -> str:
+    """What to try if a file cannot be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "free disk space"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "make the folder writable"
+    return "check the disk"
 
 
 def write_synced(path: Path, data: bytes) -> None:

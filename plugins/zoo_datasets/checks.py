@@ -19,7 +19,6 @@ def check_split(dataset: str, split: str) -> None:
             f"data set {dataset!r} has no such split",
             given=repr(split),
             allowed=", ".join(SPLITS),
-            hint="--set split=train",
         )
 
 
@@ -30,7 +29,7 @@ def check_drawn_resolution(dataset: str, resolution: int) -> None:
             f"data set {dataset!r} cannot be drawn at this resolution",
             given=resolution,
             allowed=f"{SMALLEST} to {LARGEST}",
-            hint="--set resolution=64",
+            hint="--set resolution=64 with zoo train, --resolution 64 with zoo data show",
         )
 
 

@@ -46,7 +46,7 @@ def open_earth(dataset: str, resolution: int, split: str) -> PictureDataset:
             f"data set {dataset!r} has no tiles of this resolution",
             given=resolution,
             allowed=", ".join(map(str, EARTH_RESOLUTIONS)),
-            hint="--set resolution=128",
+            hint="--set resolution=128 with zoo train, --resolution 128 with zoo data show",
         )
     return EarthDataset(dataset, resolution, split)
 

@@ -41,6 +41,12 @@ class Request:
         """Whether the data set is a folder or file."""
         return Path(self.place).is_absolute()
 
+    def spelled(self, config: str = "", **columns: str) -> str:
+        """The name as it is typed, with another configuration or other columns."""
+        config = config or self.config
+        chosen = "".join(f",{key}={value}" for key, value in {**self.columns, **columns}.items())
+        return f"hf/{self.place}" + (f":{config}" if config else "") + chosen
+
     def __str__(self) -> str:
         return f"hf/{self.place}" + (f":{self.config}" if self.config else "")
 
@@ -157,7 +163,7 @@ def explained(request: Request, error: Exception) -> ZooError:
         what = f"{request} is a script, which is never run"
         return DataError(what, allowed="data sets of files, such as Parquet or images")
     if names := _configurations(text):
-        hint = f"hf/{request.place}:{names[0]}"
+        hint = request.spelled(names[0])
         lacks = f"has no configuration {request.config!r}"
         what = f"{request.place} {lacks if request.config else 'has several configurations'}"
         return DataError(f"hf/{what}", allowed=", ".join(names), hint=hint)

@@ -105,7 +105,7 @@ def _chosen(request: Request, what: str, candidates: Sequence[str], features: An
             raise DataError(
                 f"{request} has {len(candidates)} columns that could be its {what}",
                 allowed=", ".join(candidates),
-                hint=f"{request},{what}={candidates[0]}",
+                hint=request.spelled(**{what: candidates[0]}),
             )
         return candidates[0] if candidates else None
     if (what, wanted) == ("label", "none"):
@@ -142,7 +142,7 @@ def read_labels(
         return (), None
     if missing:
         what = f"{missing} of {len(values)} images of {request} have no {column}"
-        raise DataError(what, hint=f"{request},label=none")
+        raise DataError(what, hint=request.spelled(label="none"))
     return tuple(map(str, names)), values
 
 

@@ -40,7 +40,7 @@ def open_lsun(request: Request, split: str) -> PictureDataset:
         raise InputError(
             f"LSUN has no category {unknown[0]!r}",
             allowed=", ".join(CATEGORIES),
-            hint="torchvision/LSUN,classes=bedroom+tower",
+            hint=f"torchvision/LSUN:{request.folder},classes=bedroom+tower",
         )
     folders = ["test_lmdb"] if split == "test" else [f"{name}_{split}_lmdb" for name in chosen]
     for folder in folders:

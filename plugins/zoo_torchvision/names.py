@@ -72,7 +72,7 @@ def find(name: str) -> DatasetSpec:
         raise InputError(f"{name!r} is not a usable name", allowed=SPELLING)
     kind = find_class(parts["name"])
     given = [option.split("=", 1) for option in parts["options"].split(",")[1:]]
-    options = read_options(kind, dict(given))
+    options = read_options(kind, dict(given), name)
     folder = find_folder(parts["name"], parts["folder"])
     request = Request(parts["name"], folder, options, find_splits(kind))
     told = "".join(f",{key}={value}" for key, value in given)
@@ -227,9 +227,9 @@ def missing_package(name: str, error: BaseException) -> OfflineError | None:
     )
 
 
-def read_options(kind: type, given: Mapping[str, str]) -> dict[str, Any]:
-    """The arguments that KEY=VALUE pairs stand for. Raises InputError for one that is unknown,
-    missing, or of the wrong type.
+def read_options(kind: type, given: Mapping[str, str], typed: str) -> dict[str, Any]:
+    """The arguments that KEY=VALUE pairs stand for, at the end of a name as it was typed. Raises
+    InputError for one that is unknown, missing, or of the wrong type.
     """
     takes, name = parameters(kind), f"torchvision/{kind.__name__}"
     fixed = RESERVED | {split_parameter(kind)}
@@ -239,14 +239,20 @@ def read_options(kind: type, given: Mapping[str, str]) -> dict[str, Any]:
             f"{name} has no option {key!r}",
             allowed=", ".join(options) or "none",
             near=nearest(key, options),
-            hint=f"--set split={given[key]}" if key in fixed and key not in RESERVED else "",
+            hint=_as_split(key, given[key]) if key == split_parameter(kind) else "",
         )
     for key in (key for key, each in options.items() if each.default is each.empty):
         if not given.get(key):
             values = allowed_values(kind, key)
-            hint = f"{name}[:FOLDER],{key}={values[0]}"
+            hint = f"{typed},{key}={values[0]}"
             raise InputError(f"{name} needs {key}", allowed=", ".join(values), hint=hint)
     return {key: _value(name, key, text, options[key].default) for key, text in given.items()}
+
+
+def _as_split(key: str, value: str) -> str:
+    """What to type for an option that chooses the split."""
+    split = {"true": "train", "false": "test"}.get(value.lower(), value)
+    return f"--set split={split} with zoo train, --split {split} elsewhere, without {key}={value}"
 
 
 def _is_plain(parameter: inspect.Parameter) -> bool:

@@ -107,7 +107,7 @@ def test_a_change_of_a_finished_run_names_the_option_that_is_missing(zoo):
         ("batch_sise=8", 2, ["'batch_sise' in --change", "nearest: batch_size"]),
         ("batch_size", 2, ["--change takes key=value", "--change batch_size=16"]),
         ("", 2, ["--change takes key=value"]),
-        ("micro_batch=2", 2, ["batch normalization in the generator", "--set micro_batch=0"]),
+        ("micro_batch=2", 2, ["batch normalization in the generator", "try: micro_batch=0"]),
         ("batch_size=64", 2, ["32 images are fewer than one batch of 64"]),
         ("data=digits", 2, ["images of a run cannot change", "data=accept"]),
     ],

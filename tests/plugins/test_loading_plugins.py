@@ -442,6 +442,22 @@ def test_naming_a_plugin_that_is_not_installed_is_an_error(install, monkeypatch)
         load_plugins()
 
 
+@pytest.mark.parametrize(
+    ("named", "told"),
+    [("gose", "ZOO_PLUGINS=goose"), ("gose,swan", "ZOO_PLUGINS=goose,swan"),
+     ("albatross", "ZOO_PLUGINS=, which loads all"), ("albatross,swan", "ZOO_PLUGINS=swan")],
+)  # fmt: skip
+def test_what_to_name_instead_of_it_is_what_is_installed(install, monkeypatch, named, told):
+    install("goose", GOOD)
+    install("swan", GOOD)
+    monkeypatch.setenv("ZOO_PLUGINS", named)
+    with pytest.raises(PluginError) as error:
+        load_plugins()
+    assert error.value.hint == told
+    monkeypatch.setenv("ZOO_PLUGINS", told.partition("=")[2].partition(", which")[0])
+    assert "swan" in [info.name for info in load_plugins().infos] or "swan" not in named
+
+
 # The API a plugin states
 
 

@@ -153,7 +153,7 @@ def test_the_readme_names_every_data_set():
         ("MNIST:x,download=true", InputError, "has no option 'download'"),
         ("DTD:x,partition=one", InputError, "takes partition as a number; given: one"),
         ("Places365:x,small=yes", InputError, "takes small as true or false; given: yes"),
-        ("EMNIST:x", InputError, "needs split; allowed: byclass, .*FOLDER],split=byclass"),
+        ("EMNIST:x", InputError, "needs split; allowed: byclass, .*MNIST:x,split=byclass"),
         ("CIFAR10", InputError, "needs the folder .*torchvision/CIFAR10:FOLDER, or set ZOO_DATA="),
         ("CIFAR10:~nobody-here", InputError, "not a usable folder"),
     ],

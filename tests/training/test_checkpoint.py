@@ -406,6 +406,15 @@ def test_damage_is_an_error_when_no_checkpoint_is_left(checkpoints):
     assert "\n" not in str(error.value)
 
 
+def test_an_older_checkpoint_is_announced_only_where_there_is_one(checkpoints, caplog):
+    for path in checkpoints.list():
+        truncate(path)
+    with caplog.at_level(logging.WARNING, "zoo"), pytest.raises(CheckpointError):
+        checkpoints.load()
+    said = [record.getMessage().endswith("; trying an older one") for record in caplog.records]
+    assert said == [True, False]
+
+
 def test_a_damaged_checkpoint_can_be_written_again(checkpoints):
     truncate(checkpoints.list()[-1])
     assert_loads(checkpoints, 16)

@@ -155,6 +155,21 @@ def test_a_collapsed_run_stops_when_told_to_and_says_where_the_best_weights_are(
     assert best(folder) == 16
 
 
+def test_a_collapse_repeats_what_every_alarm_says_and_names_the_best_weights_once(tmp_path):
+    distances = [2.0, 1.0, 9.0, 9.0, 9.0, 9.0]
+
+    def measured(network):
+        return {"fd": distances.pop(0), "diversity": 0.1 if len(distances) == 1 else 1.0}
+
+    with pytest.raises(CollapseError) as error:
+        run(tmp_path, images=80, measure=measured, stop_collapsed=True)
+    said = error.value.hint
+    assert said.count("best.safetensors") == 1
+    assert "--set augment=ada if there are few images" in said
+    assert "a lower learning rate, a larger penalty" in said
+    assert said.endswith(", in a new run")
+
+
 def test_a_collapsed_run_that_was_stopped_takes_no_step_more(tmp_path):
     for scores in (scripted(2.0, 1.0, 9.0, 9.0, 9.0, 9.0), scripted()):
         with pytest.raises(CollapseError, match="after 40 images"):

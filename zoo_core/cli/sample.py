@@ -127,7 +127,7 @@ class _Wanted(NamedTuple):
                 "every class fills one row",
                 given=f"--columns {given}",
                 allowed=str(len(self.seeds)),
-                hint="omit --columns, or choose a class with --label",
+                hint="omit --columns, or --label CLASS for one class",
             )
         return len(self.seeds) if self.in_rows else given
 

@@ -121,7 +121,7 @@ def open_sources(
             raise InputError(
                 f"{type(generator).__name__} starts from seeds, not from source images",
                 given=f"--source {_argument(text)}",
-                hint="--seeds 0-63",
+                hint="--seeds 0-63 in place of --source",
             )
         return None
     if text is None:

@@ -148,7 +148,7 @@ class PictureFiles(PictureDataset):
         if not share:
             return found
         if "test" in found.splits:
-            raise DataError(f"{self.path} has a test split already", hint="leave holdout at 0")
+            raise DataError(f"{self.path} has a test split already", hint="--set holdout=0")
         from_split = "all" if "all" in found.splits else "train"
         if from_split not in found.splits:
             raise DataError(f"{self.path} has no train split to hold images out of")

@@ -31,7 +31,7 @@ from zoo_core.data.decoding import Fit
 from zoo_core.data.progress import OnProgress, no_progress
 from zoo_core.data.streaming import Form, RowReader, StreamedImages
 from zoo_core.errors import DataError, PictureError, RunError, first_few
-from zoo_core.filesystem import cache_folder
+from zoo_core.filesystem import as_argument, cache_folder
 from zoo_core.pictures import BadPicture, Picture, PictureDataset
 
 logger = logging.getLogger("zoo")
@@ -220,7 +220,7 @@ class _Packer:
                     rows.append(row)
                 self.on_progress(row + 1, len(self.dataset))
         if bad and not self.skip_bad:
-            raise _refusal(bad, len(self.dataset))
+            raise _refusal(bad, self.dataset)
         if not names:
             first = f"{bad[0].name}: {bad[0].reason}" if bad else None
             raise DataError(f"none of {len(self.dataset)} images can be read", given=first)
@@ -290,12 +290,13 @@ def _write_row(picture: Picture, images: IO[bytes], sources: IO[bytes], digest: 
             digest.update(row)
 
 
-def _refusal(bad: Sequence[BadPicture], count: int) -> DataError:
+def _refusal(bad: Sequence[BadPicture], dataset: PictureDataset) -> DataError:
     named = first_few((f"{name} ({reason})" for name, reason in bad), "; ")
-    hint = "zoo data check PATH to see all"
-    if len(bad) < count:
+    place = as_argument(dataset.path) if hasattr(dataset, "path") else "PATH"
+    hint = f"zoo data check {place}{' --pairs' * dataset.paired} to see all"
+    if len(bad) < len(dataset):
         hint += (
-            "; to skip them, --set bad_pictures=skip when training, "
-            "--bad-pictures skip when evaluating"
+            "; --set bad_pictures=skip with zoo train, --bad-pictures skip with zoo evaluate, "
+            "to skip them"
         )
-    return DataError(f"{len(bad)} of {count} images cannot be used: {named}", hint=hint)
+    return DataError(f"{len(bad)} of {len(dataset)} images cannot be used: {named}", hint=hint)

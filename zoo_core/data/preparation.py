@@ -95,7 +95,7 @@ def check_enough(count: int, batch_size: int) -> None:
     if count < batch_size:
         raise DataError(
             f"{count} images are fewer than one batch of {batch_size}",
-            hint=f"--set batch_size={count}",
+            hint=f"batch_size={count}",
         )
 
 

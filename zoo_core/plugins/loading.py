@@ -12,7 +12,7 @@ import io
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -308,12 +308,7 @@ def load_plugins() -> Plugins:
     found = sorted(plugins.entry_points(), key=lambda item: (item[0].name, item[1]))
     wanted = _wanted()
     if wanted is not None:
-        for name in sorted(wanted - {entry.name for entry, _ in found}):
-            raise PluginError(
-                f"ZOO_PLUGINS names a plugin that is not installed: {name!r}",
-                near=nearest(name, [entry.name for entry, _ in found]),
-                hint="ZOO_PLUGINS=none",
-            )
+        _check_installed(wanted, [entry.name for entry, _ in found])
         found = [(entry, dist) for entry, dist in found if entry.name in wanted]
     for entry, distribution in found:
         plugins.load(entry, distribution)
@@ -336,6 +331,19 @@ def stated_api(module: str) -> int | None:
             stated = _API.search(source.read_text(encoding="utf-8-sig", errors="replace"))
             return int(stated.group(1)) if stated else None
     raise ModuleNotFoundError(f"No module named {module!r}")
+
+
+def _check_installed(wanted: set[str], installed: Sequence[str]) -> None:
+    """Raise PluginError for a name that is not, with what to set instead."""
+    for name in sorted(wanted - {*installed}):
+        near = nearest(name, installed)
+        corrected = sorted({*(wanted & {*installed}), *near[:1]})
+        raise PluginError(
+            f"ZOO_PLUGINS names a plugin that is not installed: {name!r}",
+            allowed=", ".join(installed) or "none",
+            near=near,
+            hint=f"ZOO_PLUGINS={','.join(corrected)}" + (", which loads all" * (not corrected)),
+        )
 
 
 def _wanted() -> set[str] | None:

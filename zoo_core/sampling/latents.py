@@ -68,7 +68,9 @@ def mix_styles(
     for layers that it does not have, and for seeds and labels that `sample` rejects.
     """
     if not isinstance(generator, StyleGenerator):
-        raise InputError(f"{type(generator).__name__} has no styles to mix", hint="zoo interpolate")
+        raise InputError(
+            f"{type(generator).__name__} has no styles to mix", hint="zoo interpolate NAME"
+        )
     layers = list(layers)
     wrong = summarize(layer for layer in layers if integer(layer, generator.num_ws) < 0)
     if wrong or not layers:

@@ -226,7 +226,7 @@ class ADA(Augment):
                 raise ConfigError(
                     "adaptive augmentation follows the logits of real images, but no phase of this "
                     "model reports them (real_signs)",
-                    hint="--set augment=diffaugment",
+                    hint="--change augment=diffaugment",
                 )
             excess = float(self.sign_sum) / int(self.sign_count) - self.target
             change = STEPS_PER_CHANGE * batch_size / self.speed_images

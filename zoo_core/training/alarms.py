@@ -23,6 +23,7 @@ OVERFIT = 0.95  # mean sign of the real logits; ADA holds it at 0.6
 DIVERSITY = 0.3  # of generated images; real ones have 1
 RISE_FACTOR = 1.2  # times the smallest distance so far
 PATIENCE = 3  # consecutive evaluations
+BEST = "the weights in best.safetensors"  # what to go back to
 COLLAPSED = frozenset({"logits", "diversity", "distance"})  # a run does not recover from these
 
 
@@ -82,7 +83,7 @@ class Alarms:
             yield Alarm(
                 "distance",
                 f"the Frechet distance has risen from {best:.4g} to {recent[-1]:.4g}",
-                "the weights in best.safetensors; --set augment=ada if there are few images",
+                f"{BEST}; --change augment=ada if there are few images",
             )
 
     def _discriminator(self) -> Iterator[Alarm]:
@@ -104,5 +105,5 @@ class Alarms:
                 "overfit",
                 f"the discriminator classifies {(1 + sum(signs) / len(signs)) / 2:.1%} of the real "
                 "images as real: it may have memorized them",
-                "--set augment=ada, --set mirror=true, or more images",
+                "--change augment=ada, --change mirror=true, or more images",
             )

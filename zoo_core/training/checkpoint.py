@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo_core.errors import CheckpointError, WeightsError
-from zoo_core.filesystem import sync_folder, write_synced
+from zoo_core.filesystem import remedy, sync_folder, write_synced
 from zoo_core.weights.tensors import Tensors, cpu_copies, read_tensors
 
 logger = logging.getLogger("zoo")
@@ -82,7 +82,7 @@ class Checkpoints:
                     aside.rename(target)
             raise CheckpointError(
                 f"cannot write the checkpoint {target}: {error.strerror}",
-                hint="free disk space, then run the same command again",
+                hint=f"{remedy(error)}, then run the same command again",
             ) from None
         self._damaged.discard(target)
         shutil.rmtree(aside, ignore_errors=True)
@@ -99,7 +99,8 @@ class Checkpoints:
             try:
                 return self._read(path)
             except (OSError, ValueError, KeyError, TypeError, WeightsError) as error:
-                logger.warning("checkpoint %s is damaged (%s); trying an older one", path, error)
+                then = "" if path == found[0] else "; trying an older one"
+                logger.warning("checkpoint %s is damaged (%s)%s", path, error, then)
                 self._damaged.add(path)
         if found:
             raise CheckpointError(

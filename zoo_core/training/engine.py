@@ -30,11 +30,13 @@ from zoo_core.data.batches import batches
 from zoo_core.data.packing import PackedData
 from zoo_core.data.preparation import check_enough, check_fits
 from zoo_core.errors import CollapseError, Interrupted, NonFiniteError, RunError
+from zoo_core.filesystem import as_argument, remedy
 from zoo_core.interfaces import Batch, Phase, Progress
 from zoo_core.metrics.protocol import Evaluation
 from zoo_core.noise import SeededNoise
 from zoo_core.runtime import Runtime
 from zoo_core.spec import ModelSpec
+from zoo_core.training.alarms import BEST
 from zoo_core.training.amend import accepts_data, planned
 from zoo_core.training.beginning import begin, with_change
 from zoo_core.training.checkpoint import Checkpoints
@@ -272,7 +274,8 @@ def _translate_write_errors() -> Iterator[None]:
         yield
     except OSError as problem:
         what = f"the run cannot write its files: {problem}"
-        raise RunError(what, hint="free disk space, then run the same command again") from problem
+        hint = f"{remedy(problem)}, then run the same command again"
+        raise RunError(what, hint=hint) from problem
 
 
 class _Due:
@@ -313,10 +316,12 @@ def _interrupted(state: TrainState, run: Run) -> Interrupted:
 
 def _collapsed(state: TrainState, run: Run) -> CollapseError:
     alarms = state.alarms.collapsed
-    best = f"the best weights in {run.folder.best}; " if state.best else ""
+    best = [f"the best weights in {as_argument(run.folder.best)}"] if state.best else []
+    hints = [alarm.hint.removeprefix(f"{BEST}; ") for alarm in alarms]
+    tries = [hint.replace("--change", "--set") for hint in hints]  # this run has nothing to change
     return CollapseError(
         f"stopped after {state.images_seen} images: {'; '.join(alarm.what for alarm in alarms)}",
-        hint=f"{best}{alarms[0].hint}, in a new run",
+        hint=f"{'; '.join([*best, *tries])}, in a new run",
     )
 
 

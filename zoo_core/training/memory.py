@@ -20,7 +20,7 @@ def translate_torch_errors() -> Iterator[None]:
         if "more than 1 value per channel" not in str(problem):
             raise
         what = "batch normalization needs at least two images"
-        raise ConfigError(what, hint="--set batch_size=2 or more, in a new run") from problem
+        raise ConfigError(what, hint="--change batch_size=2") from problem
     except (MemoryError, RuntimeError) as problem:
         if is_shortage(problem):
             hint = "a smaller batch_size or a smaller network, in a new run"

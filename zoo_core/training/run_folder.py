@@ -70,7 +70,7 @@ class RunFolder:
                 )
             return
         before = self.read_config()
-        hint = "--run-dir NEW_FOLDER, or --tag NEW_TAG"
+        hint = "--run-dir NEW_FOLDER"
         if before["model"] != resolved.model:
             shown = [f"model: {before['model']} there, {resolved.model} here"]
         else:

@@ -95,7 +95,7 @@ def checked_group(
     if mixing := next(_mixing(networks, phases), None):
         raise ConfigError(
             f"micro_batch cannot slice a batch whose images affect each other: {mixing}",
-            hint="--set micro_batch=0, with a smaller batch_size if memory is short",
+            hint="micro_batch=0, with a smaller batch_size if memory is short",
         )
     group = 1 if networks.discriminator is None else networks.discriminator.stddev_group
     if batch_size % group:
@@ -105,7 +105,7 @@ def checked_group(
             "micro_batch cannot split a group of the discriminator's minibatch standard deviation",
             given=micro_batch,
             allowed=f"0, or a multiple of {group} that divides {batch_size}",
-            hint=f"--set micro_batch={group if group < batch_size else 0}",
+            hint=f"micro_batch={group if group < batch_size else 0}",
         )
     return group
 
