@@ -1,6 +1,8 @@
 """Whatever the zoo tells people to type exists: commands, options, settings and extras.
 
 Texts are collected from the code, f-strings with a placeholder for each value; docstrings are not.
+That it works as well is what the tables in tests/hints are for: here they are compared with the
+code, in tests/cli/test_hints_work.py they are run.
 """
 
 from __future__ import annotations
@@ -12,6 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hints.sites import Site, sites, sites_in
+from hints.tables import ROWS
+from hints.unrun import UNRUN
 
 from zoo_core.cli import build
 from zoo_core.config import RunConfig
@@ -139,3 +144,56 @@ def test_every_variable_that_is_named_is_read():
     read = {name for path in SOURCES for name in re.findall(r"ZOO_[A-Z]+", path.read_text())}
     for _, text in TEXTS:
         assert set(re.findall(r"\bZOO_[A-Z]+\b", text)) <= read
+
+
+SITES = {site.name: site for site in sites()}
+FOLLOWED = {name for row in ROWS for name in row.names}
+
+
+def test_every_hint_is_followed_by_a_test_or_has_a_reason_why_not():
+    """If this fails for a new hint: add a row to a table in tests/hints."""
+    assert len(SITES) > 150
+    assert sorted(SITES.keys() - FOLLOWED - UNRUN.keys()) == []
+
+
+def test_no_row_and_no_reason_is_left_of_a_hint_that_is_gone():
+    assert sorted((FOLLOWED | UNRUN.keys()) - SITES.keys()) == []
+    assert sorted(FOLLOWED & UNRUN.keys()) == []
+
+
+def found(source: str) -> list[str]:
+    return [site.text.replace("\0", VALUE) for site in sites_in(source, Path("a.py"), "a.py")]
+
+
+@pytest.mark.parametrize(
+    ("source", "texts"),
+    [
+        ("raise InputError('no', hint='go home')", ["go home"]),
+        ("raise InputError('no', hint=f'--set x={x}')", ["--set x=VALUE"]),
+        ("raise InputError('no', hint=hint)", ["VALUE"]),
+        ("raise InputError('no', hint='zoo list' if x else '--out A')", ["zoo list", "--out A"]),
+        ("hint = f'{x} or --out NEW'", ["VALUE or --out NEW"]),
+        ("Alarm('name', 'what', 'less of it')", ["less of it"]),
+        ("warn(f'{x}; try: --set y=1')", ["VALUE; try: --set y=1"]),
+        ("echo('next: zoo sample RUN')", ["next: zoo sample RUN"]),
+        ("logger.warning('%s: pip install it', x)", ["VALUE: pip install it"]),
+        ("raise InputError('--set is no setting', given='--set x')", []),
+        ("check(out, hint='')", []),
+        ("x = typer.Option(None, '--set', help='See `zoo list`.')", []),
+        ("def f():\n    'See zoo list.'\n    return '--set'", []),
+    ],
+)
+def test_what_tells_people_to_type_something_is_found(source: str, texts: list[str]):
+    assert found(source) == texts
+
+
+def test_the_places_of_a_function_are_numbered():
+    source = "def f():\n    g(hint='one')\n    if x:\n        g(hint='two')"
+    assert [site.name for site in sites_in(source, Path("a.py"), "a.py")] == ["a.py f", "a.py f 2"]
+
+
+def test_a_text_is_known_again_whatever_values_are_in_it():
+    site = Site("", Path(), range(1), "\0 images; try: --set x=\0")
+    assert site.is_said_in("warning: 3 images;\n try: --set x=1")
+    assert not site.is_said_in("3 images; try: --set y=1")
+    assert not Site("", Path(), range(1), "\0").is_said_in("anything")

@@ -1,0 +1,119 @@
+"""Hints of `zoo sample`, `interpolate`, `mix` and `show`, and of names in general."""
+
+from __future__ import annotations
+
+from hints.places import (
+    TRAIN,
+    classes,
+    damaged,
+    file,
+    folder,
+    judge,
+    pairs,
+    photos,
+    picture,
+    run,
+    setenv,
+    translator,
+    weights,
+    wide,
+)
+from hints.scenario import Row, World
+
+
+def put_pngs(w: World) -> None:
+    picture("frames/0.png")
+
+
+def unequal_pairs(w: World) -> None:
+    pairs(w)
+    picture("pairs/B/more.png")
+
+
+MANY = weights("many.safetensors", num_classes=17)
+FINISHED = "cli/train.py _say_finished"
+
+ROWS = (
+    Row("cli/drawing.py parse_seeds", "zoo sample run --seeds x", run),
+    Row("cli/drawing.py parse_seeds", "zoo mix run --layers 0 --with x", run, then="no styles"),
+    Row("cli/drawing.py parse_seeds 2", "zoo sample run --seeds 5-1", run),
+    Row(("cli/sample.py sample", "cli/drawing.py check_grid"), "zoo sample run --out a.gif", run),
+    Row(
+        "cli/drawing.py writing", "zoo sample run --out './my grid.png'",
+        (run, folder("my grid.png")),
+    ),
+    Row("cli/drawing.py writing 2", "zoo sample run --out file/grid.png", (run, file("file"))),
+    Row(
+        "cli/interpolate.py interpolate", "zoo interpolate run --out frames",
+        (run, put_pngs), fill={"NEW_FOLDER": "new"},
+    ),
+    Row("cli/labels.py class_number", "zoo interpolate sorted", classes),
+    Row(
+        "cli/labels.py class_numbers", "zoo sample many.safetensors", MANY,
+        steps=("zoo sample many.safetensors --label all",),
+    ),
+    Row("cli/labels.py _check_takes_labels", "zoo sample run --label 0", run),
+    Row(
+        "cli/sample.py columns", "zoo sample sorted --columns 3", classes,
+        fill={"CLASS": "1"},
+    ),
+    Row(
+        "cli/show.py _show_model", "zoo show toy", steps=("zoo train toy --preset tiny",),
+    ),
+    Row(
+        "cli/show.py _show_model 2", "zoo show toy",
+        steps=("zoo train toy --preset tiny --set width=8",),
+    ),
+    Row(
+        "cli/sources.py names", "zoo sample translator --source photos", (translator, damaged),
+        then="1 of 9 images cannot be used",
+    ),
+    Row(
+        "cli/sources.py names 2", "zoo sample translator --source wide", (translator, wide),
+        steps=("zoo sample translator --source wide --pairs",),
+    ),
+    Row(
+        "cli/sources.py check_output_outside_source",
+        "zoo sample translator --source photos --out photos/a.png", (translator, photos),
+    ),
+    Row("cli/sources.py open_sources", "zoo sample run --source photos", (run, photos)),
+    Row("cli/sources.py open_sources 2", "zoo sample translator", (translator, photos)),
+    Row(
+        ("cli/sources.py _open", "cli/sources.py _open 2"),
+        "zoo sample translator --source pairs", (translator, unequal_pairs),
+    ),
+    Row(
+        "cli/sources.py _open 3", "zoo sample translator --source toys --pairs", translator,
+    ),
+    Row(
+        (FINISHED, f"{FINISHED} 3", f"{FINISHED} 4"), TRAIN,
+        steps=("zoo sample runs/toy.toys16-tiny --seeds 0-63", f"{TRAIN} --images 32"),
+    ),
+    Row(
+        "cli/train.py _say_finished 3", f"{TRAIN} --run-dir o4",
+        steps=("zoo sample ./o4 --seeds 0-63",),
+    ),
+    Row(
+        (f"{FINISHED} 2", f"{FINISHED} 3"),
+        f"{TRAIN} --data ./pairs --set paired=true --run-dir o4", (pairs, photos),
+        steps=("zoo sample ./o4 --source photos",),
+    ),
+    Row("sampling/latents.py mix_styles", "zoo mix run --layers 0", run),
+    Row(
+        "sampling/latents.py _check_latent", "zoo interpolate translator", (translator, photos),
+        fill={"NAME": "translator"},
+    ),
+    Row("plugins/contributions.py find", "zoo show toi"),
+    Row("plugins/contributions.py find", "zoo show toy.x"),
+    Row("plugins/contributions.py find", "zoo evaluate run --extractor nothing", run),
+    Row("plugins/loading.py _check_installed", "zoo list", setenv("ZOO_PLUGINS", "toi"),
+        by_hand=setenv("ZOO_PLUGINS", "toy"),
+    ),
+    Row("weights/header.py weights_path", "zoo show ./nothing.safetensors"),
+    Row("weights/header.py weights_path 2", "zoo sample ./empty", folder("empty")),
+    Row("weights/loading.py load", "zoo sample judge", judge,
+        steps=(">>> import zoo_core; {hint}",),
+    ),
+    Row("runtime.py _device", "zoo sample run --device abacus", run),
+    Row("runtime.py _device", f"{TRAIN} --set device=abacus"),
+)  # fmt: skip

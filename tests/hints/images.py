@@ -1,0 +1,216 @@
+"""Hints about images: what is read, how, and where it is kept."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hints.places import (
+    SORT,
+    TRAIN,
+    damaged,
+    dark,
+    deep,
+    file,
+    folder,
+    mend,
+    more_photos,
+    pairs,
+    pets,
+    photos,
+    picture,
+    run,
+    splits,
+)
+from hints.scenario import Row, World
+
+OWN = f"{TRAIN} --data ./photos"
+
+
+def stray(w: World) -> None:
+    pairs(w)
+    picture("pairs/stray.png")
+
+
+def two_kinds(w: World) -> None:
+    for number in range(4):
+        deep(f"dark/{number}.png", number)
+        deep(f"dark/{number}.tiff", number, np.float32)
+
+
+def floats(w: World) -> None:
+    for number in range(4):
+        deep(f"dark/{number}.tiff", number, np.float32)
+
+
+def tested(w: World) -> None:
+    splits(w)
+    Path("splits/val").rename("splits/test")
+
+
+def beside(w: World) -> None:
+    splits(w)
+    picture("splits/more/1.png")
+
+
+def table(w: World) -> None:
+    photos(w)
+    Path("photos/metadata.csv").write_text("file_name,label\n0.png,a, b\n1.png,c\n")
+
+
+def with_quotes(w: World) -> None:
+    rows = "".join(f'{number}.png,"a, b"\n' for number in range(8))
+    Path("photos/metadata.csv").write_text(f"file_name,label\n{rows}")
+
+
+def compressed(w: World) -> None:
+    photos(w)
+    shutil.make_archive("own", "gztar", "photos")
+
+
+def small_disk(free: int):
+    def patch(w: World) -> None:
+        w.patch.setattr("zoo_core.data.packing._free", lambda folder: free)
+
+    return patch
+
+
+def large(w: World) -> None:
+    w.patch.setattr("zoo_core.data.packing.LARGE", 10)
+
+
+def more_pets(w: World) -> None:
+    for number in range(40):
+        picture(f"pets/{'cat' if number < 20 else 'dog'}/{number}.png", number)
+
+
+def sorted_photos(w: World) -> str:
+    pets(w)
+    return f"{SORT} --data ./pets --set num_classes=auto"
+
+
+def no_cache(w: World) -> None:
+    Path("file").write_text("")
+    w.patch.setenv("ZOO_CACHE", "file/cache")
+
+
+def broken_data(w: World) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise ValueError("broken on purpose")
+
+    w.patch.setattr("toys.ToyPictures.__init__", fail)
+
+
+def traceback(w: World) -> str:
+    from zoo_core.errors import PluginError
+
+    with pytest.raises(PluginError):
+        w.zoo("data", "show", "toys", "--debug")
+    return "zoo data list"
+
+
+def renamed(w: World) -> str:
+    Path("./caf\udce9").rename("cafe")
+    return f"{TRAIN} --data ./cafe"
+
+
+def latin(w: World) -> None:
+    photos(w)
+    try:
+        Path("photos").rename("./caf\udce9")
+    except (OSError, ValueError):
+        pytest.skip("this system takes no such name")
+
+
+def moved(w: World) -> None:
+    Path("pairs/stray.png").unlink()
+
+
+def other_names(w: World) -> None:
+    """Each file holds both images, side by side."""
+    shutil.rmtree("pairs")
+    for number in range(8):
+        for name in ("left", "right"):
+            picture(f"pairs/{name}/{number}.png", number, size=(48, 24))
+    picture("pairs/stray.png", size=(48, 24))
+
+
+ROWS = (
+    Row("cli/data.py check", "zoo data check toys --pairs"),
+    Row("cli/data.py check 2", "zoo data check photos", damaged,
+        steps=(mend, f"{OWN} --set bad_pictures=skip"),
+    ),
+    Row("cli/data.py cache", "zoo data cache", steps=("zoo data prune",)),
+    Row("training/launch.py _evaluation",
+        f"{SORT} --data ./pets --set num_classes=2 --evaluate-every 8", more_pets,
+        steps=(
+            f"{SORT} --data ./pets --set num_classes=2 --evaluate-every 8 --set holdout=0.1 "
+            "--run-dir new",
+            f"{SORT} --data ./pets --set num_classes=2 --evaluate-every 8 "
+            "--set evaluate_data=pets --run-dir new",
+        ),
+    ),
+    Row("config.py read_value", f"{TRAIN} --data ./caf\udce9", latin, by_hand=renamed),
+    Row("data/datasets.py open_dataset", f"{TRAIN} --data nothing"),
+    Row("data/datasets.py _opened", "zoo data show toys", broken_data, steps=(traceback,)),
+    Row("data/decoding.py ", f"{TRAIN} --data ./dark", dark,
+        steps=(f"{TRAIN} --data ./dark --set levels=data --run-dir new",
+               f"{TRAIN} --data ./dark --set levels=0-4095 --run-dir new"),
+    ),
+    Row("data/levels.py _usual_range", f"{TRAIN} --data ./dark", floats,
+        steps=(f"{TRAIN} --data ./dark --set levels=data",
+               f"{TRAIN} --data ./dark --set levels=0-400",
+               "zoo data check dark --set levels=data")),
+    Row("data/files.py _choose", f"{TRAIN} --data ./splits --set split=test --set batch_size=2",
+        splits),
+    Row("data/files.py _choose", "zoo data show splits --split test", splits),
+    Row("data/files.py _hold_out", f"{TRAIN} --data ./splits --set holdout=0.2", tested),
+    Row("data/files.py _hold_out", "zoo data check splits --set holdout=0.2", tested),
+    Row("data/files.py _hold_out 2", f"{OWN} --set holdout=0.001", more_photos,
+        by_hand=(f"{OWN} --set holdout=0.4",)),
+    Row("data/files.py _images", f"{TRAIN} --data ./empty", (folder("empty"), file("empty/a.txt"))),
+    Row("data/layouts.py find_layout", f"{OWN} --set layout=splits", photos),
+    Row("data/layouts.py find_pairs", f"{TRAIN} --set paired=true --data ./pairs", stray,
+        by_hand=(moved, other_names)),
+    Row("data/layouts.py _refuse_pairs", f"{TRAIN} --data ./pairs", pairs,
+        by_hand=f"{TRAIN} --data ./pairs/A"),
+    Row("data/layouts.py _refuse_pairs", "zoo data check pairs", pairs,
+        by_hand="zoo data check pairs/A"),
+    Row("data/layouts.py _refuse_others", f"{TRAIN} --data ./splits", beside,
+        by_hand=lambda w: shutil.rmtree("splits/more")),
+    Row("config.py parse_assignments", "zoo data check photos --set levels", photos),
+    Row(("metrics/measuring.py read_settings", "metrics/measuring.py read_settings 2"),
+        "zoo data show photos --set holdout=none", photos),
+    Row("data/levels.py parse_levels", f"{OWN} --set levels=4095", photos),
+    Row("data/levels.py joined_levels", f"{TRAIN} --data ./dark --set levels=data", two_kinds,
+        by_hand=lambda w: [path.unlink() for path in Path("dark").glob("*.tiff")] and None),
+    Row("data/packing.py pack", TRAIN, no_cache,
+        by_hand=lambda w: w.patch.setenv("ZOO_CACHE", "cache")),
+    Row("data/packing.py is_to_be_written", f"{TRAIN} --set pack=always --set jitter=2",
+        small_disk(10), by_hand=small_disk(10**9)),
+    Row("data/packing.py is_to_be_written 2", f"{TRAIN} --set jitter=2", small_disk(40_000),
+        steps=(f"{TRAIN} --set jitter=2 --set workers=1 --run-dir new",
+               f"{TRAIN} --set jitter=2 --set pack=always --run-dir new"),
+    ),
+    Row("data/packing.py is_to_be_written 3", f"{TRAIN} --set jitter=3", large,
+        steps=("zoo data cache", "zoo data prune")),
+    Row(("data/packing.py _refusal", "data/packing.py _refusal 2", "data/packing.py _refusal 3"),
+        OWN, damaged, then="images cannot be used"),
+    Row("data/packing.py _refusal 2", "zoo evaluate run --extractor toy-features --data ./photos",
+        (damaged, run),
+        then="images cannot be used"),
+    Row("data/packing.py _refusal", f"{TRAIN} --set paired=true --data ./pairs",
+        (pairs, file("pairs/A/0.png", "<html>")), then="images cannot be used"),
+    Row("data/preparation.py check_enough", f"{OWN} --set batch_size=16", photos,
+        by_hand=f"{OWN} --set {{hint}}"),
+    Row("data/preparation.py check_fits", f"{TRAIN} --set paired=true"),
+    Row("data/preparation.py _check_classes", f"{SORT} --data ./photos --set num_classes=auto",
+        photos, by_hand=sorted_photos),
+    Row("data/preparation.py _check_classes 2", f"{TRAIN} --data ./pets --set num_classes=3", pets),
+    Row("data/sidecars.py _records", f"{OWN} --set num_classes=auto", table, by_hand=with_quotes),
+    Row("data/trees.py open_tree", f"{TRAIN} --data ./own.tar.gz", compressed,
+        by_hand=lambda w: shutil.unpack_archive("own.tar.gz", "own") or f"{TRAIN} --data ./own"),
+)  # fmt: skip

@@ -1,0 +1,102 @@
+"""Hints of errors that only Python brings up."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from hints.places import classes, judge, pairs, photos, picture, run, translator
+from hints.scenario import Row, World
+
+PAIR = "[0, 1]"
+
+
+def two_sizes(w: World) -> None:
+    picture("sizes/0.png", size=(20, 24))
+    picture("sizes/1.png", 1, size=(30, 30))
+
+
+def some_images(w: World) -> None:
+    w.names["images"] = torch.zeros(2, 3, 8, 8)
+
+
+def an_array(w: World) -> None:
+    translator(w)
+    w.names["images"] = w.names["source"] = np.zeros((2, 3, 16, 16), np.float32)
+
+
+def channels_last(w: World) -> None:
+    w.names["images"] = torch.zeros(2, 8, 8, 3)
+
+
+def some_pixels(w: World) -> None:
+    w.names["pixels"] = torch.full((2, 3, 8, 8), 200.0)
+
+
+def a_file(w: World) -> None:
+    some_images(w)
+    open("file", "w").close()  # noqa: PTH123
+
+
+def a_source(w: World) -> None:
+    translator(w)
+    w.names["source"] = torch.rand(2, 3, 16, 16) * 255
+
+
+def features(w: World) -> None:
+    judge(w)
+    from zoo_core.metrics.frechet import Statistics, frechet_distance
+
+    def distance(one: int, other: int) -> float:
+        spread = {width: torch.rand(4 * width, width).double() for width in (one, other)}
+        made = [Statistics(len(each), each.mean(0), each.T.cov())
+                for each in (spread[one], spread[other])]  # fmt: skip
+        return float(frechet_distance(*made))
+
+    w.names["distance"] = distance
+
+
+LOAD = ">>> zoo.load('run').sample"
+TRANSLATE = ">>> zoo.load('translator').sample"
+SAVE = ">>> zoo.save_pictures"
+PPL = (
+    ">>> from zoo_core.metrics.path_length import perceptual_path_length as ppl; "
+    "ppl(zoo.load('{}'), zoo.load_features('judge'), num_pairs=4)"
+)
+
+ROWS = (
+    Row("data/tensors.py read_pictures", ">>> zoo.read_pictures()", photos,
+        steps=(">>> zoo.read_pictures('photos')",)),
+    Row("data/tensors.py save_pictures", f"{SAVE}(images, 'new', columns=2)", some_images,
+        steps=(f"{SAVE}(images, 'new')", f"{SAVE}(images, 'new.png', columns=2)")),
+    Row("data/tensors.py _of_one_size", ">>> zoo.read_pictures('sizes')", two_sizes,
+        steps=(">>> zoo.read_pictures('sizes', {hint})",)),
+    Row("data/tensors.py _levels", f"{SAVE}(images, 'new')", an_array,
+        steps=(f">>> import torch; {SAVE[4:]}({{hint}}, 'new')",)),
+    Row("data/tensors.py _levels 2", f"{SAVE}(images, 'new')", channels_last,
+        steps=(f"{SAVE}({{hint}}, 'new')",)),
+    Row("data/tensors.py _levels 3", f"{SAVE}(pixels, 'new')", some_pixels,
+        steps=(f"{SAVE}(pixels.clamp(-1, 1), 'new')",
+               f">>> import torch; {SAVE[4:]}(pixels.to(torch.uint8), 'new')")),
+    Row("data/tensors.py _writing", f"{SAVE}(images, 'file/new')", a_file,
+        steps=(f"{SAVE}(images, 'new')",)),
+    Row("interfaces.py checked_seeds", f"{LOAD}(7)", run, steps=(f"{LOAD}({{hint}})",)),
+    Row("interfaces.py checked_labels", f"{LOAD}({PAIR}, labels=1)", run,
+        steps=(f"{LOAD}({PAIR})",)),
+    Row("interfaces.py checked_labels 2", ">>> zoo.load('sorted').sample([0], labels='1')", classes,
+        steps=(">>> zoo.load('sorted').sample([0], labels=1)",)),
+    Row("interfaces.py checked_source", f"{LOAD}({PAIR}, source=1)", run,
+        steps=(f"{LOAD}({PAIR})",)),
+    Row("interfaces.py checked_source 2", f"{TRANSLATE}({PAIR}, source=source)", an_array,
+        steps=(f">>> import torch; {TRANSLATE[4:]}({PAIR}, source={{hint}})",)),
+    Row("interfaces.py checked_source 3", f"{TRANSLATE}({PAIR}, source=source.byte())", a_source,
+        steps=(f"{TRANSLATE}({PAIR}, source=source.byte() / 127.5 - 1)",)),
+    Row("interfaces.py checked_source 4", f"{TRANSLATE}({PAIR}, source=source)", a_source,
+        steps=(f"{TRANSLATE}({PAIR}, source={{hint}})",)),
+    Row("metrics/frechet.py different_widths", ">>> distance(4, 5)", features,
+        steps=(">>> distance(4, 4)",)),
+    Row("metrics/path_length.py perceptual_path_length", PPL.format("translator"),
+        (translator, judge, pairs),
+        steps=("zoo evaluate translator --data ./pairs --count 8 --extractor toy-features "
+               "--metrics l1,psnr,ssim",)),
+)  # fmt: skip
