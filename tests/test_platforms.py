@@ -26,7 +26,7 @@ FOLDERS = (TESTS.parent / "zoo_core", TESTS.parent / "plugins", TESTS.parent / "
 @pytest.fixture
 def posixless(tmp_path):
     """Runs Python in an empty folder without POSIX, and with the toy plugin; returns its output."""
-    paths = [str(tmp_path), str(TESTS), str(TESTS / "installed")]
+    paths = [str(tmp_path), str(TESTS), str(TESTS / "installed"), *sys.path]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "ZOO_PLUGINS": "toy"}
 
     def run(*arguments: str) -> str:

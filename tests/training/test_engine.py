@@ -510,7 +510,7 @@ def last_word_with_a_loader(place: Path, what_happens: str, start_method: str = 
     script.write_text(WITH_A_LOADER)
     done = subprocess.run(
         [sys.executable, str(script), str(place), what_happens, start_method],
-        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])},
         stderr=subprocess.PIPE,
         text=True,
         timeout=120,

@@ -117,7 +117,7 @@ main()
 def test_an_interrupt_of_a_command_that_is_ending_prints_no_traceback(tmp_path, signals, said):
     script = tmp_path / "at_the_end.py"
     script.write_text(AT_THE_END.replace("{signals}", str(signals)))
-    paths = os.pathsep.join([str(TESTS), str(TESTS / "installed")])
+    paths = os.pathsep.join([str(TESTS), str(TESTS / "installed"), *sys.path])
     done = subprocess.run(
         [sys.executable, str(script), "train", "toy", "--preset", "tiny"],
         cwd=tmp_path,
