@@ -283,6 +283,14 @@ def test_free_settings_change_for_good_unless_a_command_says_otherwise(tmp_path)
     assert [line["images"] for line in folder.read_log()][-2:] == [36, 40]
 
 
+def test_a_change_of_a_free_setting_wins_over_what_the_same_command_says(tmp_path):
+    run(tmp_path, images=16)
+    run(tmp_path, change={"log_every": "8"}, images=24)
+    folder = run(tmp_path, change={"log_every": "12"}, images=48, log_every=2)
+    assert folder.read_config()["run"]["log_every"] == 12
+    assert [line["images"] for line in folder.read_log() if "change" not in line][-2:] == [36, 48]
+
+
 def test_a_setting_that_is_newer_than_the_run_has_its_default(tmp_path):
     folder = run(tmp_path, images=16)
     values = folder.read_config()
@@ -598,6 +606,15 @@ def test_other_labels_of_the_same_images_are_said(tmp_path):
         check_data(RunFolder(tmp_path / "run"), other)
 
 
+@pytest.mark.parametrize("side", ["images", "source"])
+def test_both_sides_of_pairs_are_compared(tmp_path, side):
+    data = pictures(tmp_path, paired=True)
+    folder = run(tmp_path, data=data, images=8, paired=True)
+    other = replace(data, **{side: 255 - getattr(data, side)}, fingerprint="others")
+    with pytest.raises(InputError, match=r"only pixel values: .* differ by up to \d\d"):
+        check_data(folder, other)
+
+
 @pytest.mark.parametrize("damage", [None, "", "[]", '{"fingerprint": 3}', "of others"])
 def test_without_a_record_of_the_images_they_are_still_refused(tmp_path, damage):
     folder = run(tmp_path, data=pictures(tmp_path), images=8)
@@ -623,6 +640,16 @@ def test_accepted_images_are_those_of_the_run_from_then_on(tmp_path):
         run(tmp_path, "parts", data=old, images=40)
     parts = run(tmp_path, "parts", data=new, images=40)
     assert results(whole) == results(parts)
+
+
+def test_images_can_be_accepted_again_and_only_the_last_are_those_of_the_run(tmp_path):
+    first, second, third = (pictures(tmp_path, off=off) for off in range(3))
+    run(tmp_path, data=first, images=16)
+    run(tmp_path, change={"data": "accept"}, data=second, images=24)
+    run(tmp_path, change={"data": "accept"}, data=third, images=32)
+    with pytest.raises(InputError, match="these are not the images"):
+        run(tmp_path, data=second, images=40)
+    run(tmp_path, data=third, images=40)
 
 
 def test_accepting_the_images_of_the_run_changes_nothing(tmp_path):
