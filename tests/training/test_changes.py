@@ -302,6 +302,15 @@ def test_a_setting_that_is_newer_than_the_run_has_its_default(tmp_path):
         run(tmp_path, images=32, paired=True, data=toys.packed(tmp_path, paired=True))
 
 
+def test_a_precision_that_an_older_run_left_open_is_decided_once(tmp_path):
+    folder = run(tmp_path, images=16)
+    values = folder.read_config()
+    values["run"]["precision"] = "auto"
+    folder.config.write_text(json.dumps(values))
+    run(tmp_path, images=24, precision="auto")
+    assert folder.read_config()["run"]["precision"] in ("fp32", "bf16")
+
+
 @pytest.mark.parametrize("changes", [3, [3], [{"images": "x"}], [{"settings": {"lr": 1}}]])
 def test_damaged_changes_are_one_line(tmp_path, changes):
     folder = run(tmp_path, images=8)
@@ -584,6 +593,7 @@ def test_images_decoded_otherwise_are_refused_in_words_and_accepted_when_told_to
     ("settings", "other", "words"),
     [
         ({}, {"count": 24}, "32 images there, 24 here"),
+        ({"classes": 2}, {"count": 24}, "given: 32 images there, 24 here; try"),  # not the labels
         ({}, {"off": 5}, "only pixel values: .* by up to 5 of 255"),
         ({}, {"resolution": 20}, "16 x 16 x 3 pixels and channels there, 20 x 20 x 3 here"),
         ({}, {"channels": 1}, "16 x 16 x 3 .* there, 16 x 16 x 1 here"),
