@@ -117,3 +117,27 @@ def test_smaller_slices_keep_groups_together(tmp_path):
 def test_where_nothing_smaller_is_left_that_is_said(tmp_path):
     said = shortage(tmp_path, hungry(at=8, most=0, spec=toys.TOY), batch_size=1)
     assert "try: a smaller network, in a new run" in said
+
+
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [
+        ({"batch_size": 10}, [("micro_batch", "2"), ("batch_size", "5")]),  # 4 divides no 10
+        ({"batch_size": 4, "micro_batch": 4}, [("micro_batch", "2")]),  # 4 divides no 2
+    ],
+)
+def test_only_what_the_command_would_take_is_named(tmp_path, settings, found):
+    assert options(shortage(tmp_path, plain(at=0, most=1), **settings)) == found
+
+
+def test_before_a_discriminator_has_seen_images_their_full_size_is_said(tmp_path):
+    def build_phases(networks, config):
+        first, *others = toys.build_phases(networks, config)
+
+        def loss(batch, progress):
+            raise SHORTAGE
+
+        return [replace(first, loss=loss), *others]
+
+    spec = msgspec.structs.replace(toys.TOY, build_phases=build_phases)
+    assert "of 4 images of 16 x 16 pixels" in shortage(tmp_path, spec)
