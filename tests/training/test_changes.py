@@ -311,6 +311,12 @@ def test_a_precision_that_an_older_run_left_open_is_decided_once(tmp_path):
     assert folder.read_config()["run"]["precision"] in ("fp32", "bf16")
 
 
+def test_a_precision_that_changes_to_auto_is_decided_once(tmp_path):
+    folder = run(tmp_path, images=16)
+    run(tmp_path, change={"precision": "auto", **SLOWER}, images=24)
+    assert folder.read_config()["run"]["precision"] in ("fp32", "bf16")
+
+
 @pytest.mark.parametrize("changes", [3, [3], [{"images": "x"}], [{"settings": {"lr": 1}}]])
 def test_damaged_changes_are_one_line(tmp_path, changes):
     folder = run(tmp_path, images=8)

@@ -63,7 +63,7 @@ def _relief(state: TrainState, settings: RunConfig) -> str:
     """What needs less memory, as options of the same command."""
     options = []
     if micro_batch := _smaller_slices(state, settings):
-        options.append(f"--change micro_batch={micro_batch} for the same results")
+        options.append(f"--change micro_batch={micro_batch} for the same steps in parts")
     half = settings.batch_size // 2
     if half and not (settings.micro_batch and half % settings.micro_batch):
         options.append(f"--change batch_size={half}")

@@ -151,7 +151,7 @@ def _rows_of(rows: Rows, batch: Batch) -> Batch:
 
 @dataclass
 class _Buffers:
-    """The floating-point buffers of networks in training, each moved once for all slices."""
+    """The buffers of networks in training, each moved once for all slices."""
 
     networks: Networks
     found: list[Tensor] = field(init=False)
@@ -159,7 +159,7 @@ class _Buffers:
     def __post_init__(self) -> None:
         parts = (part for _, network in self.networks.named() for part in network.modules())
         buffers = (each for part in parts if part.training for each in part.buffers(recurse=False))
-        self.found = [each for each in dict.fromkeys(buffers) if each.is_floating_point()]
+        self.found = list(dict.fromkeys(buffers))
         self.before = [buffer.clone() for buffer in self.found]
         self.versions = [buffer._version for buffer in self.found]
         self.sums: dict[int, tuple[Tensor, int]] = {}
