@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
@@ -37,6 +37,17 @@ Task = Literal["unconditional", "class-conditional", "image-to-image", "classifi
 
 NAME = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")  # of a model, data set, plugin or preset
 TAG = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")  # the part of a weights name after the first dot
+WEIGHTS_NAME = re.compile(rf"{NAME.pattern}\.{TAG.pattern}")  # MODEL.TAG
+URL = re.compile(  # where a registry may say that a file is; loopback is for tests
+    r"package:\w+/\S+|hf://[\w.-]+/[\w.-]+/[^@\s]+(@[\w./-]+)?|https://[^/\s@]+/\S*"
+    r"|http://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?/\S*",
+    re.ASCII,
+)
+
+
+def about(text: str, **schema: Any) -> msgspec.Meta:
+    """The meaning of a field of a registry file, for the JSON Schema that editors read."""
+    return msgspec.Meta(description=text, extra_json_schema=schema or None)
 
 
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,17 +177,30 @@ class FeatureExtractorSpec(msgspec.Struct, frozen=True, kw_only=True):
 class WeightsFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where a weights file is, and the size and sha256 that it must have.
 
-    Only urls such as `package:zoo_dcgan/weights/x.safetensors`, a file of an installed package, are
-    opened; others (https, hf) are only named in the error when the file is missing.
+    `urls` are tried in order: `package:NAME/path` is a file of an installed package, and is taken
+    wherever it stands in the list; `https://` and `hf://OWNER/REPO/FILE[@REVISION]` are downloaded.
     """
 
-    urls: tuple[str, ...]
-    sha256: str
-    size: int  # bytes
+    urls: Annotated[
+        tuple[Annotated[str, about("place", pattern=f"^({URL.pattern})$")], ...],
+        about(
+            "Places of the file, tried in order: https://, hf://OWNER/REPO/FILE[@REVISION] or "
+            "package:NAME/path",
+            minItems=1,
+        ),
+    ]
+    sha256: Annotated[str, about("64 lower-case hex digits", pattern="^[0-9a-f]{64}$")]
+    size: Annotated[int, about("bytes", minimum=1)]
 
     def __post_init__(self) -> None:
         if not self.urls:
             raise ValueError("urls must not be empty")
+        for url in self.urls:
+            if not URL.fullmatch(url):
+                raise ValueError(
+                    f"urls must be https://HOST/PATH, hf://OWNER/REPO/FILE[@REVISION] or "
+                    f"package:NAME/PATH, given {url[:80]!r}"
+                )
         if not re.fullmatch("[0-9a-f]{64}", self.sha256):
             raise ValueError("sha256 must be 64 lower-case hex digits")
         if self.size <= 0:
@@ -189,10 +213,12 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     Two metrics can be compared only if they have the same name and the same protocol.
     """
 
-    name: str
+    name: Annotated[str, about("such as fd, kd, precision, recall")]
     value: float
-    protocol: Mapping[str, Any]  # extractor, data, split, num_real, num_fake, seed, ...
-    command: str
+    protocol: Annotated[
+        Mapping[str, Any], about("extractor, data, split, num_real, num_fake, seed and so on")
+    ]
+    command: Annotated[str, about("the command that measured it")]
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.value):
@@ -217,18 +243,40 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class WeightsEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Weights called `model.tag`, and what a user must know before using them."""
+    """Weights called `model.tag`, and what a user must know before using them.
 
-    name: str
-    model: str
-    summary: str
-    config: Mapping[str, Any]
-    files: Mapping[str, WeightsFile]  # by role: generator, discriminator, classifier
-    licence: str  # SPDX identifier of the weights
-    trained_on: str
-    images: int  # images seen in training
-    command: str  # the command that produced them
-    metrics: tuple[Metric, ...] = ()
+    Yanked weights stay listed, with the reason and what replaces them, but are no longer loaded.
+    An alias is a name that the weights had before; loading by it works, with a warning.
+    """
+
+    name: Annotated[str, about("MODEL.TAG", pattern=f"^{WEIGHTS_NAME.pattern}$")]
+    model: Annotated[str, about("the part of the name before the first dot")]
+    summary: Annotated[str, about("one line")]
+    config: Annotated[Mapping[str, Any], about("the model's configuration")]
+    files: Annotated[
+        Mapping[str, WeightsFile],
+        about(
+            "by role",
+            minProperties=1,
+            propertyNames={"enum": ["generator", "discriminator", "classifier"]},
+        ),
+    ]
+    licence: Annotated[str, about("SPDX identifier of the weights", minLength=1)]
+    trained_on: Annotated[str, about("data set, split, how many images", minLength=1)]
+    images: Annotated[int, about("images seen in training")]
+    command: Annotated[str, about("the command that produced them", minLength=1)]
+    metrics: Annotated[tuple[Metric, ...], about("measured numbers with their protocols")] = ()
+    status: Annotated[Literal["active", "yanked"], about("yanked weights are not loaded")] = (
+        "active"
+    )
+    reason: Annotated[str, about("why they were yanked")] = ""
+    replaced_by: Annotated[
+        str, about("what to use instead of yanked weights", pattern=f"^({WEIGHTS_NAME.pattern})?$")
+    ] = ""
+    aliases: Annotated[
+        tuple[Annotated[str, about("MODEL.TAG", pattern=f"^{WEIGHTS_NAME.pattern}$")], ...],
+        about("names that they had before", uniqueItems=True),
+    ] = ()
 
     def __post_init__(self) -> None:
         model, _, tag = self.name.partition(".")
@@ -237,6 +285,13 @@ class WeightsEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         for field in ("licence", "trained_on", "command"):
             if not getattr(self, field):
                 raise ValueError(f"{field} must not be empty")
+        if (self.status == "yanked") != bool(self.reason):
+            raise ValueError(f"{self.name}: yanked weights, and no others, have a reason")
+        if self.replaced_by and self.status != "yanked":
+            raise ValueError(f"{self.name}: replaced_by is for yanked weights")
+        for other in filter(None, (self.replaced_by, *self.aliases)):
+            if not WEIGHTS_NAME.fullmatch(other):
+                raise ValueError(f"{self.name}: {other[:80]!r} must be MODEL.TAG in lower case")
 
 
 class RunInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,16 +5,29 @@ import json
 import os
 from pathlib import Path
 
+import jsonschema
 import msgspec
 import pytest
 
-from zoo_core.errors import AmbiguousNameError, ConfigError, PluginError, UnknownNameError
+from zoo_core.errors import (
+    AmbiguousNameError,
+    ConfigError,
+    PluginError,
+    UnknownNameError,
+    WeightsError,
+)
 from zoo_core.plugins.hookspecs import hookimpl
 from zoo_core.plugins.loading import Plugins, load_plugins
 from zoo_core.spec import WeightsEntry
+from zoo_core.strict_yaml import read_yaml
 from zoo_core.weights.header import parse_metadata, read_header
-from zoo_core.weights.hub import packaged
-from zoo_core.weights.registry import builtin_registry, load_registry, read_registry
+from zoo_core.weights.places import packaged
+from zoo_core.weights.registry import (
+    builtin_registry,
+    load_registry,
+    read_registry,
+    registry_schema,
+)
 
 FILE = {"urls": ["package:toys/a.safetensors"], "sha256": "ab" * 32, "size": 10}
 METRIC = {"name": "fd", "value": 1.5, "protocol": {"pictures": 100}, "command": "zoo evaluate"}
@@ -30,6 +43,9 @@ ENTRY = {
     "command": "zoo train toy",
     "metrics": [METRIC],
 }
+YANKED = {
+    **ENTRY, "status": "yanked", "reason": "black images", "replaced_by": "toy.bars32",
+}  # fmt: skip
 
 
 def entry(**changes):
@@ -78,7 +94,15 @@ def installed(**registries):
 
 def test_an_entry_is_read_with_all_that_it_says(write):
     (read,) = read_registry(write(ENTRY))
-    assert json.loads(msgspec.json.encode(read)) == ENTRY
+    assert json.loads(msgspec.json.encode(read)) == {
+        **ENTRY, "status": "active", "reason": "", "replaced_by": "", "aliases": [],
+    }  # fmt: skip
+
+
+def test_a_yanked_entry_is_read_with_all_that_it_says(write):
+    said = {**YANKED, "aliases": ["toy.b16", "toi.bars16"]}
+    (read,) = read_registry(write(said))
+    assert json.loads(msgspec.json.encode(read)) == said
 
 
 BAD_ENTRIES = {
@@ -104,6 +128,13 @@ BAD_ENTRIES = {
     "model without a name": (entry(name=".bars16", model=""), "not a valid model name"),
     "model that is a path": (entry(name="a/b.bars16", model="a/b"), "not a valid model name"),
     "number for a name": (entry(name=3), "name"),
+    "place of an unknown kind": (entry_with_file(urls=["ftp://a.b/c"]), "urls must be https://"),
+    "status without a meaning": (entry(status="retired"), "retired"),
+    "yanked without a reason": (entry(status="yanked"), "have a reason"),
+    "a reason, but not yanked": (entry(reason="black images"), "have a reason"),
+    "replaced, but not yanked": (entry(replaced_by="toy.bars32"), "replaced_by is for yanked"),
+    "replaced by a path": (entry(**{**YANKED, "replaced_by": "../x"}), "'../x' must be MODEL.TAG"),
+    "alias without a tag": (entry(aliases=["bars"]), "'bars' must be MODEL.TAG"),
     "metric without protocol": (
         entry(metrics=[{k: v for k, v in METRIC.items() if k != "protocol"}]),
         "protocol",
@@ -147,6 +178,30 @@ def test_a_file_that_is_no_registry_is_refused(write, text):
 def test_a_name_may_not_be_listed_twice(write):
     with pytest.raises(ConfigError, match=r"lists 'toy\.bars16' twice"):
         read_registry(write(ENTRY, ENTRY))
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        (entry(), entry_with_file(sha256="cd" * 32) | {"aliases": ["toy.bars16"], "name": "toy.b"}),
+        (entry(aliases=["toy.b"]), entry_with_file(sha256="cd" * 32) | {"name": "toy.b"}),
+        (entry(aliases=["toy.b", "toy.b"]),),
+        (entry(aliases=["toy.bars16"]),),
+    ],
+    ids=["alias of another", "name of another", "twice", "its own"],
+)
+def test_names_and_aliases_are_unique(write, pair):
+    with pytest.raises(ConfigError, match=r"lists 'toy\.b(ars16)?' twice"):
+        read_registry(write(*pair))
+
+
+def test_two_names_for_one_file_are_refused(write):
+    with pytest.raises(ConfigError, match=r"toy\.b has the same file as toy\.bars16") as error:
+        read_registry(write(ENTRY, entry(name="toy.b")))
+    assert "try: list one name, and the other among its aliases" in str(error.value)
+    two = {"generator": FILE, "discriminator": FILE}
+    with pytest.raises(ConfigError, match=r"toy\.bars16 has the same file as toy\.bars16"):
+        read_registry(write(entry(files=two)))
 
 
 def test_a_missing_file_is_refused(tmp_path):
@@ -202,6 +257,72 @@ def test_an_unknown_name_comes_with_the_nearest(write):
     with pytest.raises(UnknownNameError, match=r"nearest: toy\.bars16") as error:
         registry.get("toy.bars61")
     assert error.value.exit_code == 3
+
+
+# Aliases and yanked weights.
+
+
+@pytest.mark.parametrize("name", ["toy.old", "one/toy.old"])
+def test_an_alias_finds_the_weights_and_says_their_name(write, caplog, name):
+    registry = load_registry(installed(one=write(entry(aliases=["toy.old"]))))
+    assert registry.usable(name).name == "toy.bars16"
+    assert caplog.messages == [f"{name} is now called toy.bars16"]
+
+
+@pytest.mark.parametrize("name", ["toy.bars16", "one/toy.bars16"])
+def test_a_name_that_is_none_warns_of_nothing(write, caplog, name):
+    assert load_registry(installed(one=write(ENTRY))).usable(name).name == "toy.bars16"
+    assert caplog.messages == []
+
+
+def test_a_name_is_never_an_alias_of_something_else(write):
+    """Or a plugin could take over the weights of another."""
+    taker = entry(name="toy.bars32", aliases=["toy.bars16"])
+    registry = load_registry(installed(one=write(ENTRY), two=write(taker)))
+    assert registry.usable("toy.bars16").name == "toy.bars16"
+
+
+def test_yanked_weights_are_refused_with_the_reason_and_what_replaces_them(write):
+    registry = load_registry(installed(one=write(YANKED)))
+    with pytest.raises(WeightsError) as error:
+        registry.usable("toy.bars16")
+    assert str(error.value) == "toy.bars16 was yanked: black images; try: toy.bars32"
+    assert error.value.exit_code == 5
+    assert registry.get("toy.bars16").status == "yanked"
+
+
+# The schema for editors.
+
+
+def test_the_schema_on_disk_is_that_of_the_records():
+    on_disk = Path(__file__).parents[2] / "docs" / "registry.schema.json"
+    hint = f"zoo registry schema > {on_disk}"
+    assert on_disk.read_text() == json.dumps(registry_schema(), indent=2) + "\n", hint
+
+
+BEYOND_A_SCHEMA = {  # one field depends on another
+    "name of another model", "yanked without a reason", "a reason, but not yanked",
+    "replaced, but not yanked",
+}  # fmt: skip
+
+
+def test_the_schema_accepts_the_registry_and_refuses_what_the_reader_refuses():
+    check = jsonschema.Draft202012Validator(registry_schema())
+    assert check.is_valid(read_yaml(builtin_registry()))
+    assert check.is_valid({"schema": 1, "weights": [{**YANKED, "aliases": ["toy.old"]}]})
+    assert not check.is_valid({"schema": 2, "weights": []})
+    accepted = {
+        what
+        for what, (bad, _) in BAD_ENTRIES.items()
+        if check.is_valid({"schema": 1, "weights": [bad]})
+    }
+    assert accepted == BEYOND_A_SCHEMA
+
+
+def test_the_registry_tells_editors_its_schema():
+    path = builtin_registry()
+    (line,) = [line for line in path.read_text().splitlines() if "yaml-language-server" in line]
+    assert (path.parent / line.partition("$schema=")[2]).is_file()
 
 
 # The cache of registry files.

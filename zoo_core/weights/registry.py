@@ -6,26 +6,27 @@ import contextlib
 import os
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args
 
 import msgspec
 
-from zoo_core.errors import AmbiguousNameError, ConfigError, PluginError
+from zoo_core.errors import AmbiguousNameError, ConfigError, PluginError, WeightsError
 from zoo_core.filesystem import as_argument, cache_folder, replacing
 from zoo_core.plugins.contributions import Contribution, Contributions, Problem, name_of
 from zoo_core.plugins.loading import Plugins
-from zoo_core.spec import NAME, WeightsEntry
+from zoo_core.spec import NAME, Role, WeightsEntry, about
 from zoo_core.strict_yaml import read_yaml
 from zoo_core.weights.header import is_spelled_as_path
 
 SCHEMA = 1
 ROLES = frozenset({"generator", "discriminator", "classifier"})
+MAIN_ROLES: tuple[Role, ...] = get_args(Role)
 
 
 class RegistryFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The contents of a registry file."""
 
-    schema: int
+    schema: Annotated[int, about("version of this format", const=SCHEMA)]
     weights: tuple[WeightsEntry, ...]
 
 
@@ -74,11 +75,67 @@ def parse_registry(path: Path) -> tuple[WeightsEntry, ...]:
                 f"{path}: {entry.name} has files for the roles {', '.join(entry.files) or 'none'}",
                 allowed=", ".join(sorted(ROLES)),
             )
-    names = [entry.name for entry in file.weights]
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigError(f"{path} lists {name!r} twice")
+    _check_unique(file.weights, path)
     return file.weights
+
+
+def _check_unique(entries: tuple[WeightsEntry, ...], path: Path) -> None:
+    """Raise ConfigError if a name or alias is listed twice, or a file under two names."""
+    names: set[str] = set()
+    owners: dict[str, str] = {}
+    for entry in entries:
+        for name in (entry.name, *entry.aliases):
+            if name in names:
+                raise ConfigError(f"{path} lists {name!r} twice")
+            names.add(name)
+        for file in entry.files.values():
+            if file.sha256 in owners:
+                raise ConfigError(
+                    f"{path}: {entry.name} has the same file as {owners[file.sha256]}",
+                    given=f"sha256 {file.sha256[:12]}…",
+                    hint="list one name, and the other among its aliases",
+                )
+            owners[file.sha256] = entry.name
+
+
+def registry_schema() -> dict[str, Any]:
+    """The JSON Schema of a registry file, for editors; `docs/registry.schema.json` holds it."""
+    schema = msgspec.json.schema(RegistryFile)
+    for record in schema["$defs"].values():
+        record["description"] = " ".join(record["description"].split())
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+class Registry(Contributions[WeightsEntry]):
+    """Registered weights by name, and by alias where nothing has that name."""
+
+    def __init__(self) -> None:
+        super().__init__("weights file, run folder or registered name", "zoo list")
+
+    def matches(self, name: str) -> list[Contribution[WeightsEntry]]:
+        """Every record called `name`, which may be an alias or written as `plugin/name`."""
+        return super().matches(name) or [
+            contribution
+            for contribution in self
+            for alias in contribution.spec.aliases
+            if name in (alias, f"{contribution.plugin}/{alias}")
+        ]
+
+    def usable(self, name: str) -> WeightsEntry:
+        """The weights to load as `name`. An alias is warned of, on the logger `zoo`.
+
+        Raises WeightsError for yanked weights, UnknownNameError and AmbiguousNameError.
+        """
+        entry = self.get(name)
+        if entry.status == "yanked":
+            raise WeightsError(
+                f"{entry.name} was yanked: {entry.reason}", hint=entry.replaced_by or "zoo list"
+            )
+        if name.rpartition("/")[2] != entry.name:
+            import logging  # not for listing
+
+            logging.getLogger("zoo").warning("%s is now called %s", name, entry.name)
+        return entry
 
 
 def _fingerprint(content: bytes) -> str:
@@ -86,14 +143,12 @@ def _fingerprint(content: bytes) -> str:
     return f"{SCHEMA}-{zlib.crc32(content):08x}{zlib.adler32(content):08x}-{len(content)}"
 
 
-def load_registry(plugins: Plugins) -> Contributions[WeightsEntry]:
+def load_registry(plugins: Plugins) -> Registry:
     """All registered weights. A registry that cannot be read becomes a problem of its plugin.
 
     Raises PluginError instead if ZOO_STRICT=1 is set.
     """
-    contributions: Contributions[WeightsEntry] = Contributions(
-        "weights file, run folder or registered name", "zoo list"
-    )
+    contributions = Registry()
     contributions.records += [
         Contribution("zoo", "zoo-core", e) for e in read_registry(builtin_registry())
     ]
@@ -113,6 +168,15 @@ def load_registry(plugins: Plugins) -> Contributions[WeightsEntry]:
             Contribution(contribution.plugin, contribution.distribution, entry) for entry in entries
         ]
     return contributions
+
+
+def main_role(entry: WeightsEntry) -> Role:
+    """The role of the network that is loaded. Raises WeightsError if the weights have none."""
+    for role in MAIN_ROLES:
+        if role in entry.files:
+            return role
+    allowed = " or ".join(MAIN_ROLES)
+    raise WeightsError(f"{entry.name} has no {allowed}", given=", ".join(entry.files))
 
 
 def check_only_path(name: str | Path, known: Contributions[Any]) -> None:
