@@ -31,6 +31,13 @@ ONE_DOOR = {  # third-party library -> the only core modules that may import it
     "safetensors": {"zoo_core.weights.tensors", "zoo_core.training.checkpoint"},
     "torchmetrics": {"zoo_core.metrics"},
     "torch_fidelity": {"zoo_core.metrics"},
+    "http": {"zoo_core.weights.connection"},
+    "urllib": {"zoo_core.weights.connection"},
+    "socket": {"zoo_core.weights.connection"},
+    "ssl": {"zoo_core.weights.connection"},
+    "truststore": {"zoo_core.weights.connection"},
+    "huggingface_hub": {"zoo_core.weights.places"},
+    "filelock": {"zoo_core.weights.store"},
 }
 
 
@@ -148,6 +155,12 @@ def test_a_library_is_imported_through_one_door(library: str):
     assert users
     for name in users:
         assert {name, f"zoo_core.{floor(name)}"} & ONE_DOOR[library], name
+
+
+def test_only_the_hub_and_its_downloads_open_connections():
+    opener = "zoo_core.weights.connection"
+    users = {name for name, path in MODULES.items() if opener in imports(path.read_text())}
+    assert users == {"zoo_core.weights.hub", "zoo_core.weights.download"}
 
 
 @by_module

@@ -14,6 +14,7 @@
     ├── AmbiguousNameError          3   several have it
     ├── PluginError                 4   a broken plugin that the command needs
     ├── WeightsError                5   a weights file is not what it claims or must be
+    │   └── DownloadError           5   no place has the registered file, or it cannot be stored
     ├── OfflineError                6   something needed is not on this machine
     └── Interrupted               130   SIGINT or SIGTERM; the run was saved
 
@@ -131,6 +132,10 @@ class WeightsError(ZooError):
     """A weights file is damaged, is not safetensors, or does not belong to the architecture."""
 
     exit_code = 5
+
+
+class DownloadError(WeightsError):
+    """No server sent the registered file, or it cannot be written; the message says why of each."""
 
 
 class OfflineError(ZooError):

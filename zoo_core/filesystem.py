@@ -110,14 +110,14 @@ def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}{owner}.tmp")
     try:
         yield temporary
-        _replace(temporary, path)
+        replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):  # never written, or the disk has become read-only
             temporary.unlink()
         raise
 
 
-def _replace(temporary: Path, path: Path) -> None:
+def replace(temporary: Path, path: Path) -> None:
     """Rename over `path`. Windows forbids that while anyone reads the old file: wait for them."""
     for _ in range(REPLACE_TRIES if WINDOWS else 0):
         with contextlib.suppress(PermissionError):

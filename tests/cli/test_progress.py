@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import toys
 
-from zoo_core.cli.progress import ProgressDisplay, losses
+from zoo_core.cli.progress import ProgressDisplay, losses, receiving
 from zoo_core.spec import Alarm, RunInfo
 
 ALARM = Alarm("logits", "the logits drift apart", "a larger penalty")
@@ -54,3 +56,16 @@ def test_losses_go_by_the_initials_of_their_phases():
 
 def test_phases_that_begin_alike_keep_their_names():
     assert losses({"head/loss": 1.0, "heart/loss": 2.0}) == "head 1 heart 2"
+
+
+def test_on_a_terminal_a_download_shows_its_size_and_the_time_left(monkeypatch, capsys):
+    ticks = iter(range(10**6))
+    monkeypatch.setattr("zoo_core.cli.progress.time.perf_counter", lambda: next(ticks))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "100")
+    with receiving("toy.bars16") as on_progress:
+        on_progress(2_000_000, 5_000_000)
+    shown = capsys.readouterr().err
+    assert "downloading toy.bars16" in shown
+    assert "2.0/5.0 MB" in shown
+    assert "-:--:--" in shown

@@ -1,4 +1,7 @@
-"""Weights in installed packages are found without importing, verified, and never outside."""
+"""Weights in installed packages are found without importing, verified, and never outside.
+
+Downloads are in test_download.py, the cache in test_store.py.
+"""
 
 import hashlib
 import os
@@ -11,7 +14,8 @@ import pytest
 from zoo_core.errors import OfflineError, WeightsError
 from zoo_core.filesystem import cache_folder
 from zoo_core.spec import WeightsFile
-from zoo_core.weights.hub import packaged, read_weights
+from zoo_core.weights.hub import read_weights
+from zoo_core.weights.places import packaged
 
 DATA = b"these are the weights"
 
@@ -91,12 +95,15 @@ def test_other_bytes_than_the_registered_are_refused(package, other):
         read_weights(registered(), "toy.a")
     assert error.value.exit_code == 5
     assert "\n" not in str(error.value)
+    told = "21 bytes, sha256 " if len(other) == len(DATA) else f"{len(other)} bytes; allowed"
+    assert f"given: {told}" in str(error.value)
 
 
 @pytest.mark.parametrize(
     "url", ["package:throwaway_weights/none", "package:throwaway_weights/weights", "https://a.b/c"]
 )
-def test_weights_that_are_not_here_are_an_offline_error(package, url):
+def test_weights_that_are_not_here_are_an_offline_error(package, url, monkeypatch):
+    monkeypatch.setenv("ZOO_OFFLINE", "1")
     with pytest.raises(OfflineError, match=r"toy\.a is not on this machine") as error:
         read_weights(registered(url), "toy.a")
     assert error.value.exit_code == 6

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import pickle  # noqa: TID251 - to make a hostile file
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import torch
+from file_server import serving
 from toys import FEATURES, Sorter, SorterConfig, ToyGenerator, resolved, toy_plugins
 
 from zoo_core.errors import AmbiguousNameError, InputError, UnknownNameError, WeightsError
@@ -17,7 +19,7 @@ from zoo_core.plugins.hookspecs import hookimpl
 from zoo_core.weights import loading
 from zoo_core.weights.header import WeightsMetadata
 from zoo_core.weights.loading import load, load_features
-from zoo_core.weights.tensors import save_weights
+from zoo_core.weights.tensors import load_weights, save_weights
 
 CONFIG = resolved().config
 ABOUT = WeightsMetadata(
@@ -29,6 +31,17 @@ ABOUT = WeightsMetadata(
     trained_on="bars",
     zoo_version="0.1.0",
 )
+ENTRY = {
+    "name": "toy.bars16",
+    "model": "toy",
+    "summary": "bars",
+    "config": msgspec.to_builtins(CONFIG),
+    "licence": "CC0-1.0",
+    "trained_on": "bars",
+    "images": 16,
+    "command": "zoo train toy",
+    "aliases": ["toy.stripes"],
+}
 
 
 @pytest.fixture
@@ -114,17 +127,7 @@ def registered(save, monkeypatch, tmp_path):
             "size": len(data),
             **changes,
         }
-        entry = {
-            "name": "toy.bars16",
-            "model": "toy",
-            "summary": "bars",
-            "config": msgspec.to_builtins(CONFIG),
-            "files": dict.fromkeys(roles, file),
-            "licence": "CC0-1.0",
-            "trained_on": "bars",
-            "images": 16,
-            "command": "zoo train toy",
-        }
+        entry = {**ENTRY, "files": dict.fromkeys(roles, file)}
         path = tmp_path / "registry.yaml"
         path.write_text(json.dumps({"schema": 1, "weights": [entry]}))
 
@@ -148,6 +151,42 @@ def test_a_registered_name_is_loaded(registered, generator, name):
 def test_registered_weights_are_compared_with_the_registry(registered):
     with pytest.raises(WeightsError, match="is not the registered one"):
         load("toy.bars16", plugins=registered(sha256="0" * 64))
+
+
+def test_weights_are_loaded_by_the_name_that_they_had_before(registered, generator, caplog):
+    assert_same_pictures(load("toy.stripes", plugins=registered()), generator)
+    assert caplog.messages == ["toy.stripes is now called toy.bars16"]
+
+
+def test_registered_weights_are_downloaded(registered, generator):
+    told = []
+    with serving() as server:
+        data = hidden(registered()).read_bytes()
+        plugins = registered(urls=[server.serve("/a", data)])
+        loaded = load("toy.bars16", plugins=plugins, on_progress=lambda *done: told.append(done))
+        assert_same_pictures(loaded, generator)
+        assert_same_pictures(load("toy.bars16", plugins=plugins), generator)
+        assert len(server.requests) == 1
+    assert told[-1] == (len(data), len(data))
+
+
+def hidden(plugins):
+    """The weights file of a package."""
+    from zoo_core.weights.hub import find
+    from zoo_core.weights.registry import load_registry
+
+    return find(load_registry(plugins).get("toy.bars16").files["generator"]).path
+
+
+def test_one_bit_is_enough_to_refuse_registered_weights(registered, tmp_path):
+    plugins = registered()
+    data = bytearray(hidden(plugins).read_bytes())
+    for position in (0, len(data) // 2, len(data) - 1):
+        data[position] ^= 4
+        hidden(plugins).write_bytes(data)
+        with pytest.raises(WeightsError, match="not the registered one"):
+            load("toy.bars16", plugins=plugins)
+        data[position] ^= 4
 
 
 def test_registered_weights_without_a_generator_are_refused(registered):
@@ -317,6 +356,21 @@ def test_a_tensor_listed_twice_is_refused(save):
     assert "'norm.weight' appears twice" in refusal(path)
 
 
+def test_tensors_that_share_memory_are_saved_and_loaded(tmp_path):
+    class Tied(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one = torch.nn.Linear(2, 2, bias=False)
+            self.other = torch.nn.Linear(2, 2, bias=False)
+            self.other.weight = self.one.weight
+
+    tied = Tied()
+    save_weights(tmp_path / "tied", tied, ABOUT)
+    loaded = load_weights((tmp_path / "tied").read_bytes(), "tied", Tied)
+    assert loaded.one.weight is loaded.other.weight
+    assert torch.equal(loaded.one.weight, tied.one.weight)
+
+
 def test_weights_that_are_not_finite_are_refused(save, generator):
     with torch.no_grad():
         generator.paint.bias[1] = float("nan")
@@ -384,6 +438,10 @@ from toys import toy_plugins
 from zoo_core import load, load_features
 
 plugins = toy_plugins()
+if len(sys.argv) > 3:
+    from pathlib import Path
+    from zoo_core.plugins.contributions import Contribution
+    plugins.registries.append(Contribution("registry", "this test", Path(sys.argv[3])))
 load(sys.argv[2], plugins=plugins)  # so that torch has imported all that it needs
 loading = True
 load(sys.argv[2], plugins=plugins)
@@ -396,15 +454,33 @@ print(json.dumps({"always": always, "while loading": found}))
 """
 
 
-@pytest.fixture(scope="module")
-def audit(tmp_path_factory):
-    """The audit events of a process that loads weights."""
-    path = tmp_path_factory.mktemp("audit") / "toy.safetensors"
+@pytest.fixture(scope="module", params=["file", "cached"])
+def audit(request, tmp_path_factory):
+    """The audit events of a process that loads weights: a file, or a name whose file is cached."""
+    folder = tmp_path_factory.mktemp("audit")
+    path = folder / "toy.safetensors"
     save_weights(path, ToyGenerator(CONFIG), ABOUT)
-    command = [sys.executable, "-c", AUDIT, str(Path(__file__).parents[1]), str(path)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    arguments = [str(Path(__file__).parents[1]), str(path)]
+    if request.param == "cached":
+        arguments[1:] = ["toy.bars16", str(cached(path, folder))]
+    command = [sys.executable, "-c", AUDIT, *arguments]
+    environment = {**os.environ, "ZOO_CACHE": str(folder)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
     return json.loads(done.stdout)
+
+
+def cached(path, folder):
+    """Put a file into the cache below `folder`; returns a registry that names it."""
+    data = path.read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    (folder / "weights").mkdir()
+    path.rename(folder / "weights" / digest)
+    file = {"urls": ["https://weights.invalid/a"], "sha256": digest, "size": len(data)}
+    registry = folder / "registry.yaml"
+    entry = {**ENTRY, "files": {"generator": file}}
+    registry.write_text(json.dumps({"schema": 1, "weights": [entry]}))
+    return registry
 
 
 def test_loading_runs_no_code_and_writes_no_file(audit):

@@ -82,7 +82,7 @@ def evaluate(
     before = read_numbers(earlier) if earlier else []
     short: dict[str, Any] = {"data": data, "split": split, "fit": fit}
     short |= {"bad_pictures": bad_pictures, "reverse_pairs": reverse_pairs}
-    from zoo_core.cli.progress import counting
+    from zoo_core.cli.progress import counting, receiving
     from zoo_core.metrics.measuring import HELP, measure
     from zoo_core.metrics.sides import Options
 
@@ -97,5 +97,6 @@ def evaluate(
         reading=reading | {key: value for key, value in short.items() if value is not None},
         command=shlex.join(["zoo", *sys.argv[1:]]),
         counting=counting,
+        receiving=receiving,
     )
     show_numbers(measure(target, options, plugins), before, as_json, plugins)

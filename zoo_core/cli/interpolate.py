@@ -16,6 +16,7 @@ from zoo_core.cli.drawing import (
     writing,
 )
 from zoo_core.cli.labels import LABEL, class_number
+from zoo_core.cli.loading import load_generator
 from zoo_core.cli.output import finite, loaded_plugins
 
 
@@ -43,9 +44,8 @@ def interpolate(
     from zoo_core.data.saving import save_animation, save_png
     from zoo_core.errors import InputError
     from zoo_core.sampling.latents import interpolate
-    from zoo_core.weights.loading import load
 
-    generator = load(name, device=device, plugins=plugins)
+    generator = load_generator(name, device, plugins)
     target = out or default_target(name, f"walk-{file_stem(seeds)}", ".webp", label, truncation)
     walk = interpolate(
         generator,

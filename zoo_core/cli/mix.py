@@ -17,6 +17,7 @@ from zoo_core.cli.drawing import (
     writing,
 )
 from zoo_core.cli.labels import LABEL, class_number
+from zoo_core.cli.loading import load_generator
 from zoo_core.cli.output import loaded_plugins
 
 
@@ -49,9 +50,8 @@ def mix(
     from zoo_core.data.batches import to_uint8
     from zoo_core.data.saving import save_grid
     from zoo_core.sampling.latents import mix_styles
-    from zoo_core.weights.loading import load
 
-    generator = load(name, device=device, plugins=plugins)
+    generator = load_generator(name, device, plugins)
     number = class_number(label, generator)
     what = f"mix-{file_stem(seeds)}-{file_stem(others)}-layers-{file_stem(layers)}"
     target = out or default_target(name, what, ".png", label, truncation)

@@ -105,8 +105,13 @@ def losses(terms: Mapping[str, float]) -> str:
     return " ".join(f"{short[name]} {value:.2g}" for name, value in found.items())
 
 
+def receiving(name: str) -> contextlib.AbstractContextManager[Callable[[int, int], None]]:
+    """Progress bar for a download, with its size and the time left."""
+    return counting(f"downloading {name}", in_bytes=True)
+
+
 @contextlib.contextmanager
-def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+def counting(what: str, in_bytes: bool = False) -> Iterator[Callable[[int, int], None]]:
     """Progress bar for work with a known number of items; it appears after half a second."""
     started = time.perf_counter()
     bar: Progress | None = None
@@ -117,10 +122,14 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
         if bar is None and time.perf_counter() - started > 0.5:
             if not sys.stderr.isatty():
                 if done < total and task is None:
-                    note(f"{what} ({total:,} images)")
+                    note(
+                        f"{what} ({total / 1e6:,.1f} MB)"
+                        if in_bytes
+                        else f"{what} ({total:,} images)"
+                    )
                     task = 0  # type: ignore[assignment]
                 return
-            bar = _bar()
+            bar = _bar(in_bytes=in_bytes)
             bar.start()
             task = bar.add_task(what, total=total)
         if bar is not None and task is not None:
@@ -133,11 +142,12 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
             bar.stop()
 
 
-def _bar(*fields: str) -> Progress:
+def _bar(*fields: str, in_bytes: bool = False) -> Progress:
     """Build a bar on stderr; on a narrow terminal, the last of `fields` is cut off."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
+        DownloadColumn,
         MofNCompleteColumn,
         Progress,
         TextColumn,
@@ -152,7 +162,7 @@ def _bar(*fields: str) -> Progress:
     return Progress(
         TextColumn("{task.description}", table_column=Column(no_wrap=True)),
         BarColumn(bar_width=10),
-        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        (DownloadColumn if in_bytes else MofNCompleteColumn)(table_column=Column(no_wrap=True)),
         TimeRemainingColumn(elapsed_when_finished=True),
         *texts,
         console=console,

@@ -20,6 +20,7 @@ from zoo_core.cli.drawing import (
     writing,
 )
 from zoo_core.cli.labels import LABEL_OR_ALL, class_numbers, means_all
+from zoo_core.cli.loading import load_generator
 from zoo_core.cli.output import loaded_plugins
 from zoo_core.cli.sources import (
     FIT,
@@ -75,10 +76,7 @@ def sample(
     if not each:
         check_grid(out, hint="--each to write one file per image")
     plugins = loaded_plugins()
-
-    from zoo_core.weights.loading import load
-
-    generator = load(name, device=device, plugins=plugins)
+    generator = load_generator(name, device, plugins)
     classes = class_numbers(label, generator)
     sources = open_sources(source, generator, plugins, name, fit, pairs, reverse_pairs)
     in_rows = classes is not None and (label is None or means_all(label))

@@ -87,7 +87,8 @@ def measure(target: str, options: Options, plugins: Plugins | None = None) -> li
     Runtime.detect(options.device, "fp32").keep_freed_memory()  # makes this twice as fast
     if _is_pictures(target, plugins):
         return _of_pictures(typed_path(target), options, plugins)
-    network = load_main(target, device=options.device, plugins=plugins)
+    with options.receiving(target) as on_progress:
+        network = load_main(target, device=options.device, plugins=plugins, on_progress=on_progress)
     if isinstance(network, Classifier):
         held_out = replace(options, reading={"split": "test", **options.reading})
         return _of_classifier(network, with_settings_of_run(target, held_out), plugins)

@@ -54,6 +54,7 @@ class Options:
     reading: Mapping[str, Any] = field(default_factory=dict)  # settings of READING
     command: str = ""  # recorded with each number
     counting: Counting = silent
+    receiving: Counting = silent  # of weights, in bytes
 
     @property
     def wanted(self) -> tuple[str, ...]:

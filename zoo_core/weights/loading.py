@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar, get_args
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -17,7 +17,7 @@ from zoo_core.interfaces import Classifier, FeatureExtractor, Generator
 from zoo_core.nn.features import ClassifierFeatures
 from zoo_core.plugins.loading import Plugins, load_plugins
 from zoo_core.runtime import Runtime
-from zoo_core.spec import Role, WeightsEntry
+from zoo_core.spec import WeightsEntry
 from zoo_core.weights.header import (
     WeightsMetadata,
     is_path,
@@ -28,26 +28,33 @@ from zoo_core.weights.header import (
     weights_path,
 )
 from zoo_core.weights.hub import read_weights
-from zoo_core.weights.registry import check_only_path, load_registry
+from zoo_core.weights.places import OnProgress
+from zoo_core.weights.registry import MAIN_ROLES, check_only_path, load_registry, main_role
 from zoo_core.weights.tensors import load_weights
 
 Network = TypeVar("Network", bound=nn.Module)
 
-ROLES: tuple[Role, ...] = get_args(Role)
 
-
-def load(name: str | Path, *, device: str = "cpu", plugins: Plugins | None = None) -> Generator:
+def load(
+    name: str | Path,
+    *,
+    device: str = "cpu",
+    plugins: Plugins | None = None,
+    on_progress: OnProgress | None = None,
+) -> Generator:
     """Load a generator in eval mode, without gradients. Files are verified; no code in them is run.
 
     `name` is a registered `model.tag`, the path of a `.safetensors` file, or a run folder, spelled
     `./model.tag` if weights are registered under its name. Registered weights are compared with the
-    registry's sha256. `device` is "cpu", "cuda", "auto" and so on. `plugins` are the plugins to
-    search, by default all that are installed.
+    registry's sha256; those that are not on this machine are downloaded into the cache, and
+    `on_progress(bytes, size)` is called meanwhile. `device` is "cpu", "cuda", "auto" and so on.
+    `plugins` are the plugins to search, by default all that are installed.
 
     Raises UnknownNameError or AmbiguousNameError for a name, InputError for a path that does not
-    exist, and WeightsError for a file that is damaged, unsafe, or does not fit its architecture.
+    exist, WeightsError for a file that is damaged, unsafe, yanked, or does not fit its
+    architecture, DownloadError if no server sends it, and OfflineError if ZOO_OFFLINE=1.
     """
-    network = load_main(name, device=device, plugins=plugins)
+    network = load_main(name, device=device, plugins=plugins, on_progress=on_progress)
     if not isinstance(network, Generator):
         raise WeightsError(
             f"{name} holds a classifier, not a generator",
@@ -57,11 +64,15 @@ def load(name: str | Path, *, device: str = "cpu", plugins: Plugins | None = Non
 
 
 def load_main(
-    name: str | Path, *, device: str = "cpu", plugins: Plugins | None = None
+    name: str | Path,
+    *,
+    device: str = "cpu",
+    plugins: Plugins | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Generator | Classifier:
     """Like `load`, for the main network of a model: its generator or classifier."""
     plugins = plugins or load_plugins()
-    data, label = _read(name, plugins)
+    data, label = _read(name, plugins, on_progress)
     header = parse_header(data, len(data), label)
     record = parse_metadata(header, label)
     network = _build(record, data, label, plugins).eval().requires_grad_(False)
@@ -119,10 +130,10 @@ def _of_classifier(
     return ClassifierFeatures(classifier, name="classifier")
 
 
-def _read(name: str | Path, plugins: Plugins) -> tuple[bytes, str]:
+def _read(name: str | Path, plugins: Plugins, on_progress: OnProgress | None) -> tuple[bytes, str]:
     """The bytes of the weights, and their name for messages."""
     if entry := _registered(name, plugins):
-        return _read_registered(entry), entry.name
+        return read_weights(entry.files[main_role(entry)], entry.name, on_progress), entry.name
     path = weights_path(name)
     return read_file(path), str(path)
 
@@ -136,21 +147,14 @@ def _registered(name: str | Path, plugins: Plugins) -> WeightsEntry | None:
         check_only_path(name, registry)
         return None
     is_here = exists(name) and not registry.matches(str(name))
-    return None if is_here else registry.get(str(name))
-
-
-def _read_registered(entry: WeightsEntry) -> bytes:
-    for role in ROLES:
-        if role in entry.files:
-            return read_weights(entry.files[role], entry.name)
-    raise WeightsError(f"{entry.name} has no {' or '.join(ROLES)}", given=", ".join(entry.files))
+    return None if is_here else registry.usable(str(name))
 
 
 def _build(
     record: WeightsMetadata, data: bytes, label: str, plugins: Plugins
 ) -> Generator | Classifier:
-    if record.role not in ROLES:
-        raise WeightsError(f"{label} holds a {record.role!r}, not a {' or a '.join(ROLES)}")
+    if record.role not in MAIN_ROLES:
+        raise WeightsError(f"{label} holds a {record.role!r}, not a {' or a '.join(MAIN_ROLES)}")
     if not plugins.models.matches(record.model):
         known, need = plugins.models.names(), f"install the plugin that {label} needs"
         raise UnknownNameError("model", record.model, known, hint=need)
