@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, Sequence[str]] = {
     "zoo list": (ZOO, "list"),
     "zoo show dcgan": (ZOO, "show", "dcgan"),
     "zoo plugin list": (ZOO, "plugin", "list"),
+    "zoo weights list": (ZOO, "weights", "list"),
     'python -c "import zoo_core"': (sys.executable, "-c", "import zoo_core"),
     'python -c "pass"': (sys.executable, "-c", "pass"),
 }

@@ -80,7 +80,7 @@ OPTIONS = set().union(*COMMANDS.values())
 
 def named_commands() -> Iterator[tuple[Path, str, str]]:
     """(file, command, what follows) of each `zoo COMMAND ...` in a text."""
-    pattern = r"(?:^|[\s`'\"(:])zoo ((?:data|plugin) [a-z]+|[a-z]+)\b([^;,`]*)"
+    pattern = r"(?:^|[\s`'\"(:])zoo ((?:data|plugin|weights|registry) [a-z]+|[a-z]+)\b([^;,`]*)"
     for path, text in TEXTS:
         for name, rest in re.findall(pattern, text):
             yield path, name, rest

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # for editors and type checkers
         AmbiguousNameError,
         ConfigError,
         DataError,
+        DownloadError,
         InputError,
         OfflineError,
         PictureError,
@@ -60,6 +61,8 @@ if TYPE_CHECKING:  # for editors and type checkers
         WeightsFile,
     )
     from zoo_core.training.launch import Trained, train
+    from zoo_core.weights.catalog import fetch, info, list_models, list_weights
+    from zoo_core.weights.header import WeightsMetadata
     from zoo_core.weights.hub import read_weights
     from zoo_core.weights.loading import load, load_features
     from zoo_core.weights.registry import load_registry
@@ -76,6 +79,10 @@ __getattr__, __dir__, __all__ = public(
         "evaluate": "metrics.measuring",  # weights or images; numbers with their protocol
         "interpolate": "sampling.latents",  # images along a walk from seed to seed
         "mix_styles": "sampling.latents",  # images of some seeds with styles of others
+        "list_models": "weights.catalog",  # names of installed models, filtered
+        "list_weights": "weights.catalog",  # names of registered weights, filtered
+        "info": "weights.catalog",  # what is known of a model, weights, a file or a run
+        "fetch": "weights.catalog",  # the verified files of registered weights
         "read_pictures": "data.tensors",  # image files to a tensor in [-1, 1]
         "save_pictures": "data.tensors",  # such a tensor to PNG files
         "load_plugins": "plugins.loading",  # every installed plugin
@@ -112,6 +119,7 @@ __getattr__, __dir__, __all__ = public(
         # weights that a plugin provides
         "WeightsEntry": "spec",  # an entry of a registry file
         "WeightsFile": "spec",  # where a file is, its size and sha256
+        "WeightsMetadata": "weights.header",  # what a weights file says about itself
         "read_weights": "weights.hub",  # the verified bytes of a WeightsFile
         "read_state_dict": "weights.torchfile",  # tensors of a torch.save file, without unpickling
         "cache_folder": "filesystem",  # where files that can be regenerated are kept
@@ -126,6 +134,7 @@ __getattr__, __dir__, __all__ = public(
         "AmbiguousNameError": "errors",  # several things have that name
         "PluginError": "errors",  # a plugin is broken
         "WeightsError": "errors",  # a weights file is not what it claims
+        "DownloadError": "errors",  # no server sends the registered file
         "OfflineError": "errors",  # something needed is not on this machine
         "nearest": "errors",  # closest matches to a misspelled name
     },

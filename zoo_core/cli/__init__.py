@@ -24,6 +24,8 @@ COMMANDS = {
     "mix": ("mix", "mix"),
     "evaluate": ("evaluate", "evaluate"),
     "data": ("data", "app"),
+    "weights": ("weights", "app"),
+    "registry": ("registry", "app"),
     "plugin": ("plugin", "app"),
 }
 

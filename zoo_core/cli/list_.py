@@ -31,7 +31,7 @@ def list_models(
     records = []
     for name, contribution in zip(plugins.models.names(), plugins.models, strict=True):
         model = contribution.spec
-        own = [entry.name for entry in weights if entry.model == model.name]
+        own = [e.name for e in weights if e.model == model.name and e.status == "active"]
         if any(fnmatchcase(candidate, pattern) for candidate in (name, model.name, *own)):
             records.append(
                 {

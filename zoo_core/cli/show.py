@@ -20,9 +20,8 @@ from zoo_core.cli.output import (
 from zoo_core.errors import printable
 
 if TYPE_CHECKING:
-    from zoo_core.plugins.contributions import Contributions
     from zoo_core.plugins.loading import Plugins
-    from zoo_core.spec import ModelSpec, WeightsEntry
+    from zoo_core.spec import ModelSpec
 
 
 def show(
@@ -39,41 +38,28 @@ def show(
     """
     import msgspec
 
-    from zoo_core.filesystem import exists
-    from zoo_core.weights.header import is_path
-    from zoo_core.weights.registry import load_registry
+    from zoo_core.spec import ModelSpec, WeightsEntry
+    from zoo_core.weights.catalog import info
+    from zoo_core.weights.header import is_path, is_spelled_as_path
 
-    if is_path(name):
-        _check_only_path(name)
+    if is_path(name) and is_spelled_as_path(name):  # without loading plugins
         _print_record(_file(name), as_json)
         return
     plugins = loaded_plugins()
-    registry, models = load_registry(plugins), plugins.models
-    if registry.matches(name):
-        _print_record(msgspec.to_builtins(registry.get(name)), as_json)
-    elif exists(name) and not models.matches(name):
-        _print_record(_file(name), as_json)
-    elif "." in name:
-        registry.get(name)  # raises UnknownNameError with the nearest weights
+    found = info(name, plugins=plugins)
+    if isinstance(found, WeightsEntry):
+        record = msgspec.to_builtins(found)
+        said = {key: value for key, value in record.items() if value != ""}  # no reason to yank
+        _print_record(record if as_json else said, as_json)
+    elif isinstance(found, ModelSpec):
+        _show_model(found, plugins, as_json)
     else:
-        _show_model(models.get(name), registry, plugins, as_json)
+        _print_record(_file(name), as_json)
 
 
-def _check_only_path(name: str) -> None:
-    """Raise AmbiguousNameError if a path is also the name of a model or of weights."""
-    from zoo_core.weights.header import is_spelled_as_path
-    from zoo_core.weights.registry import check_only_path, load_registry
+def _show_model(spec: ModelSpec, plugins: Plugins, as_json: bool) -> None:
+    from zoo_core.weights.registry import load_registry
 
-    if is_spelled_as_path(name):
-        return  # without loading plugins
-    plugins = loaded_plugins()
-    check_only_path(name, load_registry(plugins))
-    check_only_path(name, plugins.models)
-
-
-def _show_model(
-    spec: ModelSpec, registry: Contributions[WeightsEntry], plugins: Plugins, as_json: bool
-) -> None:
     record = {
         "name": spec.name,
         "summary": spec.summary,
@@ -82,7 +68,11 @@ def _show_model(
         "paper": spec.paper,
         "licence": spec.licence,
         "parameters": dict(spec.parameters),
-        "weights": [o.spec.name for o in registry if o.spec.model == spec.name],
+        "weights": [
+            o.spec.name
+            for o in load_registry(plugins)
+            if o.spec.model == spec.name and o.spec.status == "active"
+        ],
     }
     settings = _settings(spec)
     if as_json:
