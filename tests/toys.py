@@ -28,7 +28,6 @@ from zoo_core.interfaces import (
     Progress,
 )
 from zoo_core.nn.features import Backbone, BackboneExtractor
-from zoo_core.noise import SeededNoise
 from zoo_core.pictures import Picture, PictureDataset
 from zoo_core.plugins.hookspecs import hookimpl
 from zoo_core.plugins.loading import Plugins
@@ -58,6 +57,7 @@ class ToyGenerator(Generator):
         self.image_shape = (config.channels, side, side)
         self.num_classes = config.num_classes
         self.source_shape = self.image_shape if config.paired else None
+        self.latent_shape = None if config.paired else (LATENT, 1, 1)
         self.stem: nn.Module = (
             nn.Conv2d(config.channels, width, 4, 4, bias=False)
             if config.paired
@@ -67,8 +67,10 @@ class ToyGenerator(Generator):
         self.norm = nn.BatchNorm2d(width)
         self.paint = nn.ConvTranspose2d(width, config.channels, 4, 4)
 
-    def forward(self, start: Tensor, labels: Tensor | None) -> Tensor:
-        features = self.stem(start)
+    def forward(
+        self, start: Tensor, labels: Tensor | None = None, truncation: float = 1.0
+    ) -> Tensor:
+        features = self.stem(start * truncation)
         if self.embed is not None:
             assert labels is not None
             features = features + self.embed(labels)[:, :, None, None]
@@ -76,20 +78,6 @@ class ToyGenerator(Generator):
         if self.training:
             features = features + 0.1 * torch.randn(features.shape, device=features.device)
         return torch.tanh(self.paint(features.relu()))
-
-    def generate(
-        self,
-        noise: SeededNoise,
-        *,
-        labels: Tensor | None = None,
-        source: Tensor | None = None,
-        truncation: float = 1.0,
-    ) -> Tensor:
-        if source is not None:
-            return self(source, labels)
-        device = self.paint.weight.device
-        latents = noise.normal("latents", (LATENT, 1, 1)).to(device) * truncation
-        return self(latents, labels)
 
 
 class ToyDiscriminator(Discriminator):
@@ -199,6 +187,7 @@ TOY = ModelSpec(
         }
     },
     run={"data": "toys"},
+    latents="normal",
     build_generator=ToyGenerator,
     build_discriminator=ToyDiscriminator,
     build_phases=build_phases,

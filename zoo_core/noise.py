@@ -109,6 +109,13 @@ class SeededNoise:
         changed = self._per_row(self._t, own) >= 0.5
         return torch.where(changed, self._end.integers(purpose, high, shape), own)
 
+    def latents(self, purpose: str, shape: Sequence[int], distribution: str) -> Tensor:
+        """Latents float32 [rows, *shape] on the CPU, distributed as `Generator` defines it."""
+        if distribution == "uniform":
+            return self.uniform(purpose, shape) * 2 - 1
+        normal = self.normal(purpose, shape)
+        return _on_sphere(normal) if distribution == "sphere" else normal
+
     def _streams(self) -> list[tuple[int, int]]:
         """Seed and index of every row."""
         seeds = self._seeds * (self._rows // len(self._seeds))
@@ -135,6 +142,13 @@ class SeededNoise:
         )
         words = philox4x32(counter, (keys & _LOW, keys >> _HALF))
         return np.stack(words, axis=2).reshape(self._rows, 4 * blocks.size)[:, :size]
+
+
+def _on_sphere(rows: Tensor) -> Tensor:
+    """Rows [N, ...] scaled to mean square 1, as pixel normalization does (Karras et al. 2018)."""
+    flat = rows.flatten(1)
+    norm = torch.linalg.vector_norm(flat, dim=1, keepdim=True)
+    return (flat * torch.rsqrt(norm.square() / flat.shape[1] + 1e-8)).view(rows.shape)
 
 
 def philox4x32(

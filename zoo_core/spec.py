@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from zoo_core.pictures import PictureDataset
 
 Role = Literal["generator", "classifier"]
+# How latents are distributed; `Generator` says what each means.
+LatentDistribution = Literal["normal", "uniform", "sphere"]
 Task = Literal["unconditional", "class-conditional", "image-to-image", "classifier"]
 
 NAME = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")  # of a model, data set, plugin or preset
@@ -56,10 +58,11 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     `presets` are named sets of the `key: value` pairs that `--set` takes, for the model's
     configuration and the run's. One of them must be `tiny`, which trains a step in about a second.
     `run` overrides the core's default run settings for this model. `parameters` states the number
-    of trainable parameters of each network in the default configuration. A model has either a
-    generator or a classifier. The `build_*` functions import torch themselves, so that listing
-    stays light. `counterpart` is for models whose layers belong to a resolution, so that weights
-    of another one can be taken over, layer by layer.
+    of trainable parameters of each network in the default configuration, and `latents` the
+    distribution of the latents there. A model has either a generator or a classifier. The `build_*`
+    functions import torch themselves, so that listing stays light. `counterpart` is for models
+    whose layers belong to a resolution, so that weights of another one can be taken over, layer by
+    layer.
     """
 
     name: str
@@ -75,6 +78,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     build_classifier: Callable[[Any], Classifier] | None = None
     run: Mapping[str, Any] = {}
     parameters: Mapping[str, int] = {}
+    latents: LatentDistribution | None = None  # None for a model without latents
     # (role, tensor, configuration, that of other weights) -> the tensor's name there, if any
     counterpart: Callable[[str, str, Any, Any], str | None] | None = None
 

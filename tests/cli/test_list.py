@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import msgspec
@@ -54,6 +55,14 @@ def test_a_model_is_shown_with_its_settings(zoo):
     }  # fmt: skip
     assert keys["data"]["default"] == "toys"  # the model's own default of a run setting
     assert "tiny" in zoo("show", "toy").out
+
+
+def test_the_distribution_of_latents_is_shown_of_a_model_that_has_some(zoo, monkeypatch):
+    monkeypatch.setenv("ZOO_PLUGINS", "toy,sorter")
+    assert zoo("show", "toy", "--json").json["models"][0]["latents"] == "normal"
+    assert zoo("show", "sorter", "--json").json["models"][0]["latents"] is None
+    assert re.search(r"^latents +normal$", zoo("show", "toy").out, re.MULTILINE)
+    assert not re.search(r"^latents ", zoo("show", "sorter").out, re.MULTILINE)
 
 
 def test_a_weights_file_is_shown(zoo):

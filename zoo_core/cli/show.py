@@ -68,6 +68,7 @@ def _show_model(spec: ModelSpec, plugins: Plugins, as_json: bool) -> None:
         "paper": spec.paper,
         "licence": spec.licence,
         "parameters": dict(spec.parameters),
+        "latents": spec.latents,
         "weights": [
             o.spec.name
             for o in load_registry(plugins)
@@ -81,6 +82,8 @@ def _show_model(spec: ModelSpec, plugins: Plugins, as_json: bool) -> None:
         )
         return
     del record["learns_classes"]
+    if spec.latents is None:
+        del record["latents"]
     _print_record(record | {"task": describe_task(spec.task, spec.learns_classes)}, False)
     typer.echo("\nPresets (zoo train NAME --preset PRESET):")
     for preset, values in spec.presets.items():

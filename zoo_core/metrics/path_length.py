@@ -113,7 +113,7 @@ def _interpolate(
             generator.sample_ws(noise, labels=labels, truncation=truncation)
             for noise in (start, goal)
         )
-    return generator.draw_ws(first.lerp(last, shares[:, None, None]))
+    return generator.draw_ws(first.lerp(last, shares[:, None, None].to(first)))
 
 
 class _FeatureDistance(nn.Module):

@@ -94,7 +94,7 @@ def _interpolate(
 ) -> Tensor:
     if isinstance(generator, StyleGenerator):
         first, last = (_ws(generator, s, label, truncation) for s in (before, after))
-        return generator.draw_ws(first.lerp(last, shares[:, None, None].to(first.device)))
+        return generator.draw_ws(first.lerp(last, shares[:, None, None].to(first)))
     noise = SeededNoise(before).interpolate(SeededNoise(after), shares)
     labels = generator.checked_labels(label, len(before))
     return generator.draw(noise, labels=labels, truncation=truncation)
