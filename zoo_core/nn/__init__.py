@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # for editors and type checkers
         fir,
         upsample2d,
     )
+    from zoo_core.nn.tracing import Growing, traced
 
 __getattr__, __dir__, __all__ = public(
     __name__,
@@ -62,6 +63,9 @@ __getattr__, __dir__, __all__ = public(
         "full_precision": "layers",  # context without autocast
         "pixel_norm": "layers",  # ProGAN, section 4.2
         "minibatch_stddev": "layers",  # ProGAN, section 3
+        # networks as graphs
+        "traced": "tracing",  # whether torch records this call as a graph
+        "Growing": "tracing",  # a network that depends on the number of images seen
         # feature extractors
         "Backbone": "features",  # network without its preprocessing
         "BackboneExtractor": "features",  # backbone with resize and normalization

@@ -17,6 +17,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional
 
+from zoo_core.nn.tracing import traced
+
 
 class Geometry(NamedTuple):
     """Stride, padding and groups of a convolution, plain or transposed."""
@@ -114,6 +116,10 @@ def _convolve(images: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geo
     if dtype is not None:
         images, weight = images.to(dtype), weight.to(dtype)
         bias = None if bias is None else bias.to(dtype)
+    inputs = [images, weight] if bias is None else [images, weight, bias]
+    wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
+    if traced() or not wanted:  # a graph holds torch's own operations only
+        return geometry.apply(images, weight, bias)
     weight_path = None
     if weight.requires_grad or (bias is not None and bias.requires_grad):
         weight_path = _WeightGradient.apply(weight, bias, images.detach(), [images], geometry)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, linear
 
 from zoo_core.nn.convolution import conv2d, conv_transpose2d
+from zoo_core.nn.tracing import traced
 
 
 class EqualizedLinear(nn.Module):
@@ -112,7 +113,7 @@ def layer_groups(layers: nn.Sequential) -> list[nn.Module]:
 
 def scaled(features: Tensor, weight: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     """Multiply the smaller of the two by `scale`; their product is the same either way."""
-    if features.numel() < weight.numel():
+    if not traced() and features.numel() < weight.numel():
         return features * scale, weight
     return features, weight * scale
 
