@@ -53,4 +53,5 @@ DCGAN = ModelSpec(
     build_discriminator=build_discriminator,
     build_phases=build_phases,
     parameters={"generator": 296_896, "discriminator": 167_648},
+    latents="normal",
 )

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from zoo_core import Discriminator, Generator, SeededNoise
+from zoo_core import Discriminator, Generator
 from zoo_core.nn import layer_groups
 from zoo_dcgan.config import DCGANConfig
 
@@ -30,7 +30,7 @@ class DCGANGenerator(Generator):
     def __init__(self, config: DCGANConfig):
         super().__init__()
         self.image_shape = (config.channels, config.resolution, config.resolution)
-        self.config = config
+        self.latent_shape, self.latent_distribution = (config.latent_size,), config.latents
         widths = stage_widths(config.resolution, config.generator_width, config.max_width)[::-1]
         norm = config.generator_norm
         bias = norm == "none"
@@ -44,27 +44,11 @@ class DCGANGenerator(Generator):
         self.main = nn.Sequential(*layers, nn.Tanh())
         self.apply(initialize)
 
-    def forward(self, latents: Tensor) -> Tensor:
-        """Images of latents [N, latent_size]."""
-        return self.main(latents)
-
-    def latents(self, noise: SeededNoise, purpose: str = "latents") -> Tensor:
-        """Latents [N, latent_size], one per row of `noise`, on the generator's device."""
-        shape = (self.config.latent_size,)
-        uniform = self.config.latents == "uniform"
-        rows = noise.uniform(purpose, shape) * 2 - 1 if uniform else noise.normal(purpose, shape)
-        return rows.to(self.main[0].weight.device)
-
-    def generate(
-        self,
-        noise: SeededNoise,
-        *,
-        labels: Tensor | None = None,
-        source: Tensor | None = None,
-        truncation: float = 1.0,
+    def forward(
+        self, latents: Tensor, labels: Tensor | None = None, truncation: float = 1.0
     ) -> Tensor:
         """Images [N, C, R, R]; `truncation` scales the latents toward 0, their mean."""
-        return self(self.latents(noise) * truncation)
+        return self.main(latents * truncation)
 
 
 class DCGANDiscriminator(Discriminator):

@@ -53,4 +53,5 @@ GAN = ModelSpec(
     build_discriminator=build_discriminator,
     build_phases=build_phases,
     parameters={"generator": 1_890_304, "discriminator": 2_049_408},
+    latents="uniform",
 )

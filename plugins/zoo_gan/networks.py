@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from zoo_core import Discriminator, Generator, SeededNoise
+from zoo_core import Discriminator, Generator
 from zoo_core.nn import layer_groups
 from zoo_gan.config import GANConfig
 
@@ -48,8 +48,8 @@ class GANGenerator(Generator):
     def __init__(self, config: GANConfig):
         super().__init__()
         self.image_shape = (config.channels, config.resolution, config.resolution)
+        self.latent_shape, self.latent_distribution = (config.latent_size,), "uniform"
         self.num_classes = config.num_classes
-        self.config = config
         layers: list[nn.Module] = []
         before = config.latent_size + config.num_classes
         for width in config.generator_widths:
@@ -58,25 +58,15 @@ class GANGenerator(Generator):
         layers += [nn.Linear(before, math.prod(self.image_shape)), nn.Tanh()]
         self.main = nn.Sequential(*layers, nn.Unflatten(1, self.image_shape))
 
-    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Images of latents [N, latent_size] and labels [N]."""
-        return self.main(with_labels(latents, labels, self.num_classes))
-
-    def generate(
-        self,
-        noise: SeededNoise,
-        *,
-        labels: Tensor | None = None,
-        source: Tensor | None = None,
-        truncation: float = 1.0,
+    def forward(
+        self, latents: Tensor, labels: Tensor | None = None, truncation: float = 1.0
     ) -> Tensor:
-        """Images [N, C, R, R] of latents uniform in -sqrt(3)..sqrt(3), which have variance 1.
+        """Images [N, C, R, R] of latents [N, latent_size] in -1..1 and labels [N].
 
-        `truncation` scales the latents toward 0, their mean.
+        The latents are scaled to variance 1, and by `truncation` toward 0, their mean.
         """
-        uniform = noise.uniform("latents", (self.config.latent_size,)) * 2 - 1
-        latents = uniform.to(self.main[0].weight.device) * math.sqrt(3)
-        return self(latents * truncation, labels)
+        latents = latents * math.sqrt(3) * truncation
+        return self.main(with_labels(latents, labels, self.num_classes))
 
 
 class GANDiscriminator(Discriminator):

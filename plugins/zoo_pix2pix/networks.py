@@ -27,10 +27,10 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import batch_norm, dropout, pad
+from torch.nn.functional import batch_norm, dropout, instance_norm, pad
 
 from zoo_core import Discriminator, Generator, SeededNoise
-from zoo_core.nn import layer_groups
+from zoo_core.nn import layer_groups, traced
 from zoo_pix2pix.config import Pix2PixConfig
 from zoo_pix2pix.strided import DoublingConv2d, HalvingConv2d
 
@@ -42,6 +42,8 @@ def normalize_each(
 
     Equal to torch's instance normalization, but keeps channels-last order: twice as fast on a CPU.
     """
+    if traced():  # the number of images is not known
+        return instance_norm(features, weight=weight, bias=bias)
     if len(features) > 1:
         return torch.cat([normalize_each(one, weight, bias) for one in features.split(1)])
     return batch_norm(features, None, None, weight, bias, training=True)
@@ -75,18 +77,18 @@ class Dropout(nn.Module):
     """Dropout with p = 0.5, the only source of noise in the network (section 3.1).
 
     In training mode the mask comes from torch's random generator. In evaluation mode it is applied
-    only if `always`, and comes from the image's own row of `noise`.
+    only if `always`, and comes from the image's own row of `noise`; without noise there is none.
     """
 
     def __init__(self, always: bool):
         super().__init__()
         self.always = always
 
-    def forward(self, features: Tensor, noise: SeededNoise, purpose: str) -> Tensor:
+    def forward(self, features: Tensor, noise: SeededNoise | None, purpose: str) -> Tensor:
         """Drop features of [N, C, H, W]; the shape is kept."""
         if self.training:
             return dropout(features, 0.5)
-        if not self.always:
+        if not self.always or noise is None:
             return features
         kept = noise.uniform(purpose, features.shape[1:]) < 0.5
         return features * kept.to(features.device) * 2
@@ -140,7 +142,7 @@ class UNet(nn.Module):
         self.dropout = Dropout(always=config.inference == "paper")
         self.dropped = range(min(4, depth - 2), depth - 1) if config.dropout else range(0)
 
-    def forward(self, source: Tensor, noise: SeededNoise) -> Tensor:
+    def forward(self, source: Tensor, noise: SeededNoise | None = None) -> Tensor:
         """Translate sources to images; only dropout in evaluation mode uses `noise`."""
         features, skips = source, []
         for down in self.downs:
@@ -162,7 +164,7 @@ def join(skip: Tensor, features: Tensor) -> Tensor:
     The gradient of `features` is cloned, because the normalization before it takes 16 times as long
     on a slice of a larger tensor (docs/log.md).
     """
-    if features.requires_grad:
+    if features.requires_grad and not traced():
         features.register_hook(torch.clone)
     return torch.cat([skip, features], dim=1)
 
@@ -184,7 +186,7 @@ class ResidualBlock(nn.Module):
         self.first, self.second = nn.Sequential(*first, nn.ReLU(True)), nn.Sequential(*second)
         self.dropout = Dropout(always=config.inference == "paper") if config.dropout else None
 
-    def forward(self, features: Tensor, noise: SeededNoise, purpose: str) -> Tensor:
+    def forward(self, features: Tensor, noise: SeededNoise | None, purpose: str) -> Tensor:
         """[N, width, H, W] to the same shape."""
         inner = self.first(features)
         if self.dropout is not None:
@@ -218,7 +220,7 @@ class ResNet(nn.Module):
         self.blocks = nn.ModuleList(ResidualBlock(config, widths[-1]) for _ in range(num_blocks))
         self.decoder = nn.Sequential(*decoder)
 
-    def forward(self, source: Tensor, noise: SeededNoise) -> Tensor:
+    def forward(self, source: Tensor, noise: SeededNoise | None = None) -> Tensor:
         """Translate sources to images; only dropout in evaluation mode uses `noise`."""
         features = self.encoder(source)
         for number, block in enumerate(self.blocks):
@@ -239,6 +241,15 @@ class Pix2PixGenerator(Generator):
             else ResNet(config, num_blocks=int(config.generator.removeprefix("resnet")))
         )
         self.apply(initialize)
+
+    def forward(
+        self, source: Tensor, labels: Tensor | None = None, truncation: float = 1.0
+    ) -> Tensor:
+        """Translate `source`, without dropout in evaluation mode, even if `inference=paper`.
+
+        That is what is exported; `sample` drops out features by each image's seed, as in the paper.
+        """
+        return self.translator(source)
 
     def generate(
         self,

@@ -10,6 +10,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn.functional import linear, pad
 
+from zoo_core.nn import traced
+
 LEAST_MAPS = 512  # (input maps x output maps) per pixel, from which a product is faster
 
 
@@ -58,6 +60,8 @@ class DoublingConv2d(nn.ConvTranspose2d):
 
 def _worth_a_product(images: Tensor, rows: int, weight: Tensor) -> bool:
     """Whether there are so few pixels that reordering the weight dominates the time."""
+    if traced():  # the number of images is not known
+        return False
     return images.device.type == "cpu" and rows * LEAST_MAPS <= weight.shape[0] * weight.shape[1]
 
 

@@ -59,4 +59,5 @@ PROGAN = ModelSpec(
     build_phases=build_phases,
     parameters={"generator": 212_540, "discriminator": 212_433},
     counterpart=counterpart,
+    latents="sphere",
 )

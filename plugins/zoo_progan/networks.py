@@ -10,7 +10,7 @@ upsampling, average pooling, and 1 x 1 convolutions from and to RGB; the one to 
 
 `GrowingGenerator` and `GrowingDiscriminator` are functions of (stage, alpha): stage is the number
 of doublings, alpha the weight of its resolution against the one below. `ProGANGenerator` and
-`ProGANDiscriminator` derive both from the buffer `images_seen`.
+`ProGANDiscriminator` derive both from the number of images seen.
 
 Departures:
 - The two 4 x 4 convolutions, from and to 1 x 1 pixels, are written as the equivalent matrix
@@ -29,10 +29,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, leaky_relu
 
-from zoo_core import Discriminator, Generator, SeededNoise
+from zoo_core import Discriminator, Generator
 from zoo_core.nn import (
     EqualizedConv2d,
     EqualizedLinear,
+    Growing,
     average2d,
     average_to,
     minibatch_stddev,
@@ -150,61 +151,46 @@ class GrowingDiscriminator(nn.Module):
         return features
 
 
-class ProGANGenerator(Generator):
-    """Normalized latents [N, latent_size] to images [N, C, R, R] around -1..1."""
-
-    images_seen: Tensor  # int64 []
+class ProGANGenerator(Growing, Generator):
+    """Normalized latents [N, latent_size] (appendix A.1) to images [N, C, R, R] around -1..1."""
 
     def __init__(self, config: ProGANConfig):
         super().__init__()
         self.image_shape = (config.channels, config.resolution, config.resolution)
+        self.latent_shape, self.latent_distribution = (config.latent_size,), "sphere"
         self.config = config
         self.network = GrowingGenerator(config.latent_size, config.widths(), config.channels)
-        self.register_buffer("images_seen", torch.zeros((), dtype=torch.int64))
 
-    def forward(self, latents: Tensor) -> Tensor:
-        """Images [N, C, r, r] at the resolution r that training has reached."""
-        return self.network(latents, *reached(self.config, self.images_seen))
-
-    def latents(self, noise: SeededNoise) -> Tensor:
-        """Latents [N, latent_size], one per row of `noise`, with mean square 1 (appendix A.1)."""
-        latents = pixel_norm(noise.normal("latents", (self.config.latent_size,)))
-        return latents.to(self.images_seen.device)
-
-    def generate(
-        self,
-        noise: SeededNoise,
-        *,
-        labels: Tensor | None = None,
-        source: Tensor | None = None,
-        truncation: float = 1.0,
+    def forward(
+        self, latents: Tensor, labels: Tensor | None = None, truncation: float = 1.0
     ) -> Tensor:
         """Images [N, C, R, R]; those of earlier stages are enlarged.
 
         `truncation` scales the latents toward 0. Pixel normalization follows, so it has little
         effect unless it is near 0.
         """
-        images = self(self.latents(noise) * truncation)
-        factor = self.config.resolution // images.shape[2]
+        stage, _ = reached(self.config, self.seen)
+        images, factor = self.grown(latents * truncation), self.config.resolution >> stage + 2
         return images if factor == 1 else interpolate(images, scale_factor=factor)
 
+    def grown(self, latents: Tensor) -> Tensor:
+        """Images [N, C, r, r] at the resolution r that training has reached."""
+        return self.network(latents, *reached(self.config, self.seen))
 
-class ProGANDiscriminator(Discriminator):
+
+class ProGANDiscriminator(Growing, Discriminator):
     """Images [N, C, R, R], or at the resolution that training has reached, to logits [N]."""
-
-    images_seen: Tensor  # int64 []
 
     def __init__(self, config: ProGANConfig):
         super().__init__()
         self.config, self.stddev_group = config, max(1, config.stddev_group)
         self.network = GrowingDiscriminator(config.widths(), config.channels, config.stddev_group)
-        self.register_buffer("images_seen", torch.zeros((), dtype=torch.int64))
 
     def forward(
         self, images: Tensor, *, labels: Tensor | None = None, source: Tensor | None = None
     ) -> Tensor:
         """Logits [N]; higher is more real."""
-        stage, alpha = reached(self.config, self.images_seen)
+        stage, alpha = reached(self.config, self.seen)
         return self.network(average_to(images, 4 << stage), stage, alpha).float().flatten()
 
     def layers(self) -> list[nn.Module]:
@@ -215,14 +201,10 @@ class ProGANDiscriminator(Discriminator):
         ][:0:-1]
 
 
-def reached(config: ProGANConfig, images_seen: Tensor) -> tuple[int, float]:
-    """Stage and alpha after `images_seen` images; on the meta device, fully grown."""
+def reached(config: ProGANConfig, images: int) -> tuple[int, float]:
+    """Stage and alpha after so many images."""
     first, num_stages = config.first_resolution.bit_length() - 3, len(config.widths())
-    if images_seen.is_meta:
-        return num_stages - 1, 1.0
-    stage, alpha = growth(
-        int(images_seen), num_stages - first, config.fade_images, config.stable_images
-    )
+    stage, alpha = growth(images, num_stages - first, config.fade_images, config.stable_images)
     return first + stage, alpha
 
 

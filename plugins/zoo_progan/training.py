@@ -40,9 +40,9 @@ class ProGANLoss:
         """
         for network in (self.generator, self.discriminator):
             network.images_seen.fill_(progress.images_seen)
-        stage, alpha = reached(self.config, self.discriminator.images_seen)
+        stage, alpha = reached(self.config, self.discriminator.seen)
         self._real = fade(average_to(batch.images, 4 << stage), alpha)
-        self._fake = self.generator(self.generator.latents(progress.noise))
+        self._fake = self.generator.grown(self.generator.latents_of(progress.noise))
         real, fake = self.discriminator(self._real), self.discriminator(self._fake.detach())
         terms = self.loss.discriminator_terms(real, fake)
         terms["loss"] = terms["loss"] + self.config.drift * real.square().mean()

@@ -55,4 +55,5 @@ PROJECTED = ModelSpec(
     build_discriminator=build_discriminator,
     build_phases=build_phases,
     parameters={"generator": 3_431_272, "discriminator": 819_712},
+    latents="sphere",
 )

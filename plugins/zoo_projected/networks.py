@@ -48,7 +48,6 @@ from zoo_core import (
     Generator,
     ModelConfig,
     ModelSpec,
-    SeededNoise,
     fields,
     load_plugins,
     nearest,
@@ -162,8 +161,8 @@ class FastGANGenerator(Generator):
     def __init__(self, config: ProjectedConfig):
         super().__init__()
         self.image_shape = (config.channels, config.resolution, config.resolution)
+        self.latent_shape, self.latent_distribution = (config.latent_size,), "sphere"
         self.num_classes = config.num_classes
-        self.config = config
         sizes = [4 << doublings for doublings in range(config.resolution.bit_length() - 2)]
         widths = {size: config.width(size) for size in sizes}
         depth = 2 if config.generator == "fastgan" else 1
@@ -185,40 +184,24 @@ class FastGANGenerator(Generator):
         )
         self.to_rgb = SpectralConv2d(widths[config.resolution], config.channels, 3, padding=1)
 
-    def forward(self, latents: Tensor) -> Tensor:
-        """Images for the output of `latents`."""
-        maps = {4: self.start(latents[:, :, None, None])}
-        for block in self.blocks:
-            features = block(maps[max(maps)])
-            size = features.shape[2]
+    def forward(
+        self, latents: Tensor, labels: Tensor | None = None, truncation: float = 1.0
+    ) -> Tensor:
+        """Images [N, C, R, R] for z [N, latent_size]; `truncation` scales z towards 0, its mean.
+
+        If there are classes, the embedding of the label is appended, with mean square 1.
+        """
+        vectors = latents * truncation
+        if self.embedding is not None:
+            vectors = torch.cat([vectors, pixel_norm(self.embedding(labels))], dim=1)
+        maps = {4: self.start(vectors[:, :, None, None])}
+        for doublings, block in enumerate(self.blocks):
+            size = 8 << doublings
+            features = block(maps[size // 2])
             if str(size) in self.excitations:
                 features = features * self.excitations[str(size)](maps[size // 16])
             maps[size] = features
         return torch.tanh(self.to_rgb(features))
-
-    def latents(
-        self, noise: SeededNoise, labels: Tensor | None = None, truncation: float = 1.0
-    ) -> Tensor:
-        """z [N, latent_size], one row of `noise` each, with mean square 1, times `truncation`.
-
-        If there are classes, the class embedding is appended, with mean square 1.
-        """
-        z = noise.normal("latents", (self.config.latent_size,)).to(self.to_rgb.weight.device)
-        z = pixel_norm(z) * truncation
-        if self.embedding is None:
-            return z
-        return torch.cat([z, pixel_norm(self.embedding(labels))], dim=1)
-
-    def generate(
-        self,
-        noise: SeededNoise,
-        *,
-        labels: Tensor | None = None,
-        source: Tensor | None = None,
-        truncation: float = 1.0,
-    ) -> Tensor:
-        """Generate images [N, C, R, R]; `truncation` scales z towards 0, its mean."""
-        return self(self.latents(noise, labels, truncation))
 
 
 class RandomProjection(nn.Module):

@@ -53,4 +53,5 @@ R3GAN = ModelSpec(
     build_discriminator=build_discriminator,
     build_phases=build_phases,
     parameters={"generator": 247_136, "discriminator": 239_072},
+    latents="normal",
 )

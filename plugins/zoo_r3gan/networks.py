@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu_
 
-from zoo_core import Discriminator, Generator, SeededNoise
+from zoo_core import Discriminator, Generator
 from zoo_core.nn import conv2d, downsample2d, fir, upsample2d
 from zoo_r3gan.config import R3GANConfig, Stage
 
@@ -133,7 +133,7 @@ class R3GANGenerator(Generator):
         super().__init__()
         self.image_shape = (config.channels, config.resolution, config.resolution)
         self.num_classes = config.num_classes
-        self.latent_size = config.latent_size
+        self.latent_shape = (config.latent_size,)
         size, self.embedding = config.latent_size, None
         if config.num_classes:
             self.embedding = nn.Embedding(config.num_classes, config.embedding_size)  # N(0, 1)
@@ -148,23 +148,16 @@ class R3GANGenerator(Generator):
         )
         self.to_images = Conv2d(widths[-1], config.channels)
 
-    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Images for latents [N, latent_size], with int64 labels [N] if there are classes."""
+    def forward(
+        self, latents: Tensor, labels: Tensor | None = None, truncation: float = 1.0
+    ) -> Tensor:
+        """Images [N, C, R, R] for latents [N, latent_size], with int64 labels [N] if there are
+        classes; `truncation` scales the latents towards 0, their mean.
+        """
+        latents = latents * truncation
         if self.embedding is not None:
             latents = torch.cat([latents, self.embedding(labels)], dim=1)
         return self.to_images(self.stages(latents))
-
-    def generate(
-        self,
-        noise: SeededNoise,
-        *,
-        labels: Tensor | None = None,
-        source: Tensor | None = None,
-        truncation: float = 1.0,
-    ) -> Tensor:
-        """Generate images [N, C, R, R]; `truncation` scales the latents towards 0, their mean."""
-        latents = noise.normal("latents", (self.latent_size,)).to(self.to_images.weight.device)
-        return self(latents * truncation, labels)
 
 
 class R3GANDiscriminator(Discriminator):

@@ -70,4 +70,5 @@ STYLEGAN = ModelSpec(
     build_phases=build_phases,
     parameters={"generator": 304_089, "discriminator": 212_177},
     counterpart=counterpart,
+    latents="normal",
 )

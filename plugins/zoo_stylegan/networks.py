@@ -14,7 +14,6 @@ standard deviation (section 3). New in StyleGAN: growth starts at 8 x 8 pixels, 
 filter [1, 2, 1] follows each upsampling and precedes each downsampling.
 
 Both networks keep the number of images seen in a buffer; stage and alpha are pure functions of it.
-On the meta device, where it has no value, the networks are fully grown.
 
 Departures:
 - The minibatch standard deviation is taken over groups of 4 images, as in the public code; the
@@ -42,6 +41,7 @@ from zoo_core import Discriminator, SeededNoise, StyleGenerator
 from zoo_core.nn import (
     EqualizedConv2d,
     EqualizedLinear,
+    Growing,
     average2d,
     average_to,
     conv2d_downsample,
@@ -114,7 +114,8 @@ class StyledLayer(nn.Module):
         dtype = features.dtype
         features = torch.addcmul(features, noise.to(dtype), self.noise_scale.to(dtype))
         features = leaky_relu(features.add_(self.bias.to(dtype)), SLOPE, inplace=True)
-        return adain(features, self.style(w).float())
+        style = self.style(w)
+        return adain(features, style.to(torch.promote_types(style.dtype, torch.float32)))
 
 
 class SynthesisBlock(nn.Module):
@@ -133,19 +134,18 @@ class SynthesisBlock(nn.Module):
         return self.second(self.convolution(features), ws[:, 1])
 
 
-class StyleGANGenerator(StyleGenerator):
+class StyleGANGenerator(Growing, StyleGenerator):
     """Latents to images [N, C, R, R] around -1..1, by way of w."""
 
     def __init__(self, config: StyleGANConfig):
         super().__init__()
         self.image_shape = (config.channels, config.resolution, config.resolution)
-        self.style_size = config.style_size
+        self.latent_shape, self.style_size = (config.latent_size,), config.style_size
         self.config = config
         sizes = config.widths()
         self.num_ws = 2 * len(sizes)
         self.mapping = MappingNetwork(config)
         self.register_buffer("average_w", torch.zeros(config.style_size))
-        self.register_buffer("images_seen", torch.zeros((), dtype=torch.int64))
         self.constant = nn.Parameter(torch.ones(1, sizes[4], 4, 4))
         self.blocks = nn.ModuleList(
             SynthesisBlock(
@@ -162,35 +162,38 @@ class StyleGANGenerator(StyleGenerator):
             if size >= config.first_resolution
         )
 
+    def ws(self, latents: Tensor, labels: Tensor | None = None, truncation: float = 1.0) -> Tensor:
+        """A w for every layer: [N, num_ws, style_size]."""
+        w = self.mapping(latents)
+        return self.truncated(w[:, None].expand(-1, self.num_ws, -1), truncation)
+
     def sample_ws(
         self, noise: SeededNoise, *, labels: Tensor | None = None, truncation: float = 1.0
     ) -> Tensor:
-        """A w for every layer: float32 [N, num_ws, style_size].
+        """The ws of `noise`. In training, some mix two styles, and the average w is updated."""
+        if not self.training:
+            return super().sample_ws(noise, truncation=truncation)
+        w = self.mapping(self.latents_of(noise))
+        self.average_w.lerp_(w.detach().mean(0), 1 - AVERAGE_DECAY)
+        mixed = self.mixed(w[:, None].expand(-1, self.num_ws, -1), noise)
+        return self.truncated(mixed, truncation)
 
-        In training, some images mix two styles, and the average w is updated. Truncation moves the
-        first `truncation_layers` layers toward it: w' = average + truncation (w - average).
+    def truncated(self, ws: Tensor, truncation: float) -> Tensor:
+        """Move the first `truncation_layers` layers toward the average w (appendix B):
+        w' = average + truncation (w - average).
         """
-        w = self.mapping(self.latents(noise, "latents"))
-        ws = w[:, None].expand(-1, self.num_ws, -1)
-        if self.training:
-            self.average_w.lerp_(w.detach().mean(0), 1 - AVERAGE_DECAY)
-            ws = self.mixed(ws, noise)
-        shares = torch.ones(self.num_ws, 1, device=w.device)
+        shares = torch.ones(self.num_ws, 1, device=ws.device, dtype=ws.dtype)
         shares[: self.config.truncation_layers] = truncation
         return torch.lerp(self.average_w, ws, shares)
 
-    def latents(self, noise: SeededNoise, purpose: str) -> Tensor:
-        """z [N, latent_size], one per row of `noise`, on the generator's device."""
-        return noise.normal(purpose, (self.config.latent_size,)).to(self.average_w.device)
-
     def mixed(self, ws: Tensor, noise: SeededNoise) -> Tensor:
         """Use a second latent's style from a random layer on, in a share of the images."""
-        stage, _ = reached(self.config, self.images_seen)
+        stage, _ = reached(self.config, self.seen)
         num_layers = 2 * (first_block(self.config) + stage + 1)
         crossover = noise.integers("mixing.layer", num_layers - 1) + 1
         crossover[noise.uniform("mixing") >= self.config.mixing_prob] = self.num_ws
         is_second = torch.arange(self.num_ws) >= crossover[:, None]  # [N, num_ws]
-        second = self.mapping(self.latents(noise, "latents.mixed"))
+        second = self.mapping(self.latents_of(noise, "latents.mixed"))
         return torch.where(is_second[:, :, None].to(ws.device), second[:, None], ws)
 
     def synthesize(self, ws: Tensor) -> Tensor:
@@ -203,8 +206,8 @@ class StyleGANGenerator(StyleGenerator):
 
     def synthesize_grown(self, ws: Tensor) -> Tensor:
         """Images float32 [N, C, r, r] at the resolution r that training has reached."""
-        stage, alpha = reached(self.config, self.images_seen)
-        features = below = self.constant.expand(len(ws), -1, -1, -1)
+        stage, alpha = reached(self.config, self.seen)
+        features = below = self.constant.expand(ws.shape[0], -1, -1, -1)
         for number, block in enumerate(self.blocks[: first_block(self.config) + stage + 1]):
             below, features = features, block(features, ws[:, 2 * number : 2 * number + 2])
         images = self.to_rgb[stage](features).float()
@@ -230,7 +233,7 @@ class DiscriminatorBlock(nn.Module):
         return leaky_relu(features, SLOPE, inplace=True)
 
 
-class StyleGANDiscriminator(Discriminator):
+class StyleGANDiscriminator(Growing, Discriminator):
     """Images to logits [N]."""
 
     stddev_group = STDDEV_GROUP
@@ -239,7 +242,6 @@ class StyleGANDiscriminator(Discriminator):
         super().__init__()
         self.config = config
         sizes = config.widths()
-        self.register_buffer("images_seen", torch.zeros((), dtype=torch.int64))
         self.from_rgb = nn.ModuleList(
             EqualizedConv2d(config.channels, width, 1, gain=GAIN)
             for size, width in sizes.items()
@@ -258,7 +260,7 @@ class StyleGANDiscriminator(Discriminator):
         """Logits [N] of images at the resolution that training has reached; larger images are
         averaged down to it.
         """
-        stage, alpha = reached(self.config, self.images_seen)
+        stage, alpha = reached(self.config, self.seen)
         images = average_to(images, self.config.first_resolution << stage)
         blocks = list(self.blocks[: first_block(self.config) + stage])
         features = self.enter(images, stage)
@@ -288,12 +290,10 @@ def first_block(config: StyleGANConfig) -> int:
     return config.first_resolution.bit_length() - 3
 
 
-def reached(config: StyleGANConfig, images_seen: Tensor) -> tuple[int, float]:
+def reached(config: StyleGANConfig, images: int) -> tuple[int, float]:
     """Stage (0 is the first resolution) and alpha, the weight of that stage's resolution."""
     num_stages = (config.resolution // config.first_resolution).bit_length()
-    if images_seen.is_meta:
-        return num_stages - 1, 1.0
-    return growth(int(images_seen), num_stages, config.fade_images, config.stable_images)
+    return growth(images, num_stages, config.fade_images, config.stable_images)
 
 
 def adain(features: Tensor, style: Tensor) -> Tensor:

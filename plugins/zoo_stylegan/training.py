@@ -47,7 +47,7 @@ class StyleGANLoss:
         """Adversarial loss on real and fake images, plus R1 if it applies in every step."""
         for network in (self.generator, self.discriminator):
             network.images_seen.fill_(progress.images_seen)
-        stage, alpha = reached(self.config, self.discriminator.images_seen)
+        stage, alpha = reached(self.config, self.discriminator.seen)
         self._real = fade(average_to(batch.images, self.config.first_resolution << stage), alpha)
         self._fake = self.generator.synthesize_grown(self.generator.sample_ws(progress.noise))
         real, fake = self.discriminator(self._real), self.discriminator(self._fake.detach())

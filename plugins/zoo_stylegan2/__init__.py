@@ -71,4 +71,5 @@ STYLEGAN2 = ModelSpec(
     build_phases=build_phases,
     parameters={"generator": 419_587, "discriminator": 567_441},
     counterpart=counterpart,
+    latents="normal",
 )

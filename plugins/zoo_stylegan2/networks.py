@@ -157,7 +157,7 @@ class SynthesisBlock(nn.Module):
         the block.
         """
         if self.constant is not None:
-            features = self.constant.expand(len(ws[0]), -1, -1, -1)
+            features = self.constant.expand(ws[0].shape[0], -1, -1, -1)
         else:
             features = self.conv0(features, ws[0])
         features = self.conv1(features, ws[-2])
@@ -175,7 +175,7 @@ class StyleGAN2Generator(StyleGenerator):
         super().__init__()
         self.image_shape = (config.channels, config.resolution, config.resolution)
         self.num_classes = config.num_classes
-        self.style_size = config.style_size
+        self.latent_shape, self.style_size = (config.latent_size,), config.style_size
         self.config = config
         self.mapping = MappingNetwork(
             config.latent_size, config.num_classes, config.style_size, config.num_mapping_layers
@@ -189,17 +189,18 @@ class StyleGAN2Generator(StyleGenerator):
         )
         self.num_ws = 2 * len(self.blocks)
 
+    def ws(self, latents: Tensor, labels: Tensor | None = None, truncation: float = 1.0) -> Tensor:
+        """A w for every layer [N, num_ws, W]."""
+        ws = self._map(latents, labels)[:, None].expand(-1, self.num_ws, -1)
+        return ws if truncation == 1 else self.average_w.lerp(ws, truncation)
+
     def sample_ws(
         self, noise: SeededNoise, *, labels: Tensor | None = None, truncation: float = 1.0
     ) -> Tensor:
-        """A w for every layer [N, num_ws, W]; in training, some images mix two styles (StyleGAN,
-        section 3.1).
-        """
-        classes = None if labels is None else one_hot(labels, self.num_classes).float()
-        w = self._map(noise, "latents", classes)
-        ws = w[:, None].expand(-1, self.num_ws, -1)
-        if self.training and self.config.mixing_prob:
-            ws = self._mixed(ws, noise, classes)
+        """The ws of `noise`; in training, some images mix two styles (StyleGAN, section 3.1)."""
+        if not self.training or not self.config.mixing_prob:
+            return super().sample_ws(noise, labels=labels, truncation=truncation)
+        ws = self._mixed(super().sample_ws(noise, labels=labels), noise, labels)
         return ws if truncation == 1 else self.average_w.lerp(ws, truncation)
 
     def synthesize(self, ws: Tensor) -> Tensor:
@@ -216,20 +217,21 @@ class StyleGAN2Generator(StyleGenerator):
         """Update the average w, the target of truncation, with the w [N, W] of one step."""
         self.average_w.lerp_(w.float().mean(0), 1 - AVERAGE_DECAY)
 
-    def _map(self, noise: SeededNoise, purpose: str, classes: Tensor | None) -> Tensor:
-        latents = noise.normal(purpose, (self.config.latent_size,)).to(self.average_w.device)
-        return self.mapping(latents, classes)
+    def _map(self, latents: Tensor, labels: Tensor | None) -> Tensor:
+        """w [N, W]."""
+        if labels is None:
+            return self.mapping(latents)
+        return self.mapping(latents, one_hot(labels, self.num_classes).to(latents.dtype))
 
-    def _mixed(self, ws: Tensor, noise: SeededNoise, classes: Tensor | None) -> Tensor:
+    def _mixed(self, ws: Tensor, noise: SeededNoise, labels: Tensor | None) -> Tensor:
         """With probability `mixing_prob`, give an image another style from a random layer on."""
         device = ws.device
         layers = torch.arange(self.num_ws, device=device)
         first = 1 + noise.integers("mixing.layer", self.num_ws - 1).to(device)
         chosen = (noise.uniform("mixing") < self.config.mixing_prob).to(device)
         other = chosen[:, None] & (layers >= first[:, None])
-        return torch.where(
-            other[:, :, None], self._map(noise, "latents.mixed", classes)[:, None], ws
-        )
+        second = self._map(self.latents_of(noise, "latents.mixed"), labels)
+        return torch.where(other[:, :, None], second[:, None], ws)
 
 
 class ConvLayer(nn.Module):

@@ -99,7 +99,7 @@ def test_weights_start_as_in_the_paper():
 
 
 def test_uniform_latents_fill_minus_one_to_one():
-    latents = DCGANGenerator(PAPER).latents(SeededNoise(range(200)))
+    latents = DCGANGenerator(PAPER).latents(range(200))
     assert latents.shape == (200, 100)
     assert -1 <= float(latents.min()) < -0.99
     assert 0.99 < float(latents.max()) <= 1

@@ -237,7 +237,7 @@ def test_both_networks_grow_with_the_images_seen(images_seen: int, side: int):
 
 def test_without_a_value_on_the_meta_device_networks_are_fully_grown():
     with torch.device("meta"):
-        assert reached(TINY, StyleGANGenerator(TINY).images_seen) == (1, 1.0)
+        assert reached(TINY, StyleGANGenerator(TINY).seen) == (1, 1.0)
 
 
 def test_pixels_are_repeated_until_they_are_grown():
@@ -300,7 +300,7 @@ def test_the_contract_resumes_inside_a_fade(tmp_path):
     run = case.run("run", 24)
     loaded = load(run.path)
     assert int(loaded.images_seen) == 16  # before the last step
-    assert reached(TINY, loaded.images_seen) == (1, alpha)
+    assert reached(TINY, loaded.seen) == (1, alpha)
 
 
 # Styles
@@ -315,7 +315,8 @@ def test_latents_are_normalized_before_they_are_mapped():
 def test_mixed_styles_change_once_at_a_layer_of_their_own():
     network, noise = generator(mixing_prob=1.0), SeededNoise(range(64))
     first, second = (
-        network.mapping(network.latents(noise, purpose)) for purpose in ("latents", "latents.mixed")
+        network.mapping(network.latents_of(noise, purpose))
+        for purpose in ("latents", "latents.mixed")
     )
     ws = network.sample_ws(noise)
     is_first = (ws == first[:, None]).all(2)
@@ -328,7 +329,7 @@ def test_mixed_styles_change_once_at_a_layer_of_their_own():
 
 def test_styles_change_below_the_layers_that_are_grown():
     network, noise = generator(0, mixing_prob=1.0), SeededNoise(range(64))
-    first = network.mapping(network.latents(noise, "latents"))
+    first = network.mapping(network.latents_of(noise))
     crossover = (network.sample_ws(noise) == first[:, None]).all(2).sum(1)
     assert set(crossover.tolist()) == {1, 2, 3}
 
@@ -359,7 +360,7 @@ def test_a_share_of_the_pictures_is_mixed_and_only_while_training():
 
 def test_the_average_style_follows_the_generator_in_training_only():
     network, noise = generator(), SeededNoise(range(8))
-    w = network.mapping(network.latents(noise, "latents")).mean(0)
+    w = network.mapping(network.latents_of(noise)).mean(0)
     network.eval().sample_ws(noise)
     assert not network.average_w.any()
     network.train().sample_ws(noise)

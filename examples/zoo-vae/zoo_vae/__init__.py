@@ -46,4 +46,5 @@ VAE = ModelSpec(
     build_generator=build_generator,
     build_phases=build_phases,
     parameters={"generator": 432_355},
+    latents="normal",
 )

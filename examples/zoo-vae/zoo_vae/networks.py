@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 
 from torch import Tensor, nn
-from zoo_core import Generator, SeededNoise
+from zoo_core import Generator
 
 from zoo_vae.config import VAEConfig
 
@@ -23,7 +23,7 @@ from zoo_vae.config import VAEConfig
 class VAEGenerator(Generator):
     """Latents [N, latent_size] to images [N, C, R, R] in -1..1.
 
-    The encoder is part of this module although `generate` never runs it. That way one phase trains
+    The encoder is part of this module although `forward` never runs it. That way one phase trains
     both networks, the EMA covers both, and checkpoints and weights files contain both, so a loaded
     model can `encode` too. The price is a weights file twice as large as sampling alone needs.
     """
@@ -31,7 +31,7 @@ class VAEGenerator(Generator):
     def __init__(self, config: VAEConfig):
         super().__init__()
         self.image_shape = (config.channels, config.resolution, config.resolution)
-        self.latent_size = config.latent_size
+        self.latent_shape = (config.latent_size,)
         self.encoder = encoder(config)
         self.decoder = decoder(config)
 
@@ -47,20 +47,14 @@ class VAEGenerator(Generator):
         """The mean of p(x|z): float32 [N, C, R, R] in -1..1."""
         return self.decoder(latents).float().tanh()
 
-    def generate(
-        self,
-        noise: SeededNoise,
-        *,
-        labels: Tensor | None = None,
-        source: Tensor | None = None,
-        truncation: float = 1.0,
+    def forward(
+        self, latents: Tensor, labels: Tensor | None = None, truncation: float = 1.0
     ) -> Tensor:
-        """Generate images [N, C, R, R] from the prior; `truncation` scales latents towards 0.
+        """Images [N, C, R, R] for latents of the prior; `truncation` scales them towards 0.
 
         Returns the mean of p(x|z); sampling from it would only add white noise.
         """
-        latents = noise.normal("latents", (self.latent_size,)) * truncation
-        return self.decode(latents.to(self.decoder[0].weight.device))
+        return self.decode(latents * truncation)
 
 
 def encoder(config: VAEConfig) -> nn.Sequential:
