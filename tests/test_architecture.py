@@ -14,13 +14,14 @@ ROOT = Path(__file__).parent.parent
 CORE = ROOT / "zoo_core"
 
 # Bottom first: a floor imports only floors below it. "nouns" are the files directly in zoo_core;
-# testing.py belongs to the same floor as the commands.
+# testing.py and testing_tensors.py belong to the same floor as the commands.
 FLOORS = ["nouns", "nn", "plugins", "data", "weights", "metrics", "training", "sampling", "cli"]
 
 # Floors without torch, and the only modules among the nouns that import it.
 TORCHLESS = {"plugins", "cli"}
 TORCH_NOUNS = {"zoo_core.noise", "zoo_core.interfaces", "zoo_core.runtime"}
 HEAVY = {"torch", "numpy", "torchvision", "timm", "safetensors", "PIL", "rich", "yaml"}
+TESTING = {"zoo_core.testing", "zoo_core.testing_tensors"}
 
 ONE_DOOR = {  # third-party library -> the only core modules that may import it
     "typer": {"zoo_core.cli"},
@@ -54,7 +55,7 @@ by_module = pytest.mark.parametrize("name", MODULES)
 
 def floor(name: str) -> str:
     """The floor that a core module belongs to."""
-    if name in ("zoo_core.testing", "zoo_core"):  # the latter lists names of every floor
+    if name in (*TESTING, "zoo_core"):  # the latter lists names of every floor
         return "cli"
     parts = name.split(".")
     return parts[1] if (CORE / parts[1]).is_dir() else "nouns"
@@ -141,7 +142,7 @@ def test_what_needs_no_torch_imports_nothing_heavy(name: str):
     room = floor(name)
     if name in TORCH_NOUNS:
         assert "torch" in heavy(name)
-    elif room in TORCHLESS | {"nouns"} and name != "zoo_core.testing":
+    elif room in TORCHLESS | {"nouns"} and name not in TESTING:
         assert not heavy(name)
 
 

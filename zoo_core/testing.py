@@ -8,8 +8,8 @@
         check(Case.of("mymodel", tmp_path))
 
 `zoo plugin check mymodel` runs the same checks from the command line. Each check takes a Case and
-raises AssertionError with a message that says what is broken. Checks run on the CPU, each in a
-second or two.
+raises AssertionError with a message that says what is broken. Checks run on the CPU, each in a few
+seconds.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from zoo_core import testing_tensors
 from zoo_core.config import Resolved, read_config, resolve
 from zoo_core.data.packing import PackedData
 from zoo_core.data.preparation import prepare
@@ -108,6 +109,15 @@ class Case:
             labels=[s % classes for s in seeds] if classes else None,
             source=None if shape is None else _drawn_from(seeds, shape),
         )
+
+    def inputs(self, network: Generator | Classifier, seeds: list[int]) -> tuple[Tensor, ...]:
+        """Return what `forward` takes to make the same answer, up to noise that is no latents."""
+        if self.spec.role == "classifier":
+            return (_drawn_from(seeds, network.image_shape),)
+        shape, classes = network.source_shape, network.num_classes
+        start = network.latents(seeds) if shape is None else _drawn_from(seeds, shape)
+        labels = torch.tensor(seeds, dtype=torch.int64) % max(classes, 1)
+        return (start, labels) if classes else (start,)
 
     def run(self, folder: str, images: int) -> RunFolder:
         """Train on synthetic images in a subfolder until `images` images were seen."""
@@ -402,8 +412,9 @@ def _imports(path: Path) -> set[tuple[str, str]]:
     return found
 
 
-CHECKS: tuple[Callable[[Case], None], ...] = tuple(
-    function for name, function in list(globals().items()) if name.startswith("check_")
+CHECKS: tuple[Callable[[Case], None], ...] = (
+    *(function for name, function in list(globals().items()) if name.startswith("check_")),
+    *testing_tensors.CHECKS,
 )
 
 
