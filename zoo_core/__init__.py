@@ -50,6 +50,7 @@ if TYPE_CHECKING:  # for editors and type checkers
     from zoo_core.pictures import Picture, PictureDataset, Pixels
     from zoo_core.plugins.hookspecs import hookimpl
     from zoo_core.plugins.loading import load_plugins
+    from zoo_core.sampling.files import load_latents, save_latents
     from zoo_core.sampling.latents import interpolate, mix_styles
     from zoo_core.spec import (
         Alarm,
@@ -83,6 +84,8 @@ __getattr__, __dir__, __all__ = public(
         "list_weights": "weights.catalog",  # names of registered weights, filtered
         "info": "weights.catalog",  # what is known of a model, weights, a file or a run
         "fetch": "weights.catalog",  # the verified files of registered weights
+        "save_latents": "sampling.files",  # latents or ws to a file
+        "load_latents": "sampling.files",  # and back
         "read_pictures": "data.tensors",  # image files to a tensor in [-1, 1]
         "save_pictures": "data.tensors",  # such a tensor to PNG files
         "load_plugins": "plugins.loading",  # every installed plugin

@@ -20,6 +20,7 @@ from zoo_core.cli.drawing import (
     writing,
 )
 from zoo_core.cli.labels import LABEL_OR_ALL, class_numbers, means_all
+from zoo_core.cli.latents import LATENTS, SAVE_LATENTS, FromFile, read_latents, save_latents
 from zoo_core.cli.loading import load_generator
 from zoo_core.cli.output import loaded_plugins
 from zoo_core.cli.sources import (
@@ -60,6 +61,8 @@ def sample(
     reverse_pairs: bool = REVERSE_PAIRS,
     out: Path = typer.Option(None, "--out", "-o", help="PNG of the grid, or folder for --each."),
     each: bool = typer.Option(False, "--each", help="Write one file per image instead of a grid."),
+    latents: str = LATENTS,
+    save: Path = SAVE_LATENTS,
     columns: int = typer.Option(
         None, "--columns", min=1, help="Images per row [default: a square, or a row per class]."
     ),
@@ -77,19 +80,22 @@ def sample(
         check_grid(out, hint="--each to write one file per image")
     plugins = loaded_plugins()
     generator = load_generator(name, device, plugins)
-    classes = class_numbers(label, generator)
+    read = read_latents(latents, generator, seeds, label, truncation)
+    classes = None if read and read.in_w else class_numbers(label, generator)
     sources = open_sources(source, generator, plugins, name, fit, pairs, reverse_pairs)
     in_rows = classes is not None and (label is None or means_all(label))
     default = SEEDS_PER_CLASS if in_rows else SEEDS
-    wanted = _Wanted(_seeds(given, default, sources), classes, in_rows, sources)
+    chosen = _seeds(given, default, sources, read)
+    wanted = _Wanted(chosen, classes, in_rows, sources, read)
     names = wanted.names(generator, pairs)
-    what = _describe_request(source, seeds, fit, pairs, reverse_pairs) or default
+    what = _describe_request(latents or source, seeds, fit, pairs, reverse_pairs) or default
     what += "-classes" * (in_rows and label is None)
     target = out or default_target(name, what, "" if each else ".png", label, truncation)
     files = [target / f"{file}.png" for file in file_names(names)] if each else [target]
     check_output_outside_source(files, source)
     columns = columns if each else wanted.columns(columns)
     drawn = wanted.draw(generator, truncation)
+    save_latents(save, generator, chosen, name, latents)
     with writing(target, folder=each):
         if each:
             _save_each(drawn, files)
@@ -101,10 +107,11 @@ def sample(
 class _Wanted(NamedTuple):
     """What to draw: all seeds in the first class, then in the next."""
 
-    seeds: list[int]  # one per source, if there are sources
+    seeds: list[int]  # one per source, if there are sources; rows of `latents`, if there are any
     classes: list[int] | None  # None for a model without
     in_rows: bool  # whether each class is a row of the grid
     sources: Sources | None  # None for a latent model
+    latents: FromFile | None  # None to draw seeds
 
     def names(self, generator: Generator, pairs: bool | None) -> list[str]:
         """The names of all images."""
@@ -140,14 +147,21 @@ class _Wanted(NamedTuple):
             seeds = [self.seeds[column] for _, column in places]
             labels = None if self.classes is None else [self.classes[row] for row, _ in places]
             begin = self.sources and self.sources.images(column for _, column in places)
-            made = generator.sample(seeds, labels=labels, source=begin, truncation=truncation)
+            if self.latents:
+                made = self.latents.draw(generator, seeds, labels, truncation)
+            else:
+                made = generator.sample(seeds, labels=labels, source=begin, truncation=truncation)
             yield None if begin is None else to_uint8(begin), to_uint8(made)
 
 
-def _seeds(given: list[int] | None, default: str, starts: Sources | None) -> list[int]:
-    """Return one seed per image to generate, or to generate of each class."""
+def _seeds(
+    given: list[int] | None, default: str, starts: Sources | None, latents: FromFile | None
+) -> list[int]:
+    """Return one seed, or row of latents, per image to generate, or to generate of each class."""
     from zoo_core.errors import InputError
 
+    if latents is not None:
+        return list(range(len(latents.rows)))
     if starts is None:
         return parse_seeds(default) if given is None else given
     if given is None:

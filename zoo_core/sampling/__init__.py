@@ -1,1 +1,1 @@
-"""Latent interpolation and style mixing."""
+"""Latent interpolation, style mixing, and files of latents."""
