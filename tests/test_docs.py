@@ -8,8 +8,10 @@ import types
 from pathlib import Path
 
 import pytest
+import torch
 from packaging.version import Version
 
+import zoo_core
 from zoo_core import errors
 from zoo_core.cli import build
 from zoo_core.data.datasets import open_dataset
@@ -99,10 +101,15 @@ def test_exit_codes_in_the_readme_are_those_of_the_errors():
     assert stated == used | {0}
 
 
-def test_python_in_the_readme_runs():
+def test_python_in_the_readme_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     names: dict = {}
     for block in code_blocks(README):
         exec(block, names)
+    sampled = names["generator"].sample(range(16))
+    assert names["latents"].shape == (16, *names["generator"].latent_shape)
+    assert torch.equal(names["images"], sampled)
+    torch.testing.assert_close(names["program"].module()(names["latents"]), sampled)
     assert tuple(names["images"].shape) == (16, 3, 32, 32)
     assert -1 <= float(names["images"].min()) <= float(names["images"].max()) <= 1
     assert tuple(names["features"].shape) == (16, 1280)
@@ -119,6 +126,15 @@ def test_the_plugin_in_the_guide_works(monkeypatch):
     assert plugins.problems == []
     data = pack(open_dataset("grays", 8, "train", plugins).dataset, 8, 1)
     assert data.images[:, 0, 0, 0].tolist() == list(range(256))
+
+
+def test_the_generator_in_the_guide_is_a_function_of_latents():
+    names: dict = {"Generator": zoo_core.Generator, "torch": torch}
+    (block,) = (block for block in code_blocks(CONTRIBUTING) if "HelloGenerator" in block)
+    exec(block, names)
+    generator = names["HelloGenerator"](types.SimpleNamespace(resolution=8, latent_size=5))
+    images = generator(generator.latents([3, 4]), truncation=0.5)
+    assert torch.equal(generator.sample([3, 4], truncation=0.5), images)
 
 
 def test_the_guide_states_the_api_of_the_code():
