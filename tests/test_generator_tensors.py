@@ -164,7 +164,11 @@ def test_latents_are_drawn_as_seeds_are(labels, monkeypatch):
 
 
 def test_drawn_latents_may_be_of_another_float_type():
-    generator = Latent()
+    class Mixed(Latent):
+        def forward(self, latents, labels=None, truncation=1.0):
+            return latents @ (self.weight * torch.eye(3))  # of one dtype only
+
+    generator = Mixed()
     latents = generator.latents([3])
     assert torch.equal(generator.draw_latents(latents.double()), generator.draw_latents(latents))
 
