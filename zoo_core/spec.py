@@ -22,6 +22,8 @@ from zoo_core.config import (
 from zoo_core.errors import ConfigError, InputError, UnknownNameError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from zoo_core.interfaces import (
         Classifier,
         Discriminator,
@@ -176,6 +178,48 @@ class FeatureExtractorSpec(msgspec.Struct, frozen=True, kw_only=True):
     build: Callable[[int], FeatureExtractor]
     widths: tuple[int, ...] = ()
     distance: str = "fd"
+
+
+class FoundNetwork(msgspec.Struct, frozen=True, kw_only=True):
+    """A network in somebody's checkpoint, as an importer is shown it: everything but its values.
+
+    `shapes` are those of its tensors by name. `attributes` are the plain attributes of its modules,
+    such as `b4.conv1.activation`; empty if the file holds a state dict. They are untrusted.
+    """
+
+    place: str  # where it is in the file, such as "G_ema"; empty for all of it
+    kind: str  # name of its class, where the file says so
+    shapes: Mapping[str, tuple[int, ...]]
+    attributes: Mapping[str, Any] = {}
+
+
+class Recognized(msgspec.Struct, frozen=True, kw_only=True):
+    """What an importer takes a `FoundNetwork` for.
+
+    `config` holds the settings of the model that differ from its defaults, `summary` describes the
+    network in a few words, such as "U-Net 256, batch norm".
+    """
+
+    role: str  # generator, discriminator, classifier
+    config: Mapping[str, Any]
+    summary: str
+
+
+class ImporterSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A family of checkpoints that others have published the code of, and that `model` can load.
+
+    `recognize` returns what a network is, or None if it is not of this family; it raises
+    WeightsError, one line, for a network of the family with an option that the model does not have.
+    `convert` maps the tensors of a recognized network, by name, to the state dict of ours. Both
+    import torch themselves, so that listing stays light.
+    """
+
+    name: str
+    summary: str  # one line: which networks, in which files
+    model: str
+    source: str  # URL of the public code
+    recognize: Callable[[FoundNetwork], Recognized | None]
+    convert: Callable[[Mapping[str, Tensor], Recognized], Mapping[str, Tensor]]
 
 
 class WeightsFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -24,7 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from zoo_core.spec import Alarm, DatasetSpec, FeatureExtractorSpec, ModelSpec, RunInfo
+    from zoo_core.spec import (
+        Alarm,
+        DatasetSpec,
+        FeatureExtractorSpec,
+        ImporterSpec,
+        ModelSpec,
+        RunInfo,
+    )
 
 PLUGIN_API = 1  # a plugin states the version it is written for: ZOO_API = 1 in its __init__.py
 
@@ -45,6 +52,11 @@ def zoo_datasets() -> Iterable[DatasetSpec]:  # type: ignore[empty-body]
 @hookspec
 def zoo_feature_extractors() -> Iterable[FeatureExtractorSpec]:  # type: ignore[empty-body]
     """Feature extractors this plugin contributes by name."""
+
+
+@hookspec
+def zoo_importers() -> Iterable[ImporterSpec]:  # type: ignore[empty-body]
+    """Families of other people's checkpoints that this plugin can import."""
 
 
 @hookspec

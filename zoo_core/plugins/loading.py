@@ -31,7 +31,7 @@ from zoo_core.plugins.contributions import (
     Spec,
     name_of,
 )
-from zoo_core.spec import DatasetSpec, FeatureExtractorSpec, ModelSpec
+from zoo_core.spec import DatasetSpec, FeatureExtractorSpec, ImporterSpec, ModelSpec
 
 GROUP = "zoo"
 _API = re.compile(r"^ZOO_API\s*(?::[^=\n]+)?=\s*(\d+)\s*(?:#.*)?$", re.MULTILINE)
@@ -51,6 +51,7 @@ class Plugins:
         self.feature_extractors: Contributions[FeatureExtractorSpec] = Contributions(
             "feature extractor", "zoo plugin list"
         )
+        self.importers: Contributions[ImporterSpec] = Contributions("importer", "zoo import --list")
         self._muted: set[tuple[str, str]] = set()
 
     def register(self, name: str, module: object, distribution: str = "this program") -> None:
@@ -111,7 +112,8 @@ class Plugins:
 
     def check_duplicates(self) -> None:
         """Report names used by several plugins to each of them, except the plugin of that name."""
-        for contributions in (self.models, self.datasets, self.feature_extractors):
+        named = (self.models, self.datasets, self.feature_extractors, self.importers)
+        for contributions in named:
             for contribution in contributions:
                 bare = name_of(contribution.spec)
                 others = [o for o in contributions.matches(bare) if o.plugin != contribution.plugin]
@@ -191,6 +193,10 @@ class Plugins:
             "zoo_feature_extractors": (
                 FeatureExtractorSpec,
                 lambda s: self._add(self.feature_extractors, info, s),
+            ),
+            "zoo_importers": (
+                ImporterSpec,
+                lambda s: self._add(self.importers, info, checked_name(s)),
             ),
             "zoo_registries": (
                 Path,
