@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zoo_core import ModelSpec, hookimpl
+from zoo_core import ImporterSpec, ModelSpec, hookimpl
 from zoo_pix2pix.config import PRESETS, RUN, Pix2PixConfig
 
 if TYPE_CHECKING:
-    from zoo_core import Discriminator, Generator, Networks, Phase
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from zoo_core import Discriminator, FoundNetwork, Generator, Networks, Phase, Recognized
 
 ZOO_API = 1
 
@@ -17,6 +21,12 @@ ZOO_API = 1
 def zoo_models() -> list[ModelSpec]:
     """Register pix2pix."""
     return [PIX2PIX]
+
+
+@hookimpl
+def zoo_importers() -> list[ImporterSpec]:
+    """Register the checkpoints that can be imported."""
+    return [PIX2PIX_IMPORTER]
 
 
 def build_generator(config: Pix2PixConfig) -> Generator:
@@ -40,6 +50,20 @@ def build_phases(networks: Networks, config: Pix2PixConfig) -> list[Phase]:
     return build_phases(networks, config)
 
 
+def recognize(found: FoundNetwork) -> Recognized | None:
+    """Recognize a network of the public code."""
+    from zoo_pix2pix.reference import recognize
+
+    return recognize(found)
+
+
+def convert(tensors: Mapping[str, Tensor], recognized: Recognized) -> Mapping[str, Tensor]:
+    """Map the tensors of a recognized network to ours."""
+    from zoo_pix2pix.reference import convert
+
+    return convert(tensors, recognized)
+
+
 PIX2PIX = ModelSpec(
     name="pix2pix",
     summary="image-to-image translation from pairs: U-Net generator, PatchGAN discriminator",
@@ -53,4 +77,13 @@ PIX2PIX = ModelSpec(
     build_discriminator=build_discriminator,
     build_phases=build_phases,
     parameters={"generator": 2_617_507, "discriminator": 696_225},
+)
+
+PIX2PIX_IMPORTER = ImporterSpec(
+    name="pix2pix-cyclegan",
+    summary="*_net_G*.pth: U-Nets, and ResNets of 6 and 9 blocks; PatchGANs of pairs",
+    source="https://github.com/junyanz/pytorch-CycleGAN-and-pix2pix",
+    model="pix2pix",
+    recognize=recognize,
+    convert=convert,
 )

@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from zoo_core import ModelSpec, hookimpl
+from zoo_core import ImporterSpec, ModelSpec, hookimpl
 from zoo_stylegan2.config import PRESETS, RUN, StyleGAN2Config
 
 if TYPE_CHECKING:
-    from zoo_core import Discriminator, Generator, Networks, Phase
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from zoo_core import Discriminator, FoundNetwork, Generator, Networks, Phase, Recognized
 
 ZOO_API = 1
 
@@ -18,6 +22,12 @@ ZOO_API = 1
 def zoo_models() -> list[ModelSpec]:
     """Register StyleGAN2."""
     return [STYLEGAN2]
+
+
+@hookimpl
+def zoo_importers() -> list[ImporterSpec]:
+    """Register the checkpoints that can be imported."""
+    return [STYLEGAN2_IMPORTER]
 
 
 def build_generator(config: StyleGAN2Config) -> Generator:
@@ -57,6 +67,20 @@ def counterpart(
     return None if is_missing else f"blocks.{block}.{rest}"
 
 
+def recognize(found: FoundNetwork) -> Recognized | None:
+    """Recognize a network of the public code."""
+    from zoo_stylegan2.reference import recognize
+
+    return recognize(found)
+
+
+def convert(tensors: Mapping[str, Tensor], recognized: Recognized) -> Mapping[str, Tensor]:
+    """Map the tensors of a recognized network to ours."""
+    from zoo_stylegan2.reference import convert
+
+    return convert(tensors, recognized)
+
+
 STYLEGAN2 = ModelSpec(
     name="stylegan2",
     summary="styles by weight demodulation, lazy regularization: the reference for image quality",
@@ -72,4 +96,13 @@ STYLEGAN2 = ModelSpec(
     parameters={"generator": 419_587, "discriminator": 567_441},
     counterpart=counterpart,
     latents="normal",
+)
+
+STYLEGAN2_IMPORTER = ImporterSpec(
+    name="stylegan2-ada",
+    summary="network-snapshot-*.pkl of StyleGAN2-ADA, and StyleGAN2's of StyleGAN3's code",
+    source="https://github.com/NVlabs/stylegan2-ada-pytorch",
+    model="stylegan2",
+    recognize=recognize,
+    convert=convert,
 )

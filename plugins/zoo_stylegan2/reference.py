@@ -13,20 +13,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoo_core import FoundNetwork, Recognized, WeightsError
 from zoo_core.nn import downsample2d, filter2d, fir, upsample2d
 from zoo_core.training import ADA, COLORING, COLUMNS, GEOMETRY
 from zoo_stylegan2.config import StyleGAN2Config
 from zoo_stylegan2.networks import (
+    MAPPING_LR_MULTIPLIER,
     StyleGAN2Discriminator,
     StyleGAN2Generator,
     downsampling_conv,
     upsampling_conv,
 )
 
+BLOCK = re.compile(r"(?:synthesis\.)?b(\d{1,4})\.")
+LINEAR = {"affine", "embed", "skip", "b4.out"}  # layers without activation
 WHOLE_BATCH = 1 << 30  # a group size that divides no batch
 TRUNCATIONS = tuple(tenth / 10 for tenth in range(11))
 QUANTILES = tuple(percent / 100 for percent in range(5, 100, 5))
 NORMAL = {"scale", "aniso", "xfrac", "brightness", "contrast", "saturation"}  # normally distributed
+Shapes = Mapping[str, tuple[int, ...]]
 RENAMED = (  # patterns in the public keys, and our names for them
     (r"mapping\.w_avg", "average_w"),
     (r"mapping\.fc(\d+)\.", r"mapping.layers.\1."),
@@ -40,45 +45,144 @@ RENAMED = (  # patterns in the public keys, and our names for them
 )
 
 
-def network_from_reference(about: Mapping[str, Any], state: Mapping[str, Tensor]) -> nn.Module:
-    """Build our network with the sizes in `about` and the weights of a public `state` dict.
+def recognize(found: FoundNetwork) -> Recognized | None:
+    """What a network of the public code is, by its names, shapes and attributes; None for others.
 
-    Raises ValueError for an unknown network or another resampling filter, and RuntimeError naming
-    the keys that are missing or left over.
+    Raises WeightsError for one of the public code's options that our networks do not have.
+    """
+    sizes = {int(match[1]) for match in map(BLOCK.match, found.shapes) if match}
+    if "b4.conv.weight" in found.shapes and "b4.out.weight" in found.shapes:
+        check_attributes(found)
+        return _recognize_discriminator(found, max(sizes))
+    if "synthesis.input.freqs" in found.shapes:
+        raise WeightsError("a StyleGAN3 generator", allowed="StyleGAN2's, of the same files")
+    if "mapping.w_avg" in found.shapes and sizes:
+        return _recognize_generator(found, max(sizes))
+    return None
+
+
+def check_attributes(found: FoundNetwork) -> None:
+    """Raise WeightsError for an attribute of a module that our networks have another value of."""
+    for key, value in found.attributes.items():
+        module, _, name = key.rpartition(".")
+        kind = module.rpartition(".")[2]
+        plain = kind in LINEAR or module in LINEAR
+        allowed: dict[str, tuple[Any, ...]] = {
+            "activation": ("linear",) if plain else ("lrelu",),
+            "bias_gain": (MAPPING_LR_MULTIPLIER,)
+            if kind.startswith("fc") and kind != "fc"
+            else (1,),
+            "use_noise": (True,),
+        }
+        if value not in allowed.get(name, (value,)):
+            raise WeightsError(
+                f"a StyleGAN2 network with another {name} in {module}"[:160],
+                given=value,
+                allowed=str(allowed[name][0]),
+            )
+
+
+def convert(tensors: Mapping[str, Tensor], recognized: Recognized) -> dict[str, Tensor]:
+    """The state dict of our network, from that of a recognized one.
+
+    Raises WeightsError for another resampling filter than [1, 3, 3, 1].
+    """
+    sizes = [1 << power for power in range(2, recognized.config["resolution"].bit_length())]
+    if recognized.role == "discriminator":
+        sizes = sizes[:0:-1]  # largest first; 4 x 4 is not a block
+    renamed = {}
+    for key, tensor in tensors.items():
+        if key.endswith("resample_filter"):
+            taps = fir()
+            if not torch.allclose(tensor.float(), taps[:, None] * taps):
+                raise WeightsError(f"{key} is not [1, 3, 3, 1]")
+            continue
+        for pattern, name in RENAMED:
+            key = re.sub(pattern, name, key)
+        for number, size in enumerate(sizes):
+            key = re.sub(rf"^(synthesis\.)?b{size}\.", f"blocks.{number}.", key)
+        if recognized.role == "generator" and key.endswith("conv0.weight"):
+            tensor = tensor.transpose(0, 1)  # our upsampling layers store the transposed weight
+        renamed[key] = tensor
+    return renamed
+
+
+def network_from_reference(about: Mapping[str, Any], state: Mapping[str, Tensor]) -> nn.Module:
+    """Build our network with the weights of a public `state` dict and the sizes that they imply.
+
+    Raises ValueError for an unknown network, WeightsError for another resampling filter, and
+    RuntimeError naming the keys that are missing or left over.
     """
     kind = about["network"]
     if kind == "resample":
         return nn.Module()
     if kind == "augment":
         return ADA(1.0, target=None, cutout=1.0)
-    if kind not in ("generator", "discriminator"):
-        raise ValueError(f"StyleGAN2 has no network {kind!r}")
-    config = StyleGAN2Config(
-        resolution=about["resolution"],
-        channels=_channels(state, kind, about["resolution"]),
-        num_classes=about["c_dim"],
-        latent_size=about.get("z_dim", 512),
-        style_size=about.get("w_dim", 512),
-        num_mapping_layers=about.get("mapping_layers", 8),
-        channel_base=about["channel_base"],
-        channel_max=about["channel_max"],
-        discriminator=about.get("architecture", "resnet"),
-        group_size=about.get("mbstd_group_size", 4) or WHOLE_BATCH,
-    )
-    network = StyleGAN2Generator(config) if kind == "generator" else _discriminator(config, state)
-    network.load_state_dict(_renamed(state, config.resolution, kind))
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    attributes = {"b4.mbstd.group_size": about.get("mbstd_group_size", 4)}
+    recognized = recognize(FoundNetwork(place="", kind="", shapes=shapes, attributes=attributes))
+    if recognized is None or recognized.role != kind:
+        raise ValueError(f"StyleGAN2 has no network {kind!r} with these weights")
+    config = StyleGAN2Config(**recognized.config)
+    network = StyleGAN2Generator(config) if kind == "generator" else _discriminator(config, shapes)
+    network.load_state_dict(convert(state, recognized))
     return network.eval()
 
 
-def _discriminator(config: StyleGAN2Config, state: Mapping[str, Tensor]) -> StyleGAN2Discriminator:
+def _discriminator(config: StyleGAN2Config, shapes: Shapes) -> StyleGAN2Discriminator:
     """Build the discriminator; sizes that `config` does not cover come from the weights."""
-    outputs, inputs = state["b4.conv.weight"].shape[:2]
+    outputs, inputs = shapes["b4.conv.weight"][:2]
     return StyleGAN2Discriminator(
         config,
-        num_mapping_layers=sum(bool(re.fullmatch(r"mapping\.fc\d+\.weight", key)) for key in state),
-        direction_size=len(state["b4.out.weight"]),
+        num_mapping_layers=_num_layers(shapes),
+        direction_size=shapes["b4.out.weight"][0],
         stddev_channels=inputs - outputs,
     )
+
+
+def _recognize_generator(found: FoundNetwork, resolution: int) -> Recognized:
+    shapes = found.shapes
+    if any(".skip." in key for key in shapes) or "synthesis.b4.torgb.bias" not in shapes:
+        raise WeightsError(
+            "a StyleGAN2 generator of another architecture", allowed="the skip generator"
+        )
+    check_attributes(found)
+    style_size, inputs = shapes["mapping.fc0.weight"]
+    num_classes = shapes.get("mapping.embed.weight", (0, 0))[1]
+    config = {
+        "resolution": resolution,
+        "channels": shapes["synthesis.b4.torgb.bias"][0],
+        "num_classes": num_classes,
+        "latent_size": inputs - style_size * bool(num_classes),
+        "style_size": style_size,
+        "num_mapping_layers": _num_layers(shapes),
+        "channel_max": shapes["synthesis.b4.const"][0],
+        "channel_base": shapes[f"synthesis.b{resolution}.conv1.weight"][0] * resolution,
+    }
+    classes = f", {num_classes} classes" if num_classes else ""
+    return Recognized(role="generator", config=config, summary=f"{resolution} px{classes}")
+
+
+def _recognize_discriminator(found: FoundNetwork, resolution: int) -> Recognized:
+    shapes = found.shapes
+    colors = shapes[f"b{resolution}.fromrgb.weight"]
+    kind = "skip" if "b4.fromrgb.weight" in shapes else "orig"
+    if f"b{resolution}.skip.weight" in shapes:
+        kind = "resnet"
+    config = {
+        "resolution": resolution,
+        "channels": colors[1],
+        "num_classes": shapes.get("mapping.embed.weight", (0, 0))[1],
+        "channel_max": shapes["b4.conv.weight"][0],
+        "channel_base": colors[0] * resolution,
+        "discriminator": kind,
+        "group_size": found.attributes.get("b4.mbstd.group_size", 4) or WHOLE_BATCH,
+    }
+    return Recognized(role="discriminator", config=config, summary=f"{resolution} px, {kind}")
+
+
+def _num_layers(shapes: Shapes) -> int:
+    return sum(bool(re.fullmatch(r"mapping\.fc\d+\.weight", key)) for key in shapes)
 
 
 def replay(
@@ -92,33 +196,6 @@ def replay(
         "augment": _replay_augment,
     }
     return replays[about["network"]](network, inputs)
-
-
-def _renamed(state: Mapping[str, Tensor], resolution: int, kind: str) -> dict[str, Tensor]:
-    sizes = [1 << power for power in range(2, resolution.bit_length())]
-    if kind == "discriminator":
-        sizes = sizes[:0:-1]  # largest first; 4 x 4 is not a block
-    renamed = {}
-    for key, tensor in state.items():
-        if key.endswith("resample_filter"):
-            taps = fir()
-            if not torch.allclose(tensor, taps[:, None] * taps):
-                raise ValueError(f"{key} is not [1, 3, 3, 1]")
-            continue
-        for pattern, name in RENAMED:
-            key = re.sub(pattern, name, key)
-        for number, size in enumerate(sizes):
-            key = re.sub(rf"^(synthesis\.)?b{size}\.", f"blocks.{number}.", key)
-        if kind == "generator" and key.endswith("conv0.weight"):
-            tensor = tensor.transpose(0, 1)  # our upsampling layers store the transposed weight
-        renamed[key] = tensor
-    return renamed
-
-
-def _channels(state: Mapping[str, Tensor], kind: str, resolution: int) -> int:
-    if kind == "generator":
-        return len(state["synthesis.b4.torgb.bias"])
-    return state[f"b{resolution}.fromrgb.weight"].shape[1]
 
 
 def _replay_generator(
