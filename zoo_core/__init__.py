@@ -56,7 +56,10 @@ if TYPE_CHECKING:  # for editors and type checkers
         Alarm,
         DatasetSpec,
         FeatureExtractorSpec,
+        FoundNetwork,
+        ImporterSpec,
         ModelSpec,
+        Recognized,
         RunInfo,
         WeightsEntry,
         WeightsFile,
@@ -65,6 +68,7 @@ if TYPE_CHECKING:  # for editors and type checkers
     from zoo_core.weights.catalog import fetch, info, list_models, list_weights
     from zoo_core.weights.header import WeightsMetadata
     from zoo_core.weights.hub import read_weights
+    from zoo_core.weights.importing import Imported, import_weights
     from zoo_core.weights.loading import load, load_features
     from zoo_core.weights.registry import load_registry
     from zoo_core.weights.torchfile import read_state_dict
@@ -88,6 +92,8 @@ __getattr__, __dir__, __all__ = public(
         "load_latents": "sampling.files",  # and back
         "read_pictures": "data.tensors",  # image files to a tensor in [-1, 1]
         "save_pictures": "data.tensors",  # such a tensor to PNG files
+        "import_weights": "weights.importing",  # somebody's checkpoint to weights that load
+        "Imported": "weights.importing",  # what that returns: paths, and what was recognized
         "load_plugins": "plugins.loading",  # every installed plugin
         "load_registry": "weights.registry",  # every registered weights file
         # what a plugin contributes
@@ -98,6 +104,9 @@ __getattr__, __dir__, __all__ = public(
         "Picture": "pictures",  # pixels, with a label or source image if there is one
         "Pixels": "pictures",  # uint8 [H, W] or [H, W, 3]
         "FeatureExtractorSpec": "spec",  # a pretrained network that turns images into features
+        "ImporterSpec": "spec",  # a family of others' checkpoints: recognizes and converts them
+        "FoundNetwork": "spec",  # a network in a file, as an importer is shown it
+        "Recognized": "spec",  # what an importer takes it for
         "ModelConfig": "config",  # base class of a model's configuration
         "setting": "config",  # description and bounds of a configuration field
         "Count": "config",  # an integer >= 1

@@ -1,5 +1,6 @@
 """The toy as an installed plugin; what the command line is tested with."""
 
+import toy_importer
 import toys
 
 from zoo_core.plugins.hookspecs import hookimpl
@@ -15,3 +16,8 @@ def zoo_models():
 @hookimpl
 def zoo_datasets():
     return [toys.TOYS]
+
+
+@hookimpl
+def zoo_importers():
+    return [toy_importer.importer()]

@@ -23,6 +23,7 @@ COMMANDS = {
     "interpolate": ("interpolate", "interpolate"),
     "mix": ("mix", "mix"),
     "evaluate": ("evaluate", "evaluate"),
+    "import": ("import_", "import_checkpoint"),
     "data": ("data", "app"),
     "weights": ("weights", "app"),
     "registry": ("registry", "app"),

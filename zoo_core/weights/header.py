@@ -58,6 +58,17 @@ class StartedFrom(msgspec.Struct, frozen=True, kw_only=True):
     networks: tuple[str, ...]  # that they have
 
 
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Where imported weights come from, as far as it is known."""
+
+    family: str  # name of the importer
+    file: str  # its name, without folders
+    sha256: str  # of that file
+    part: str  # the network in it, such as "G_ema"; empty for all of it
+    source: str  # where the file comes from, as told
+    licence: str  # of the weights, as told
+
+
 class WeightsMetadata(msgspec.Struct, frozen=True, kw_only=True):
     """What a weights file written by the zoo records about itself."""
 
@@ -73,6 +84,7 @@ class WeightsMetadata(msgspec.Struct, frozen=True, kw_only=True):
     # settings that changed during training, and after how many images; left out if none did
     changes: tuple[Mapping[str, Any], ...] | msgspec.UnsetType = msgspec.UNSET
     started_from: StartedFrom | msgspec.UnsetType = msgspec.UNSET  # left out in a run from scratch
+    origin: Origin | msgspec.UnsetType = msgspec.UNSET  # left out unless imported
 
 
 class _Format(msgspec.Struct, frozen=True):

@@ -24,8 +24,13 @@ _DTYPES = {
 
 def save_weights(path: Path, network: nn.Module, about: WeightsMetadata) -> None:
     """Write a network's weights and metadata, atomically."""
+    write_file(path, packed(network.state_dict(), about))
+
+
+def packed(tensors: Mapping[str, Tensor], about: WeightsMetadata) -> bytes:
+    """The bytes of a weights file."""
     metadata = {"zoo": msgspec.json.encode(about).decode()}
-    write_file(path, safetensors.torch.save(cpu_copies(network.state_dict()), metadata))
+    return safetensors.torch.save(cpu_copies(tensors), metadata)
 
 
 def write_tensors(path: Path, tensors: Tensors, about: Mapping[str, str]) -> None:
@@ -40,15 +45,7 @@ def load_weights(data: bytes, name: str, build: Callable[[], nn.Module]) -> nn.M
     for either; then all values must be finite. Raises WeightsError that starts with `name`.
     """
     header = parse_header(data, len(data), name)
-    try:
-        with torch.device("meta"):
-            blueprint = build().state_dict()
-    except OfflineError:  # a package that the network needs is not installed
-        raise
-    except Exception as error:  # plugins and torch raise anything for absurd sizes
-        reason = str(error).partition("\n")[0]
-        raise WeightsError(f"{name} describes a network that cannot be built: {reason}") from error
-    check_tensors(header, layout(blueprint), name)
+    check_tensors(header, layout(blueprint(name, build).state_dict()), name)
     tensors = read_tensors(data, name)
     for key, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
@@ -57,6 +54,18 @@ def load_weights(data: bytes, name: str, build: Callable[[], nn.Module]) -> nn.M
     if torch.get_default_device().type != "meta":  # meta tensors have no values
         network.load_state_dict(tensors)
     return network
+
+
+def blueprint(name: str, build: Callable[[], nn.Module]) -> nn.Module:
+    """The network on the meta device, without memory. Raises WeightsError if it cannot be built."""
+    try:
+        with torch.device("meta"):
+            return build()
+    except OfflineError:  # a package that the network needs is not installed
+        raise
+    except Exception as error:  # plugins and torch raise anything for absurd sizes
+        reason = str(error).partition("\n")[0]
+        raise WeightsError(f"{name} describes a network that cannot be built: {reason}") from error
 
 
 def layout(tensors: Mapping[str, Tensor]) -> dict[str, tuple[str, tuple[int, ...]]]:

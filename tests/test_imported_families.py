@@ -1,0 +1,248 @@
+"""Checkpoints of each family draw the images of the public code after `zoo.import_weights`.
+
+The reference files hold weights and outputs of public implementations. Here the weights are written
+as their users have them: state dicts below the usual keys, whole modules, and pickles of modules.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+
+import pytest
+import torch
+from pickled import modules, pickled
+from safetensors.torch import save
+from test_golden import FILES, TOLERANCE, read
+
+import zoo_core as zoo
+from zoo_core.config import read_config
+from zoo_core.plugins.loading import load_plugins
+from zoo_core.weights.header import parse_header, parse_metadata, read_header
+from zoo_core.weights.tensors import load_weights
+
+GOLDEN = {path.stem: path for path in FILES}
+
+
+def saved(value, zipped=True) -> bytes:
+    file = io.BytesIO()
+    torch.save(value, file, _use_new_zipfile_serialization=zipped)
+    return file.getvalue()
+
+
+def parallel(state):
+    return {f"module.{name}": tensor for name, tensor in state.items()}
+
+
+WRAPPED = {
+    "a state dict": saved,
+    "a legacy file": lambda state: saved(state, zipped=False),
+    "below state_dict": lambda state: saved({"epoch": 3, "state_dict": state}),
+    "below model": lambda state: saved({"model": state, "args": {"lr": 1e-3}}),
+    "below params_ema": lambda state: saved({"params_ema": state}),
+    "of several devices": lambda state: saved({"netG": parallel(state)}),
+    "beside an optimizer": lambda state: saved(
+        {"netG": state, "optG": {"state": {0: {"exp_avg": torch.ones(3)}}, "param_groups": []}}
+    ),
+    "below a prefix": lambda state: saved({f"netG.{key}": value for key, value in state.items()}),
+    "safetensors": save,
+    "a module": lambda state: pickled(modules(state, persistent=False)),
+    "modules with source": lambda state: pickled(
+        {"G": None, "D": None, "G_ema": modules(state, persistent=True)}
+    ),
+}
+
+
+def outputs_of(loaded, about, inputs):
+    """What the plugin's own replay of the reference file finds for a loaded network."""
+    reference = importlib.import_module(f"zoo_{about['model']}.reference")
+    return reference.replay(about, loaded, inputs)
+
+
+def check_same(found, expected):
+    compared = [name for name in expected if name in found and "train" not in name]
+    assert compared
+    for name in compared:
+        error = (found[name].detach() - expected[name]).abs().max() / expected[name].abs().max()
+        assert float(error) < TOLERANCE, f"{name}: {float(error):.1e}"
+
+
+def load_discriminator(path):
+    data = path.read_bytes()
+    record = parse_metadata(parse_header(data, len(data), "it"), "it")
+    spec = load_plugins().models.get(record.model)
+    config = read_config(spec.config, record.config, "it")
+    return load_weights(data, "it", lambda: spec.build_discriminator(config)).eval()
+
+
+@pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)
+def test_a_generator_is_found_wherever_it_is(wrap, tmp_path):
+    about, parts = read(GOLDEN["dcgan_generator"])
+    file = tmp_path / "netG.pth"
+    file.write_bytes(wrap(parts["param"]))
+    done = zoo.import_weights(file, tmp_path / "out", licence="unknown")
+    assert done.recognized.startswith("dcgan generator, 64 px, width 8, RGB (pytorch/examples)")
+    check_same(outputs_of(zoo.load(done.path), about, parts["in"]), parts["out"])
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    {
+        "pix2pix_unet256": "pix2pix generator, U-Net 256, width 4, batch norm",
+        "pix2pix_unet128": "pix2pix generator, U-Net 128, width 4, batch norm",
+        "pix2pix_resnet6": "pix2pix generator, ResNet 6 blocks, width 4, instance norm",
+        "pix2pix_resnet9": "pix2pix generator, ResNet 9 blocks, width 4, instance norm",
+    }.items(),
+)
+def test_pix2pix_and_cyclegan(name, said, tmp_path):
+    about, parts = read(GOLDEN[name])
+    file = tmp_path / "latest_net_G_A.pth"
+    file.write_bytes(saved(parts["param"], zipped=False))
+    side = str(parts["in"]["source"].shape[2])
+    done = zoo.import_weights(
+        file, tmp_path / "out", licence="BSD-2-Clause", settings={"resolution": side}
+    )
+    assert done.recognized == f"{said} (junyanz/pytorch-CycleGAN-and-pix2pix)"
+    check_same(outputs_of(zoo.load(done.path), about, parts["in"]), parts["out"])
+
+
+@pytest.mark.parametrize("name", ["uncond", "cond"])
+@pytest.mark.parametrize("persistent", [True, False])
+def test_stylegan2_pickles_with_their_discriminator(name, persistent, tmp_path):
+    about, parts = read(GOLDEN[f"stylegan2_generator_{name}32"])
+    about_other, others = read(GOLDEN[f"stylegan2_discriminator_resnet_{name}32"])
+    file = tmp_path / "network-snapshot-000001.pkl"
+    tree = {
+        "training_set_kwargs": {"path": "/data/x.zip"},
+        "G": modules({key: value * 0 for key, value in parts["param"].items()}, persistent),
+        "D": modules(others["param"], persistent),
+        "G_ema": modules(parts["param"], persistent),
+        "augment_pipe": None,
+    }
+    file.write_bytes(pickled(tree))
+    done = zoo.import_weights(file, tmp_path / "out", licence="unknown")
+    assert done.recognized.endswith("(NVlabs/stylegan2-ada-pytorch), in G_ema")
+    assert done.notes == []
+    check_same(outputs_of(zoo.load(done.path), about, parts["in"]), parts["out"])
+    discriminator = load_discriminator(done.path / "discriminator.safetensors")
+    check_same(outputs_of(discriminator, about_other, others["in"]), others["out"])
+    assert b"SystemExit" not in (done.path / "generator.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["uncond", "cond"])
+def test_r3gan_pickles_with_their_discriminator(name, tmp_path):
+    about, parts = read(GOLDEN[f"r3gan_generator_{name}"])
+    about_other, others = read(GOLDEN[f"r3gan_discriminator_{name}"])
+    file = tmp_path / "network-snapshot-final.pkl"
+    tree = {"D": modules(others["param"], False), "G_ema": modules(parts["param"], False)}
+    file.write_bytes(pickled(tree))
+    done = zoo.import_weights(file, tmp_path / "out", licence="unknown")
+    assert done.recognized.endswith("(brownvc/R3GAN), in G_ema")
+    check_same(outputs_of(zoo.load(done.path), about, parts["in"]), parts["out"])
+    discriminator = load_discriminator(done.path / "discriminator.safetensors")
+    check_same(outputs_of(discriminator, about_other, others["in"]), others["out"])
+
+
+def renamed(state, pairs):
+    for before, after in pairs:
+        state = {key.replace(before, after): value for key, value in state.items()}
+    return state
+
+
+OPTIONS = {  # a reference file, what is changed in it, and what the error says
+    "zero padding": (
+        "pix2pix_resnet6",
+        lambda s: renamed(s, [("conv_block.1.", "conv_block.0.")]),
+        "a ResNet with zero padding; allowed: reflection padding",
+    ),
+    "another number of blocks": (
+        "pix2pix_resnet9",
+        lambda s: {key: value for key, value in s.items() if not key.startswith("model.18.")},
+        "a ResNet of another depth; given: 8; allowed: 6 or 9 blocks",
+    ),
+    "a single discriminator": ("dcgan_discriminator", dict, "holds no generator; given: dcgan"),
+    "another generator": (
+        "stylegan2_generator_uncond32",
+        lambda s: {**s, "synthesis.b8.skip.weight": torch.ones(1, 1, 1, 1)},
+        "a StyleGAN2 generator of another architecture; allowed: the skip generator",
+    ),
+    "StyleGAN3": (
+        "stylegan2_generator_uncond32",
+        lambda s: {**s, "synthesis.input.freqs": torch.ones(8, 2)},
+        "a StyleGAN3 generator",
+    ),
+    "another filter": (
+        "stylegan2_generator_uncond32",
+        lambda s: {k: v * 2 if k.endswith("filter") else v for k, v in s.items()},
+        "resample_filter is not [1, 3, 3, 1]",
+    ),
+    "another filter of R3GAN": (
+        "r3gan_generator_uncond",
+        lambda s: {k: v * 2 if k.endswith("Kernel") else v for k, v in s.items()},
+        "Kernel is not [1, 3, 3, 1]",
+    ),
+    "four channels": (
+        "dcgan_generator",
+        lambda s: {k: v[:, [0, 1, 2, 2]] if v.shape[1:2] == (3,) else v for k, v in s.items()},
+        "is of no configuration that dcgan has",
+    ),
+    "a missing layer": (
+        "dcgan_generator",
+        lambda s: {key: value for key, value in s.items() if key != "main.4.bias"},
+        "does not fit the architecture: 'main.5.bias' is missing",
+    ),
+    "NaN": (
+        "dcgan_generator",
+        lambda s: {k: v * float("nan") if k == "main.0.weight" else v for k, v in s.items()},
+        "non-finite values",
+    ),
+    "one color": (
+        "dcgan_generator",
+        lambda s: {k: v * 0 if v.dim() == 4 else v for k, v in s.items()},
+        "draws images of one color",
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "change", "says"), OPTIONS.values(), ids=OPTIONS)
+def test_what_our_networks_do_not_have_is_refused_in_a_line(name, change, says, tmp_path):
+    file = tmp_path / "file.pth"
+    file.write_bytes(saved(change(read(GOLDEN[name])[1]["param"])))
+    with pytest.raises(zoo.WeightsError) as error:
+        zoo.import_weights(file, tmp_path / "out", licence="unknown")
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["file.pth"]
+
+
+def test_an_option_that_only_attributes_tell_is_refused(tmp_path):
+    state = read(GOLDEN["stylegan2_generator_uncond32"])[1]["param"]
+    tree = modules(state, persistent=True)
+    (about,) = tree.arguments
+    mapping = about["state"]["_modules"]["mapping"].arguments[0]["state"]
+    mapping["_modules"]["fc0"].arguments[0]["state"]["activation"] = "relu"
+    file = tmp_path / "file.pkl"
+    file.write_bytes(pickled({"G_ema": tree}))
+    with pytest.raises(zoo.WeightsError, match=r"another activation in mapping\.fc0; given: relu"):
+        zoo.import_weights(file, tmp_path / "out", licence="unknown")
+
+
+def test_half_precision_becomes_single(tmp_path):
+    state = read(GOLDEN["dcgan_generator"])[1]["param"]
+    file = tmp_path / "netG.pth"
+    file.write_bytes(saved({k: v.half() if v.is_floating_point() else v for k, v in state.items()}))
+    done = zoo.import_weights(file, tmp_path / "out", licence="unknown")
+    kinds = {
+        each.dtype for each in read_header(done.path / "generator.safetensors").tensors.values()
+    }
+    assert kinds == {"F32", "I64"}
+
+
+def test_files_of_old_versions_of_torch_count_no_batches(tmp_path):
+    about, parts = read(GOLDEN["dcgan_generator"])
+    file = tmp_path / "netG.pth"
+    file.write_bytes(
+        saved({k: v for k, v in parts["param"].items() if "num_batches_tracked" not in k})
+    )
+    done = zoo.import_weights(file, tmp_path / "out", licence="unknown")
+    check_same(outputs_of(zoo.load(done.path), about, parts["in"]), parts["out"])
