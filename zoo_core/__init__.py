@@ -70,6 +70,7 @@ if TYPE_CHECKING:  # for editors and type checkers
     from zoo_core.weights.hub import read_weights
     from zoo_core.weights.importing import Imported, import_weights
     from zoo_core.weights.loading import load, load_features
+    from zoo_core.weights.making import create, save
     from zoo_core.weights.registry import load_registry
     from zoo_core.weights.torchfile import read_state_dict
 
@@ -78,6 +79,8 @@ __getattr__, __dir__, __all__ = public(
     {
         # using models
         "load": "weights.loading",  # a generator, by registered name, weights file or run folder
+        "create": "weights.making",  # a network with random weights, by the name of its model
+        "save": "weights.making",  # such a network, or a loaded one, to a file that `load` takes
         "load_features": "weights.loading",  # a feature extractor by name
         "train": "training.launch",  # a model on your images; the same call again resumes
         "Trained": "training.launch",  # what that returns: folder, weights, images seen

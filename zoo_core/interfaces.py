@@ -108,6 +108,7 @@ class Generator(nn.Module, ABC):
     latent_distribution: LatentDistribution = "normal"
     num_classes: int = 0
     classes: tuple[str, ...] = ()  # their names, where the weights say so
+    about: Any = None  # the WeightsMetadata of its file, if it was loaded or created
     source_shape: tuple[int, int, int] | None = (
         None  # C, H, W of a source image; None for a latent model
     )
@@ -427,6 +428,7 @@ class Discriminator(nn.Module, ABC):
     """
 
     stddev_group: int = 1  # images whose features it compares; 1: every logit is of one image alone
+    about: Any = None  # the WeightsMetadata of its file, if it was loaded or created
 
     @abstractmethod
     def forward(
@@ -452,6 +454,7 @@ class Classifier(nn.Module, ABC):
     image_shape: tuple[int, int, int]  # C, H, W
     num_classes: int
     classes: tuple[str, ...] = ()  # their names, where the weights say so
+    about: Any = None  # the WeightsMetadata of its file, if it was loaded or created
     width: int
     channels: tuple[int, ...] = ()
     strides: tuple[int, ...] = ()

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -28,6 +29,7 @@ from zoo_core.weights.header import (
     weights_path,
 )
 from zoo_core.weights.hub import read_weights
+from zoo_core.weights.making import refitted
 from zoo_core.weights.places import OnProgress
 from zoo_core.weights.registry import MAIN_ROLES, check_only_path, load_registry, main_role
 from zoo_core.weights.tensors import load_weights
@@ -39,8 +41,11 @@ def load(
     name: str | Path,
     *,
     device: str = "cpu",
+    adapt: Iterable[str] = (),
+    classes: Sequence[str] = (),
     plugins: Plugins | None = None,
     on_progress: OnProgress | None = None,
+    **settings: Any,
 ) -> Generator:
     """Load a generator in eval mode, without gradients. Files are verified; no code in them is run.
 
@@ -50,17 +55,25 @@ def load(
     `on_progress(bytes, size)` is called meanwhile. `device` is "cpu", "cuda", "auto" and so on.
     `plugins` are the plugins to search, by default all that are installed.
 
+    `settings` are those of the model's configuration that shall differ from the weights', such as
+    `channels=1`, and `classes` the names of other classes; what has another shape then is adapted
+    by the rules in `adapt` only ("channels", "classes", "resolution": see weights/adapting.py), and
+    a warning says what became of the tensors.
+
     Raises UnknownNameError or AmbiguousNameError for a name, InputError for a path that does not
-    exist, WeightsError for a file that is damaged, unsafe, yanked, or does not fit its
-    architecture, DownloadError if no server sends it, and OfflineError if ZOO_OFFLINE=1.
+    exist, ConfigError for a setting, WeightsError for a file that is damaged, unsafe, yanked, or
+    does not fit its architecture, DownloadError if no server sends it, and OfflineError if
+    ZOO_OFFLINE=1.
     """
-    network = load_main(name, device=device, plugins=plugins, on_progress=on_progress)
+    network = load_main(name, device="cpu", plugins=plugins, on_progress=on_progress)
     if not isinstance(network, Generator):
         raise WeightsError(
             f"{name} holds a classifier, not a generator",
             hint=f"zoo_core.load_features({str(name)!r})",
         )
-    return network
+    if settings or classes:
+        network = refitted(network, settings, classes, tuple(adapt), plugins or load_plugins())
+    return _placed(network, device)
 
 
 def load_main(
@@ -173,5 +186,5 @@ def _build(
             given=len(record.classes),
             allowed=str(network.num_classes),
         )
-    network.classes = record.classes
+    network.classes, network.about = record.classes, record
     return network
