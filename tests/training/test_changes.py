@@ -259,6 +259,18 @@ def test_what_may_not_change_is_refused_in_words_and_nothing_is_written(tmp_path
     assert (results(folder), folder.config.read_bytes()) == before
 
 
+def test_layers_of_another_kind_make_another_network_though_no_tensor_is_another(tmp_path):
+    def with_a_layer(config):
+        judge = toys.ToyDiscriminator(config)
+        judge.last = torch.nn.Identity() if config.learning_rate > 5e-3 else torch.nn.ReLU()
+        return judge
+
+    spec = msgspec.structs.replace(toys.TOY, build_discriminator=with_a_layer)
+    run(tmp_path, images=8, spec=spec)
+    with pytest.raises(ConfigError, match=r"discriminator\.last: Identity there, ReLU here"):
+        run(tmp_path, change=SLOWER, images=16, spec=spec)
+
+
 def test_there_must_be_a_run_to_change(tmp_path):
     with pytest.raises(InputError, match=r"no run in .* to change.*--set in place of --change"):
         run(tmp_path, change=SLOWER)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,18 @@ def test_a_third_signal_does_not_disturb_the_second():
 
 def test_a_request_without_a_signal_is_none():
     assert not StopRequest().is_set()
+
+
+def test_outside_the_main_thread_handlers_are_left_alone():
+    """Python lets no other thread set them."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def handler_inside(_):
+        with stop_signals() as requested:
+            return requested.is_set(), signal.getsignal(signal.SIGINT)
+
+    with ThreadPoolExecutor(1) as pool:
+        assert list(pool.map(handler_inside, [0])) == [(False, before)]
 
 
 def test_handlers_are_put_back():
