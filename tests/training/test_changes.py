@@ -27,6 +27,7 @@ from zoo_core.errors import (
     NonFiniteError,
 )
 from zoo_core.metrics.protocol import Evaluation
+from zoo_core.training.amend import other_networks
 from zoo_core.training.data_record import describe
 from zoo_core.training.engine import train
 from zoo_core.training.maintenance import check_data
@@ -269,6 +270,17 @@ def test_layers_of_another_kind_make_another_network_though_no_tensor_is_another
     run(tmp_path, images=8, spec=spec)
     with pytest.raises(ConfigError, match=r"discriminator\.last: Identity there, ReLU here"):
         run(tmp_path, change=SLOWER, images=16, spec=spec)
+
+
+def test_images_of_another_size_make_another_network_though_no_tensor_is_another():
+    def of_a_size(config):
+        painter = toys.ToyGenerator(config)
+        painter.image_shape = (3, 16, 16) if config.learning_rate > 5e-3 else (3, 32, 32)
+        return painter
+
+    spec = msgspec.structs.replace(toys.TOY, build_generator=of_a_size)
+    configs = toys.ToyConfig(), toys.ToyConfig(learning_rate=1e-3)
+    assert other_networks(spec, *configs) == "images: (3, 16, 16) there, (3, 32, 32) here"
 
 
 def test_there_must_be_a_run_to_change(tmp_path):
