@@ -142,12 +142,15 @@ def test_a_file_or_a_run_is_what_it_says_of_itself(plugins, tmp_path, monkeypatc
     assert info(tmp_path / "run", plugins=plugins()) == ABOUT
 
 
-def test_a_run_that_is_called_like_a_model_is_ambiguous(plugins, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["toy", "toy.bars32"])
+def test_a_run_that_is_called_like_something_else_is_ambiguous(
+    plugins, tmp_path, monkeypatch, name
+):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "toy").mkdir()
-    save_weights(tmp_path / "toy" / "generator.safetensors", ToyGenerator(resolved().config), ABOUT)
-    with pytest.raises(AmbiguousNameError, match=r"allowed: \./toy for the path"):
-        info("toy", plugins=plugins())
+    (tmp_path / name).mkdir()
+    save_weights(tmp_path / name / "generator.safetensors", ToyGenerator(resolved().config), ABOUT)
+    with pytest.raises(AmbiguousNameError, match=rf"allowed: \./{name} for the path"):
+        info(name, plugins=plugins(*SOME))
 
 
 @pytest.mark.parametrize(("name", "nearest"), [("toi", "toy"), ("toy.bars33", r"toy\.bars32")])
