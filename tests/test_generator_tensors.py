@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from zoo_core.errors import InputError, PluginError
-from zoo_core.interfaces import Generator, StyleGenerator
+from zoo_core.generators import Generator, StyleGenerator
 from zoo_core.noise import SeededNoise
 
 SHAPE = (1, 2, 3)
@@ -157,7 +157,7 @@ def test_images_have_gradients_of_latents_and_weights():
 
 @pytest.mark.parametrize("labels", [None, [0, 1, 2], 1])
 def test_latents_are_drawn_as_seeds_are(labels, monkeypatch):
-    monkeypatch.setattr("zoo_core.interfaces.SAMPLE_BATCH", 2)  # in chunks
+    monkeypatch.setattr("zoo_core.generators.SAMPLE_BATCH", 2)  # in chunks
     generator = Latent(num_classes=0 if labels is None else 3)
     drawn = generator.draw_latents(generator.latents([3, 4, 5]), labels=labels, truncation=0.7)
     assert torch.equal(drawn, generator.sample([3, 4, 5], labels=labels, truncation=0.7))
@@ -218,10 +218,12 @@ def test_a_network_that_cannot_compute_in_its_dtype_says_so():
 
 
 def test_an_error_in_float32_is_the_network_s_own():
-    generator = Latent()
-    generator.weight = nn.Parameter(torch.ones(7))
-    with pytest.raises(RuntimeError, match="must match the size"):
-        generator.sample([1])
+    class Wrong(Latent):
+        def forward(self, latents, labels=None, truncation=1.0):
+            return latents @ torch.eye(3, dtype=torch.float64)
+
+    with pytest.raises(RuntimeError, match="dtype"):
+        Wrong().sample([1])
 
 
 # Plugins from before

@@ -78,6 +78,16 @@ def test_a_truncated_sample_is_the_image_of_its_latents(variant: str):
     assert torch.equal(drawn, images.clamp(-1, 1))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("variant", [*VARIANTS, "pix2pix"])
+def test_it_samples_in_other_dtypes(variant: str, dtype: torch.dtype):
+    generator = built(variant.partition(":")[0], VARIANTS.get(variant, {})).to(dtype)
+    labels, shape = 0 if generator.num_classes else None, generator.source_shape
+    images = generator.sample([3, 4], labels=labels, source=shape and torch.zeros(2, *shape))
+    assert images.dtype == torch.float32
+    assert bool(images.isfinite().all())
+
+
 @pytest.mark.parametrize("variant", TRANSLATORS)
 @torch.no_grad()
 def test_a_graph_translates_any_number_of_sources(variant: str):
