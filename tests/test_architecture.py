@@ -19,7 +19,9 @@ FLOORS = ["nouns", "nn", "plugins", "data", "weights", "metrics", "training", "s
 
 # Floors without torch, and the only modules among the nouns that import it.
 TORCHLESS = {"plugins", "cli"}
-TORCH_NOUNS = {"zoo_core.noise", "zoo_core.interfaces", "zoo_core.runtime"}
+TORCH_NOUNS = {
+    f"zoo_core.{name}" for name in ("arguments", "generators", "interfaces", "noise", "runtime")
+}
 HEAVY = {"torch", "numpy", "torchvision", "timm", "safetensors", "PIL", "rich", "yaml"}
 TESTING = {"zoo_core.testing", "zoo_core.testing_tensors"}
 

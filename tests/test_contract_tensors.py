@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from zoo_core import testing_tensors as checks
 from zoo_core.errors import PluginError
-from zoo_core.interfaces import Generator
+from zoo_core.generators import Generator
 from zoo_core.testing import Case
 
 

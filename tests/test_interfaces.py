@@ -4,15 +4,8 @@ import torch
 from torch import nn
 
 from zoo_core.errors import InputError
-from zoo_core.interfaces import (
-    SAMPLE_BATCH,
-    Batch,
-    Discriminator,
-    FeatureExtractor,
-    Generator,
-    Networks,
-    sample_batch,
-)
+from zoo_core.generators import SAMPLE_BATCH, Generator, sample_batch
+from zoo_core.interfaces import Batch, Discriminator, FeatureExtractor, Networks
 
 SHAPE = (3, 4, 4)
 SOURCE = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 4, 4)
@@ -105,12 +98,12 @@ def test_large_pictures_are_made_in_smaller_chunks():
 def test_chunks_do_not_change_the_pictures(monkeypatch):
     seeds, labels = list(range(7)), [0, 1, 2, 0, 1, 2, 0]
     whole = Latent(num_classes=3).sample(seeds, labels=labels)
-    monkeypatch.setattr("zoo_core.interfaces.SAMPLE_BATCH", 3)
+    monkeypatch.setattr("zoo_core.generators.SAMPLE_BATCH", 3)
     assert torch.equal(Latent(num_classes=3).sample(seeds, labels=labels), whole)
 
 
 def test_chunks_take_their_own_source_pictures(monkeypatch):
-    monkeypatch.setattr("zoo_core.interfaces.SAMPLE_BATCH", 2)
+    monkeypatch.setattr("zoo_core.generators.SAMPLE_BATCH", 2)
     source = torch.linspace(-1, 1, 5).view(-1, 1, 1, 1).expand(5, 1, 4, 4)
     pictures = Translator().sample(range(5), source=source)
     assert torch.equal(pictures, source.expand(5, *SHAPE) / 2)

@@ -18,15 +18,8 @@ from torch.optim import Adam
 
 from zoo_core.config import ModelConfig, Resolved, resolve, setting
 from zoo_core.data.packing import PackedData, pack
-from zoo_core.interfaces import (
-    Batch,
-    Classifier,
-    Discriminator,
-    Generator,
-    Networks,
-    Phase,
-    Progress,
-)
+from zoo_core.generators import Generator
+from zoo_core.interfaces import Batch, Classifier, Discriminator, Networks, Phase, Progress
 from zoo_core.nn.features import Backbone, BackboneExtractor
 from zoo_core.pictures import Picture, PictureDataset
 from zoo_core.plugins.hookspecs import hookimpl

@@ -33,17 +33,15 @@ if TYPE_CHECKING:  # for editors and type checkers
         nearest,
     )
     from zoo_core.filesystem import cache_folder
+    from zoo_core.generators import Generator, StyleGenerator, evaluating
     from zoo_core.interfaces import (
         Batch,
         Classifier,
         Discriminator,
         FeatureExtractor,
-        Generator,
         Networks,
         Phase,
         Progress,
-        StyleGenerator,
-        evaluating,
     )
     from zoo_core.metrics.measuring import evaluate
     from zoo_core.noise import SeededNoise
@@ -117,8 +115,8 @@ __getattr__, __dir__, __all__ = public(
         "resolve": "config",  # merges defaults < preset < file < --set
         "check_power_of_two": "config",  # for sizes in `__post_init__`
         # network interfaces and their inputs
-        "Generator": "interfaces",  # makes images from seeds or from source images
-        "StyleGenerator": "interfaces",  # a generator with an intermediate latent space W
+        "Generator": "generators",  # makes images from seeds or from source images
+        "StyleGenerator": "generators",  # a generator with an intermediate latent space W
         "Discriminator": "interfaces",  # images to logits: how real they look
         "Classifier": "interfaces",  # images to class logits
         "FeatureExtractor": "interfaces",  # frozen; images to features
@@ -127,7 +125,7 @@ __getattr__, __dir__, __all__ = public(
         "Batch": "interfaces",  # a step's real images, labels and source images
         "Progress": "interfaces",  # images seen, and the noise of the step
         "SeededNoise": "noise",  # random numbers as a function of (seed, purpose, index)
-        "evaluating": "interfaces",  # context manager: a network in evaluation mode
+        "evaluating": "generators",  # context manager: a network in evaluation mode
         # what observer hooks receive
         "RunInfo": "spec",  # name, folder and settings of a run
         "Alarm": "spec",  # what is going wrong, and what to try

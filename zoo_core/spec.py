@@ -24,14 +24,8 @@ from zoo_core.errors import ConfigError, InputError, UnknownNameError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zoo_core.interfaces import (
-        Classifier,
-        Discriminator,
-        FeatureExtractor,
-        Generator,
-        Networks,
-        Phase,
-    )
+    from zoo_core.generators import Generator
+    from zoo_core.interfaces import Classifier, Discriminator, FeatureExtractor, Networks, Phase
     from zoo_core.pictures import PictureDataset
 
 Role = Literal["generator", "classifier"]

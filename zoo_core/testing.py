@@ -40,7 +40,8 @@ from zoo_core.config import Resolved, read_config, resolve
 from zoo_core.data.packing import PackedData
 from zoo_core.data.preparation import prepare
 from zoo_core.errors import WeightsError, ZooError
-from zoo_core.interfaces import Classifier, Generator, Phase, evaluating
+from zoo_core.generators import Generator, evaluating
+from zoo_core.interfaces import Classifier, Phase
 from zoo_core.pictures import Picture, PictureDataset
 from zoo_core.plugins.loading import GROUP, load_plugins
 from zoo_core.runtime import Runtime

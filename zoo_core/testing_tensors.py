@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from zoo_core.errors import InputError
 
 if TYPE_CHECKING:
-    from zoo_core.interfaces import Classifier, Generator
+    from zoo_core.generators import Generator
+    from zoo_core.interfaces import Classifier
     from zoo_core.testing import Case
 
 SEEDS, OTHERS = [3, 4, 5], [6, 7, 8, 9, 10]  # of two batches, of different sizes

@@ -266,7 +266,7 @@ def test_a_score_and_a_path_length_of_weights_alone_need_no_real_pictures(traine
 
 def test_more_pictures_than_memory_are_refused_before_any_is_drawn(trained, monkeypatch):
     monkeypatch.setattr("zoo_core.metrics.checks.available_memory", lambda: 1_000_000)
-    monkeypatch.setattr("zoo_core.interfaces.Generator.sample", None)
+    monkeypatch.setattr("zoo_core.generators.Generator.sample", None)
     many = ("--count", 1_000_000_000, "--extractor", "toy-features")
     answer = trained("evaluate", RUN, *many)
     assert answer.code == 2

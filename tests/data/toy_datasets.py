@@ -7,7 +7,7 @@ import numpy as np
 
 from zoo_core.config import RunConfig
 from zoo_core.errors import PictureError
-from zoo_core.interfaces import Generator
+from zoo_core.generators import Generator
 from zoo_core.pictures import Picture, PictureDataset
 
 

@@ -18,7 +18,8 @@ from toys import WIDTH, features
 
 import zoo_core
 from zoo_core.errors import InputError, OfflineError, PictureError
-from zoo_core.interfaces import FeatureExtractor, Generator, StyleGenerator
+from zoo_core.generators import Generator, StyleGenerator
+from zoo_core.interfaces import FeatureExtractor
 from zoo_core.metrics import distributions, path_length
 from zoo_core.metrics.distributions import (
     density_coverage,

@@ -9,7 +9,7 @@ from torch import nn
 from zoo_classifier import CLASSIFIER
 from zoo_core import Batch, Progress, SeededNoise
 from zoo_core.errors import WeightsError
-from zoo_core.interfaces import evaluating
+from zoo_core.generators import evaluating
 from zoo_core.runtime import Runtime
 from zoo_core.spec import ModelSpec, resolve_settings
 from zoo_core.training.engine import run_phase

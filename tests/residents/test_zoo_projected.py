@@ -13,7 +13,8 @@ from torch.nn.functional import avg_pool2d, interpolate, relu
 import zoo_projected
 from zoo_core.config import Resolved, resolve
 from zoo_core.errors import ConfigError, UnknownNameError
-from zoo_core.interfaces import Batch, FeatureExtractor, Networks, Progress, StyleGenerator
+from zoo_core.generators import StyleGenerator
+from zoo_core.interfaces import Batch, FeatureExtractor, Networks, Progress
 from zoo_core.noise import SeededNoise
 from zoo_core.testing import CHECKS, Case
 from zoo_projected.config import PRESETS, RUN, ProjectedConfig

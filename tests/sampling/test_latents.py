@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from zoo_core.errors import InputError
-from zoo_core.interfaces import Generator, StyleGenerator
+from zoo_core.generators import Generator, StyleGenerator
 from zoo_core.noise import SeededNoise
 from zoo_core.sampling.latents import interpolate, mix_styles
 

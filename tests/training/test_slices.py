@@ -13,7 +13,8 @@ import toys
 from torch import Tensor, nn
 
 from zoo_core.errors import ConfigError
-from zoo_core.interfaces import Batch, Discriminator, Generator, Networks, Phase, Progress
+from zoo_core.generators import Generator
+from zoo_core.interfaces import Batch, Discriminator, Networks, Phase, Progress
 from zoo_core.nn.layers import minibatch_stddev
 from zoo_core.noise import SeededNoise
 from zoo_core.runtime import Runtime

@@ -10,7 +10,7 @@ import toys
 from torch import nn
 
 from zoo_core.errors import WeightsError
-from zoo_core.interfaces import evaluating
+from zoo_core.generators import evaluating
 from zoo_core.weights.adapting import RULES, Weights, adapt
 
 

@@ -11,7 +11,7 @@ from zoo_core.cli.output import note
 from zoo_core.filesystem import quoted
 
 if TYPE_CHECKING:
-    from zoo_core.interfaces import Generator
+    from zoo_core.generators import Generator
 
 MAX_ROWS = 16  # classes that are drawn unless all are asked for
 ALL, EVERY_NUMBER = "all", "number:all"  # the same, unless a class is called "all"

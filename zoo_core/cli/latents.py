@@ -12,7 +12,7 @@ from zoo_core.cli.drawing import writing
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zoo_core.interfaces import Generator
+    from zoo_core.generators import Generator
 
 LATENTS = typer.Option(
     None, "--latents", help="File of latents, in z or w, to draw instead of those of seeds."
@@ -91,7 +91,7 @@ def save_latents(
 
 def _checked_ws(ws: Tensor, generator: Generator) -> Tensor:
     from zoo_core.errors import InputError
-    from zoo_core.interfaces import StyleGenerator
+    from zoo_core.generators import StyleGenerator
 
     if not isinstance(generator, StyleGenerator):
         raise InputError(f"{type(generator).__name__} has no ws, only latents z", given="ws")

@@ -8,7 +8,7 @@ from zoo_core.cli.output import log_to_stderr
 from zoo_core.cli.progress import receiving
 
 if TYPE_CHECKING:
-    from zoo_core.interfaces import Generator
+    from zoo_core.generators import Generator
     from zoo_core.plugins.loading import Plugins
 
 

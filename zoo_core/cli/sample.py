@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from zoo_core.interfaces import Generator
+    from zoo_core.generators import Generator
 
     Pictures: TypeAlias = NDArray[np.uint8]  # [N, C, H, W]
     Drawn: TypeAlias = Iterator[tuple[Pictures | None, Pictures]]  # sources, images

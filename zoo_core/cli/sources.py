@@ -15,7 +15,7 @@ from zoo_core.filesystem import as_argument, exists, quoted
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zoo_core.interfaces import Generator
+    from zoo_core.generators import Generator
     from zoo_core.pictures import PictureDataset
     from zoo_core.plugins.loading import Plugins
 

@@ -18,7 +18,8 @@ from zoo_core.data.decoding import Fit, fit
 from zoo_core.data.packing import PackedData, pack
 from zoo_core.data.progress import OnProgress, no_progress
 from zoo_core.errors import DataError
-from zoo_core.interfaces import Classifier, Generator
+from zoo_core.generators import Generator
+from zoo_core.interfaces import Classifier
 from zoo_core.pictures import Picture, PictureDataset
 
 logger = logging.getLogger("zoo")

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 
 from zoo_core.errors import InputError, nearest
-from zoo_core.interfaces import FeatureExtractor, Generator
+from zoo_core.generators import Generator
+from zoo_core.interfaces import FeatureExtractor
 from zoo_core.memory import available_memory
 from zoo_core.metrics.protocol import METRICS, NEIGHBORS, needs_any
 

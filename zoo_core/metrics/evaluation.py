@@ -17,7 +17,8 @@ from zoo_core.data.batches import gather
 from zoo_core.data.packing import PackedData
 from zoo_core.data.progress import OnProgress, no_progress
 from zoo_core.errors import ConstantError
-from zoo_core.interfaces import Classifier, FeatureExtractor, Generator, evaluating
+from zoo_core.generators import Generator, evaluating
+from zoo_core.interfaces import Classifier, FeatureExtractor
 from zoo_core.metrics.distributions import (
     density_coverage,
     inception_score,

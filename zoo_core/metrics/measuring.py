@@ -14,7 +14,8 @@ from zoo_core.data.datasets import FILES
 from zoo_core.data.reading import read_settings
 from zoo_core.errors import InputError
 from zoo_core.filesystem import spelled, typed_path
-from zoo_core.interfaces import Classifier, Generator
+from zoo_core.generators import Generator
+from zoo_core.interfaces import Classifier
 from zoo_core.metrics.checks import check_counts, check_extractor, check_metrics, check_seed
 from zoo_core.metrics.evaluation import classify, evaluate_generator, evaluate_pictures
 from zoo_core.metrics.picture_sets import num_generated, packed_pictures

@@ -9,13 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from zoo_core.errors import InputError
-from zoo_core.interfaces import (
-    FeatureExtractor,
-    Generator,
-    StyleGenerator,
-    evaluating,
-    sample_batch,
-)
+from zoo_core.generators import Generator, StyleGenerator, evaluating, sample_batch
+from zoo_core.interfaces import FeatureExtractor
 from zoo_core.metrics.frechet import checked_features, not_installed
 from zoo_core.noise import SeededNoise
 

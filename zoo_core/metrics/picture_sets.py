@@ -17,7 +17,7 @@ from torch import Tensor
 from zoo_core.data.batches import gather, to_uint8
 from zoo_core.data.packing import PackedData
 from zoo_core.data.progress import OnProgress, no_progress
-from zoo_core.interfaces import Generator
+from zoo_core.generators import Generator
 from zoo_core.runtime import Runtime
 
 BATCH = 64  # images per extractor call

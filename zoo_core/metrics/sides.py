@@ -19,7 +19,8 @@ from zoo_core.data.reading import OF_DATA, READING
 from zoo_core.data.reporting import say_what_it_is, warn_ignored, warn_left_out
 from zoo_core.errors import InputError
 from zoo_core.filesystem import spelled
-from zoo_core.interfaces import Classifier, FeatureExtractor, Generator
+from zoo_core.generators import Generator
+from zoo_core.interfaces import Classifier, FeatureExtractor
 from zoo_core.metrics.feature_sets import ReferenceFeatures
 from zoo_core.metrics.made_pictures import (
     NotedSizes,

@@ -7,16 +7,9 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from zoo_core.arguments import checked_seeds, integer, summarize
 from zoo_core.errors import InputError
-from zoo_core.interfaces import (
-    Generator,
-    StyleGenerator,
-    checked_seeds,
-    evaluating,
-    integer,
-    sample_batch,
-    summarize,
-)
+from zoo_core.generators import Generator, StyleGenerator, evaluating, sample_batch
 from zoo_core.noise import SeededNoise
 
 

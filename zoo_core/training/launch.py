@@ -19,7 +19,8 @@ from zoo_core.data.progress import Counting, silent
 from zoo_core.data.reporting import say_what_it_is, warn_left_out
 from zoo_core.errors import InputError, first_few
 from zoo_core.filesystem import exists, with_home
-from zoo_core.interfaces import Classifier, Generator
+from zoo_core.generators import Generator
+from zoo_core.interfaces import Classifier
 from zoo_core.metrics.evaluation import during_training, of_classifier
 from zoo_core.metrics.feature_sets import ReferenceFeatures
 from zoo_core.metrics.protocol import Evaluation

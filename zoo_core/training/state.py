@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from zoo_core.config import ModelConfig, Resolved, RunConfig
 from zoo_core.errors import ConfigError
-from zoo_core.interfaces import Classifier, Discriminator, Generator, Networks, Phase
+from zoo_core.generators import Generator
+from zoo_core.interfaces import Classifier, Discriminator, Networks, Phase
 from zoo_core.noise import stream_key
 from zoo_core.runtime import Runtime
 from zoo_core.spec import ModelSpec

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from zoo_core.config import ModelConfig, fields, resolve
 from zoo_core.errors import ConfigError, WeightsError, nearest
-from zoo_core.interfaces import Classifier, Generator
+from zoo_core.generators import Generator
+from zoo_core.interfaces import Classifier
 from zoo_core.spec import ModelSpec
 from zoo_core.weights.header import Header, Origin, TensorInfo, WeightsMetadata, check_tensors
 from zoo_core.weights.recognizing import Candidate, Choice

@@ -14,7 +14,8 @@ from torch import nn
 from zoo_core.config import read_config
 from zoo_core.errors import ConfigError, InputError, UnknownNameError, WeightsError
 from zoo_core.filesystem import exists
-from zoo_core.interfaces import Classifier, FeatureExtractor, Generator
+from zoo_core.generators import Generator
+from zoo_core.interfaces import Classifier, FeatureExtractor
 from zoo_core.nn.features import ClassifierFeatures
 from zoo_core.plugins.loading import Plugins, load_plugins
 from zoo_core.runtime import Runtime

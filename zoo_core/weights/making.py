@@ -15,7 +15,8 @@ from torch import nn
 
 from zoo_core.config import NUM_CLASSES, ModelConfig, fields, read_config, resolve
 from zoo_core.errors import ConfigError, InputError, UnknownNameError, nearest
-from zoo_core.interfaces import Classifier, Discriminator, Generator
+from zoo_core.generators import Generator
+from zoo_core.interfaces import Classifier, Discriminator
 from zoo_core.plugins.loading import Plugins, load_plugins
 from zoo_core.spec import ModelSpec
 from zoo_core.weights.adapting import RULES, Weights, adapt

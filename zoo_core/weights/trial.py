@@ -10,7 +10,8 @@ from torch.nn.functional import interpolate
 
 from zoo_core.data.batches import to_uint8
 from zoo_core.errors import WeightsError
-from zoo_core.interfaces import Classifier, Generator, evaluating
+from zoo_core.generators import Generator, evaluating
+from zoo_core.interfaces import Classifier
 from zoo_core.noise import SeededNoise
 
 if TYPE_CHECKING:
