@@ -44,6 +44,22 @@ class Styled(StyleGenerator):
         return self.weight * ws.reshape(-1, 1, 2, 2)
 
 
+class Mapped(StyleGenerator):
+    """Pixel i is the style of layer i: the latent."""
+
+    image_shape, latent_shape, num_ws, style_size = (1, 2, 2), (1,), 4, 1
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def ws(self, latents, labels=None, truncation=1.0):
+        return (latents * truncation)[:, None].expand(-1, 4, -1)
+
+    def synthesize(self, ws):
+        return self.weight * ws.reshape(-1, 1, 2, 2)
+
+
 def walk(generator: Generator, seeds: list[int], frames: int, **options) -> torch.Tensor:
     return torch.stack(list(interpolate(generator, seeds, frames, **options)))
 
@@ -72,6 +88,15 @@ def test_a_long_walk_is_one_walk():
     pictures = walk(Styled(), [1, 2], frames=200)
     steps = (pictures[1:] - pictures[:-1])[:, 0, 0, 0]
     torch.testing.assert_close(steps, steps[:1].expand(200))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_a_network_in_another_dtype_walks_and_mixes(dtype: torch.dtype):
+    cast = Mapped().to(dtype)
+    found, expected = (walk(generator, [3, 9], frames=4) for generator in (cast, Mapped()))
+    torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-2)
+    found, expected = (mix_styles(generator, [3], [9], [1]) for generator in (cast, Mapped()))
+    torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-2)
 
 
 def test_one_seed_is_no_walk():
