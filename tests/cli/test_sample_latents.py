@@ -95,7 +95,7 @@ def test_options_that_do_not_fit_are_refused(trained, options: list[str], said: 
     assert not Path("samples").exists()
 
 
-def test_a_translator_has_no_latents_to_save(zoo, tmp_path):
+def test_a_translator_has_no_latents_to_save_or_draw(zoo, tmp_path):
     for side in "AB":
         (tmp_path / "pairs" / side).mkdir(parents=True)
         for number in range(8):
@@ -108,3 +108,6 @@ def test_a_translator_has_no_latents_to_save(zoo, tmp_path):
     answer = zoo("sample", "./run", *options)
     assert "ToyGenerator is an image-to-image model and has no latents" in answer.error
     assert not Path("z.safetensors").exists()
+    zoo_core.save_latents("z.safetensors", torch.zeros(2, 8, 1, 1))
+    answer = zoo("sample", "./run", "--latents", "z.safetensors")
+    assert "ToyGenerator is an image-to-image model and has no latents" in answer.error

@@ -316,7 +316,7 @@ class Styled(StyleGenerator):
 
     def sample_ws(self, noise, *, labels=None, truncation=1.0):
         assert not self.training
-        return noise.uniform("latents", (4, 1)) * truncation
+        return noise.uniform("latents", (4, 1)).to(self.weight) * truncation
 
     def synthesize(self, ws):
         return self.weight * ws.reshape(-1, 1, 2, 2)
@@ -355,6 +355,15 @@ def test_the_path_length_of_styles_is_along_a_straight_line_in_w():
     expected = trimmed_mean((0.5 * (last - first)).square().sum(1))
     result = perceptual_path_length(Styled(), Pixels(), num_pairs=50, seed=3, epsilon=1e-2)
     assert result == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_path_length_in_double_precision_is_the_same():
+    options = {"num_pairs": 20, "epsilon": 1e-2}
+    found, expected = (
+        perceptual_path_length(generator, Pixels(), **options)
+        for generator in (Styled().double(), Styled())
+    )
+    assert found == pytest.approx(expected, rel=1e-3)
 
 
 @pytest.mark.parametrize("generator", [Plain(), Styled()], ids=["latents", "styles"])
