@@ -153,6 +153,14 @@ def test_every_bad_picture_is_named_with_its_reason(zoo, photos):
     assert len(found.json["checks"][0]["bad"]) == 3
 
 
+def test_classes_are_listed_in_the_order_of_their_numbers(zoo, photos):
+    for path in sorted(photos.glob("*.png")):
+        number = 2 if path.stem < "4" else 10
+        (photos / str(number)).mkdir(exist_ok=True)
+        path.rename(photos / str(number) / path.name)
+    assert "classes: 2 (4), 10 (4)" in zoo("data", "check", photos).out
+
+
 def test_classes_are_counted(zoo, photos):
     for name in ("cats", "dogs"):
         (photos / name).mkdir()

@@ -361,6 +361,12 @@ CASES = (
         error="are in neither A/ nor B/; given: preview.png",
     ),
     Case(
+        "A and B in a folder, and an image beside that",
+        ("preview.png", "scans/A/x.png", "scans/B/x.png"),
+        options=PAIRED,
+        error="may hold pairs in two folders beside other images",
+    ),
+    Case(
         "a file without a partner",
         ("A/x.png", "A/y.png", "B/x.png"),
         options=PAIRED,

@@ -254,6 +254,7 @@ def _report_check(
         print_json("checks", [record])
         return
     from zoo_core.errors import printable
+    from zoo_core.pictures import natural_key
 
     for name, reason in bad:
         typer.echo(printable(f"{name}: {reason}"))
@@ -261,7 +262,8 @@ def _report_check(
     more = f" and {len(sizes) - 3} more sizes" if len(sizes) > 3 else ""
     typer.echo(f"{count - len(bad)} of {count} images are usable; sizes: {common or 'none'}{more}")
     if classes:
-        counts = ", ".join(f"{name} ({n})" for name, n in sorted(classes.items()))
+        names = sorted(classes, key=natural_key)
+        counts = ", ".join(f"{name} ({classes[name]})" for name in names)
         typer.echo(printable(f"classes: {counts}"))
 
 

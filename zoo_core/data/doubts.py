@@ -9,6 +9,7 @@ from zoo_core.data.folders import (
     COPIES,
     IMAGES,
     MAPS,
+    SIDES,
     SPLITS,
     are_two_sides,
     maps_beside_images,
@@ -126,6 +127,15 @@ def refuse_unsided(
         refuse_others(splits, tops - splits.keys(), "pairs", where)
     folders = {folder for name in names for folder in name[cut:].split("/")[:-1]}
     hint = "pass the folder of the images if each file holds both sides"
+    sides = sorted(folder for folder in folders if folder.lower() in SIDES)
+    if len({SIDES[folder.lower()] for folder in sides}) > 1:
+        raise DataError(
+            f"{where} may hold pairs in two folders beside other images, or both images of a pair "
+            "in each file",
+            given=first_few(sides),
+            allowed="the folders of the two sides and nothing else",
+            hint=f"pass the folder that holds {sides[0]}/; or {hint}",
+        )
     if told := maps_beside_images(folders):
         raise DataError(
             f"{where} may hold pairs in two folders, or both images of a pair in each file",
