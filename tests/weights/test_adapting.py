@@ -89,6 +89,14 @@ def test_a_discriminator_judges_gray_images_as_before(channels):
     assert made.report.converted == {"look.weight": "channels"}
 
 
+def test_a_discriminator_of_gray_images_judges_colors_by_their_luminance():
+    source = network("discriminator", channels=1)
+    made = adapted(source, "discriminator", {"channels": 1}, {"channels": 3})
+    colors = torch.rand(4, 3, 16, 16) * 2 - 1
+    luminance = (colors * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+    torch.testing.assert_close(made.network(colors), source(luminance))
+
+
 def test_a_gray_generator_paints_the_luminance_of_the_colors():
     source = network("generator")
     made = adapted(source, "generator", {}, {"channels": 1})
