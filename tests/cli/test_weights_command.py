@@ -309,6 +309,31 @@ def test_what_nothing_needs_is_removed(zoo, litter):
     assert stored().read_bytes() == DATA
 
 
+def test_what_cannot_be_removed_is_one_line(zoo, litter, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    answer = zoo("weights", "prune")
+    assert answer.code == 5
+    assert "cannot remove" in answer.error
+
+
+def test_a_cached_file_that_cannot_be_read_is_listed(zoo, litter, monkeypatch):
+    unreadable = cache() / ("ab" * 32)
+    opened = Path.open
+
+    def refuse(path, *mode, **options):
+        if path == unreadable:
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *mode, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    answer = zoo("weights", "verify")
+    assert answer.code == 5
+    assert "cannot be read: Permission denied" in answer.out
+
+
 def test_a_part_that_somebody_fills_is_not_removed(zoo, litter):
     from filelock import FileLock
 

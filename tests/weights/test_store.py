@@ -139,6 +139,27 @@ def test_55_where_locks_exclude_nobody_nothing_is_left_of_a_broken_download(serv
     assert left() == []
 
 
+def test_58_a_rest_that_cannot_be_removed_hides_no_error(server, monkeypatch):
+    no_locks(monkeypatch)
+
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(DownloadError, match="answered 404"):
+        fetch_file(registered(server.url("/none")), "toy.a")
+
+
+def test_58_a_damaged_file_that_cannot_be_removed_is_replaced(file, monkeypatch):
+    fetch_file(file, "toy.a").write_bytes(OTHER)
+
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert read_weights(file, "toy.a") == DATA
+
+
 @pytest.mark.parametrize("error", [NotImplementedError(), OSError(errno.ENOLCK, "No locks")])
 def test_55_a_disk_without_locks_is_as_good(server, file, monkeypatch, error):
     import filelock

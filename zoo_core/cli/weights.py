@@ -100,7 +100,7 @@ def verify(names: list[str] = NAMES, as_json: bool = JSON_OPTION) -> None:
     The exit code is 5 if one differs.
     """
     from zoo_core.errors import WeightsError
-    from zoo_core.weights.inventory import held, is_what_its_name_says, unnamed
+    from zoo_core.weights.inventory import damage_of, held, unnamed
 
     plugins, registry = _registered()
     chosen = [_here(each) for each in _chosen(registry, names)] if names else list(held(registry))
@@ -110,8 +110,8 @@ def verify(names: list[str] = NAMES, as_json: bool = JSON_OPTION) -> None:
         if each.path is not None
     ]
     for path in [] if names else unnamed(registry):
-        problem = "" if is_what_its_name_says(path) else "other bytes than its name says"
-        records.append({"name": "-", "where": "cached", "path": str(path), "problem": problem})
+        found = {"name": "-", "where": "cached", "path": str(path), "problem": damage_of(path)}
+        records.append(found)
     bad = [record for record in records if record["problem"]]
     if as_json:
         print_json("weights", records, plugins.problems)

@@ -8,6 +8,7 @@ Plugins import this module while models are listed, so it imports what it needs 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -168,7 +169,8 @@ def _already(file: WeightsFile, name: str) -> Path | None:
         return path
     log = logging.getLogger("zoo")
     log.warning("the cached weights file of %s is damaged; it is downloaded again", name)
-    path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # then the download replaces it, or fails in one line
+        path.unlink()
     return None
 
 

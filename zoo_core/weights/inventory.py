@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from zoo_core.errors import WeightsError
 from zoo_core.plugins.contributions import Contribution
 from zoo_core.spec import WeightsEntry, WeightsFile
 from zoo_core.weights.hub import find
@@ -55,25 +57,36 @@ def unnamed(registry: Registry) -> list[Path]:
     ]
 
 
-def is_what_its_name_says(path: Path) -> bool:
-    """Whether a downloaded file still has the sha256 that is its name."""
-    return digest_of(path)[1] == path.name
+def damage_of(path: Path) -> str:
+    """What is wrong with a downloaded file, whose sha256 is its name; empty if nothing is."""
+    try:
+        return "" if digest_of(path)[1] == path.name else "other bytes than its name says"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
 
 
 def unneeded(registry: Registry) -> list[Unneeded]:
     """What `prune` removes: files that no registry names, and parts that nobody is filling."""
-    parts = [path for path, _, is_part in _stored_files() if is_part and _is_abandoned(path)]
-    return [Unneeded(path, path.stat().st_size) for path in (*unnamed(registry), *parts)]
+    found = []
+    parts = (path for path, _, is_part in _stored_files() if is_part)
+    for path in (*unnamed(registry), *filter(_is_abandoned, parts)):
+        with contextlib.suppress(FileNotFoundError):  # another process has just finished it
+            found.append(Unneeded(path, path.stat().st_size))
+    return found
 
 
 def prune(registry: Registry, *, dry_run: bool = False) -> list[Unneeded]:
     """Remove what is unneeded, and return it; with `dry_run`, only return it.
 
-    Locks stay: removing one for which a process waits would let two of them write.
+    Locks stay: removing one for which a process waits would let two of them write. Raises
+    WeightsError for a file that cannot be removed.
     """
     removed = unneeded(registry)
     for each in () if dry_run else removed:
-        each.path.unlink(missing_ok=True)
+        try:
+            each.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise WeightsError(f"cannot remove {each.path}: {error.strerror}") from None
     return removed
 
 
@@ -90,5 +103,8 @@ def _is_abandoned(part: Path) -> bool:
     lock = part.with_suffix(".lock")
     if lock.exists():
         return is_free(lock)
-    age = time.time() - part.stat().st_mtime
+    try:
+        age = time.time() - part.stat().st_mtime
+    except FileNotFoundError:
+        return False
     return abs(age) > STALE  # a file of the future was written by a clock that is wrong

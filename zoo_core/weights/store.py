@@ -139,7 +139,8 @@ def reserved(file: WeightsFile, name: str) -> Iterator[Path]:
         try:
             yield part
         finally:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # renamed, never made, or a folder that is read-only
+                part.unlink()
 
 
 @contextlib.contextmanager
