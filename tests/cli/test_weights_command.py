@@ -223,7 +223,7 @@ def test_a_bad_name_is_one_line(zoo, published, name, command):
 
 def test_offline_is_an_exit_code_of_its_own(zoo, published, server, monkeypatch):
     monkeypatch.setenv("ZOO_OFFLINE", "1")
-    for command in (("weights", "fetch"), ("sample",)):
+    for command in (("weights", "fetch"), ("sample",), ("evaluate",)):
         answer = zoo(*command, NAME)
         assert answer.code == 6
         assert f"try: zoo weights fetch {NAME} without ZOO_OFFLINE, or copy it to" in answer.error
@@ -352,11 +352,12 @@ def test_a_part_without_a_lock_is_removed_after_a_day(zoo, published):
     assert list(cache().iterdir()) == [new]
 
 
-def test_fetching_says_how_much_it_downloads(zoo, published, monkeypatch):
+@pytest.mark.parametrize("command", [("weights", "fetch"), ("sample",), ("evaluate",)])
+def test_a_download_is_said_with_its_size(zoo, published, monkeypatch, command):
     monkeypatch.setattr("zoo_core.weights.download.CHUNK", 1000)
     ticks = iter(range(10**6))
     monkeypatch.setattr("zoo_core.cli.progress.time.perf_counter", lambda: next(ticks))
-    assert "downloading toy.bars16 (0.3 MB)\n" in zoo("weights", "fetch", NAME).err
+    assert "downloading toy.bars16 (0.3 MB)\n" in zoo(*command, NAME).err
 
 
 def test_models_do_not_offer_yanked_weights(zoo, published):
