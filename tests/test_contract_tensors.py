@@ -92,6 +92,14 @@ class Homesick(toys.ToyGenerator):
         return super().forward(start, labels, truncation)
 
 
+class Leaning(toys.ToyGenerator):
+    """Latents depend on the other latents of their batch."""
+
+    def latents_of(self, noise, purpose="latents"):
+        latents = super().latents_of(noise, purpose)
+        return latents - latents.mean(0)
+
+
 class Noisy(Generator):
     """A class from before `forward`."""
 
@@ -117,6 +125,7 @@ def test_a_function_of_tensors_passes(check, tmp_path):
 @pytest.mark.parametrize(
     ("check", "network", "said"),
     [
+        (checks.check_latents, Leaning, "they depend on other seeds"),
         (checks.check_forward, Unlike, "`forward` and `sample` differ"),
         (checks.check_forward, Random, "the second call gives something else"),
         (checks.check_forward, Flat, "no gradient of the input"),
