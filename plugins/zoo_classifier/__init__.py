@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from zoo_classifier.config import PRESETS, RUN, ClassifierConfig
-from zoo_core import ModelSpec, hookimpl
+from zoo_core import ImporterSpec, ModelSpec, hookimpl
 
 if TYPE_CHECKING:
-    from zoo_core import Classifier, Networks, Phase
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from zoo_core import Classifier, FoundNetwork, Networks, Phase, Recognized
 
 ZOO_API = 1
 
@@ -17,6 +21,12 @@ ZOO_API = 1
 def zoo_models() -> list[ModelSpec]:
     """Register the classifier."""
     return [CLASSIFIER]
+
+
+@hookimpl
+def zoo_importers() -> list[ImporterSpec]:
+    """Register the checkpoints that can be imported."""
+    return [EFFICIENTNET_LITE]
 
 
 def build_classifier(config: ClassifierConfig) -> Classifier:
@@ -33,6 +43,20 @@ def build_phases(networks: Networks, config: ClassifierConfig) -> list[Phase]:
     return build_phases(networks, config)
 
 
+def recognize(found: FoundNetwork) -> Recognized | None:
+    """Recognize a network of the public code."""
+    from zoo_classifier.reference import recognize
+
+    return recognize(found)
+
+
+def convert(tensors: Mapping[str, Tensor], recognized: Recognized) -> Mapping[str, Tensor]:
+    """Map the tensors of a recognized network to ours."""
+    from zoo_classifier.reference import convert
+
+    return convert(tensors, recognized)
+
+
 CLASSIFIER = ModelSpec(
     name="classifier",
     summary="any timm backbone, trained on labeled images; also usable as a feature extractor",
@@ -45,4 +69,13 @@ CLASSIFIER = ModelSpec(
     build_classifier=build_classifier,
     build_phases=build_phases,
     parameters={"classifier": 373_658},
+)
+
+EFFICIENTNET_LITE = ImporterSpec(
+    name="efficientnet-lite",
+    summary="efficientnet-lite*.pth, 0 to 4, as a classifier and feature extractor",
+    source="https://github.com/ml-illustrated/EfficientNet-Lite-PyTorch",
+    model="classifier",
+    recognize=recognize,
+    convert=convert,
 )

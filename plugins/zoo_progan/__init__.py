@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zoo_core import ModelSpec, hookimpl
+from zoo_core import ImporterSpec, ModelSpec, hookimpl
 from zoo_progan.config import PRESETS, RUN, ProGANConfig
 
 if TYPE_CHECKING:
-    from zoo_core import Discriminator, Generator, Networks, Phase
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from zoo_core import Discriminator, FoundNetwork, Generator, Networks, Phase, Recognized
 
 ZOO_API = 1
 
@@ -17,6 +21,12 @@ ZOO_API = 1
 def zoo_models() -> list[ModelSpec]:
     """Register ProGAN."""
     return [PROGAN]
+
+
+@hookimpl
+def zoo_importers() -> list[ImporterSpec]:
+    """Register the checkpoints that can be imported."""
+    return [PROGAN_IMPORTER]
 
 
 def build_generator(config: ProGANConfig) -> Generator:
@@ -45,6 +55,20 @@ def counterpart(role: str, tensor: str, config: ProGANConfig, other: ProGANConfi
     return tensor
 
 
+def recognize(found: FoundNetwork) -> Recognized | None:
+    """Recognize a network of the public code."""
+    from zoo_progan.reference import recognize
+
+    return recognize(found)
+
+
+def convert(tensors: Mapping[str, Tensor], recognized: Recognized) -> Mapping[str, Tensor]:
+    """Map the tensors of a recognized network to ours."""
+    from zoo_progan.reference import convert
+
+    return convert(tensors, recognized)
+
+
 PROGAN = ModelSpec(
     name="progan",
     summary="progressive growing: starts at 4 x 4 pixels and doubles its resolution in training",
@@ -60,4 +84,13 @@ PROGAN = ModelSpec(
     parameters={"generator": 212_540, "discriminator": 212_433},
     counterpart=counterpart,
     latents="sphere",
+)
+
+PROGAN_IMPORTER = ImporterSpec(
+    name="pytorch-gan-zoo",
+    summary="*_s*_i*.pt of PGAN: the generator, without labels and without a final tanh",
+    source="https://github.com/facebookresearch/pytorch_GAN_zoo",
+    model="progan",
+    recognize=recognize,
+    convert=convert,
 )
