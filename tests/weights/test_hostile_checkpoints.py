@@ -10,7 +10,7 @@ import zipfile
 
 import pytest
 import torch
-from pickled import Call, Raw, modules, pickled, storage_bytes, tensor, written
+from pickled import Call, Raw, modules, pickled, storage_bytes, written
 from toy_importer import importing_plugins
 from toys import ToyGenerator, resolved
 
@@ -40,12 +40,12 @@ def persistent(**about):
     return call(PERSISTENT, about)
 
 
-def legacy_file(program):
-    """A legacy file of torch.save whose data is this program."""
+def legacy_file(program, tail=None):
+    """A legacy file of torch.save whose data is this program, before the keys of no storages."""
     header = io.BytesIO()
     torch.save([], header, _use_new_zipfile_serialization=False)
     data = header.getvalue()
-    return data[: data.index(b"]q")] + program + b"." + pickled([])[2:]
+    return data[: data.index(b"]q")] + program + b"." + (tail or pickled([])[2:])
 
 
 NOTHING = b"ccollections\nOrderedDict\n)R"
@@ -102,36 +102,45 @@ RUNS = {  # values that would run something if they were unpickled
 
 
 def itself(levels):
-    """Modules that hold each the next one twice: 2 ** levels of them."""
-    start = b"ca\nB\n)\x81" + written({"_modules": {}}) + b"b\x94"
-    body = b""
+    """Modules that hold each the one before twice: 2 ** levels of them. What is below stays on the
+    stack.
+    """
+    body = b"ca\nB\n)\x81" + written({"_modules": {}}) + b"b\x94"
     for level in range(levels):
-        get = b"j" + struct.pack("<I", level)
+        get = b"h" + bytes([level])
         inner = b"}(" + written("a") + get + written("b") + get + b"u"
-        body += b"0ca\nB\n)\x81}" + written("_modules") + inner + b"sb\x94"
-    return op(start + body)
+        body += b"ca\nB\n)\x81}" + written("_modules") + inner + b"sb\x94"
+    return op(body)
 
 
 def again(count):
     """The same bytes of a storage, read many times."""
-    data = written(storage_bytes(torch.ones(1 << 12)))
     read = b"ctorch.storage\n_load_from_bytes\nh\x00\x85R"
-    return op(data + b"\x940(" + read * count + b"l")
+    return op(written(storage_bytes(torch.ones(1 << 12))) + b"\x94(" + read * count + b"t")
 
 
 def many(count):
     """A dictionary that holds another many times, three levels deep."""
-    level = b"}" + written("t") + written(tensor(torch.ones(1))) + b"s\x94"
+    body = b"}\x94"
     for number in range(3):
         get = b"h" + bytes([number])
         items = b"".join(written(str(key)) + get for key in range(count))
-        level += b"0}(" + items + b"u\x94"
-    return op(level)
+        body += b"}(" + items + b"u\x94"
+    return op(body)
+
+
+def slow(steps):
+    """A nested file of a storage without numbers, after many steps for nothing."""
+    nothing = b"(" + b"N" * steps + b"t"
+    stored = ("storage", Raw(b"ctorch\nFloatStorage\n"), "0", "cpu", 0)
+    tail = b"\x80\x02" + written(["0"]) + b"." + struct.pack("<q", 0)
+    return call(LOAD, legacy_file(nothing + written(stored) + b"Q", tail))
 
 
 TAKES = {  # values that would take memory, time or the stack
     "deep lists": op(b"]" * 200_000 + b"a" * 199_999),
     "deep tuples": op(b")" + b"\x85" * 200_000),
+    "deep tuples as a key": op(b"})" + b"\x85" * 100_000 + b"K\x01s"),
     "deep objects": op(b"ca\nB\n" * 50_000 + b")" + b"\x81\x85" * 50_000),
     "a list in itself": op(b"]\x94h\x00a"),
     "a dictionary in itself": op(b"}\x94" + written("a") + b"h\x00s"),
@@ -162,6 +171,10 @@ TAKES = {  # values that would take memory, time or the stack
         "a.B", state={"_modules": {}, "x": op(b"\x8b\x00\x00\x02\x00" + b"\x7f" * (1 << 17))}
     ),
     "too many steps": op(b"(" + b"N" * (1 << 20) + b"l"),
+    "too many steps in nested files": (slow(400_000), slow(400_000), slow(400_000)),
+    "a storage outside of the pickle": op(
+        written(("storage", Raw(b"ctorch\nFloatStorage\n"), "0", "cpu", 4)) + b"Q"
+    ),
     "a set of itself": op(b"\x8f\x94(h\x00\x90"),
     "an empty stack": op(b"\x85"),
     "a memo that is empty": op(b"h\x07"),
@@ -228,6 +241,35 @@ def test_beside_a_network_it_is_refused_or_ignored(value, tmp_path, monkeypatch)
     error = bring(pickled({"extra": value, "G_ema": modules(state(), persistent=True)}), tmp_path)
     there = sorted(path.name for path in tmp_path.iterdir())
     assert there == (["file.pkl"] if error else ["file.pkl", "out"])
+
+
+REASONS = {
+    "a storage read again and again": "storages are larger than the file",
+    "modules doubled 40 times": "has more than 1048576 entries, or contains itself",
+    "dictionaries of dictionaries": "has more than 1048576 entries, or contains itself",
+    "a module in itself": "has modules nested deeper than 64 levels",
+    "a dictionary in itself": "holds no tensors",
+    "too many steps": "takes more than 1048576 steps",
+    "too many steps in nested files": "takes more than 1048576 steps",
+    "a storage outside of the pickle": "refers to a storage where there is none",
+    "a nested legacy file": "wants to run os.system, but nothing",
+    "a nested pickle of torch": "wants to run os.system, but nothing",
+    "a nested module": "wants to run os.X, but nothing",
+    "an attribute of a million digits": "holds no tensors",
+    "deep tuples as a key": "holds no tensors",
+    "a class as a key": "holds no tensors",
+    "os.system": "holds no tensors",
+    "a call of a result": "calls something that is not a function",
+    "an object of no class": "makes an object of something that is not a class",
+    "a storage of code": "refers to something other than a storage",
+    "INST": "uses the pickle operation INST 'os system', which no tensor needs",
+    "a buffer outside": "uses the pickle operation NEXT_BUFFER",
+}
+
+
+@pytest.mark.parametrize(("name", "reason"), REASONS.items(), ids=REASONS)
+def test_the_reason_is_the_one_that_is_meant(name, reason, tmp_path):
+    assert reason in str(bring(pickled(HOSTILE[name]), tmp_path))
 
 
 def test_source_is_not_kept():

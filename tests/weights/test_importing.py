@@ -6,7 +6,7 @@ import os
 
 import pytest
 import torch
-from pickled import modules, pickled
+from pickled import Raw, modules, pickled, written
 from PIL import Image
 from safetensors.torch import save
 from toy_importer import convert, importer, importing_plugins, recognize
@@ -165,6 +165,17 @@ def test_a_known_family_with_an_unknown_option_is_refused(bring, tmp_path):
     tree.arguments[0]["state"]["_modules"]["stem"].arguments[0]["state"]["mode"] = "odd"
     message = "holds a toy with an odd stem; allowed: plain stems"
     refused(WeightsError, message, bring, tmp_path, pickled({"G_ema": tree}))
+
+
+def test_buffers_that_a_state_dict_would_leave_out_are_left_out(bring):
+    state = theirs()
+    tree = modules({**state, "paint.taps": torch.ones(1)}, persistent=True)
+    paint = tree.arguments[0]["state"]["_modules"]["paint"].arguments[0]["state"]
+    paint["_buffers"] = {"taps": paint["_parameters"].pop("taps")}
+    with pytest.raises(WeightsError, match=r"'paint\.taps' is unexpected"):
+        bring(pickled({"G_ema": tree}))
+    paint["_non_persistent_buffers_set"] = Raw(b"\x8f(" + written("taps") + b"\x90")
+    assert bring(pickled({"G_ema": tree})).path.exists()
 
 
 def test_a_checkpoint_without_a_generator_is_refused(bring, tmp_path):

@@ -68,6 +68,7 @@ def import_weights(
     target = _free(out)
     checkpoint, networks = _read(typed_path(str(path)))
     choice = choose(networks, checkpoint.label, model, part, plugins or load_plugins())
+    del networks  # and the memory of those that are not imported
     converter = Converter(checkpoint, choice, settings or {}, licence, source)
     data, network = converter.main()
     sheet = attempt(network, checkpoint.label)
@@ -109,14 +110,7 @@ def _read(path: Path) -> tuple[Checkpoint, list[Network]]:
 
 
 def _networks(data: bytes, label: str) -> list[Network]:
-    if data.startswith(b"PK") or data.startswith(b"\x80"):
-        is_safetensors = False
-        with_header = data[8:9] == b"{" and not data.startswith(b"PK")
-        if with_header:  # one in 256 headers has a length whose low byte is that of a pickle
-            is_safetensors = _has_header(data, label)
-    else:
-        is_safetensors = data[8:9] == b"{"
-    if not is_safetensors:
+    if not _is_safetensors(data, label):
         tree = read_inert(data, label)
         with reading(label):
             return find_networks(tree)
@@ -125,7 +119,10 @@ def _networks(data: bytes, label: str) -> list[Network]:
     return find_networks(read_tensors(data, label))
 
 
-def _has_header(data: bytes, label: str) -> bool:
+def _is_safetensors(data: bytes, label: str) -> bool:
+    """Whether there is a header. One whose length ends in 0x80 or "PK" begins like other files."""
+    if data[8:9] != b"{" or not data.startswith((b"PK", b"\x80")):
+        return data[8:9] == b"{"
     try:
         parse_header(data, len(data), label)
     except WeightsError:

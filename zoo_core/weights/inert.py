@@ -55,13 +55,19 @@ def read_inert(data: bytes, name: str) -> Any:
     with reading(name):
         if data.startswith(b"PK"):
             return read_zip(data, InertMachine)
-        if MAGIC.to_bytes(10, "little") in data[:32]:
+        if _is_legacy(data):
             return read_legacy(data, InertMachine)
         if data.startswith(b"\x80"):
             return _read_pickle(data)
     raise WeightsError(
         f"{name} is not a checkpoint", allowed="files of torch.save, pickles, safetensors"
     )
+
+
+def _is_legacy(data: bytes) -> bool:
+    """Whether the first program is the magic number, in a frame (protocol 4) or not."""
+    start = 11 if data[2:3] == b"\x95" else 2
+    return data[start : start + 12] == b"\x8a\x0a" + MAGIC.to_bytes(10, "little")
 
 
 def _read_pickle(data: bytes) -> Any:

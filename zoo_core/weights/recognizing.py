@@ -32,7 +32,8 @@ class Candidate(NamedTuple):
         spec, what = self.importer, self.recognized
         code = "/".join(spec.source.split("/")[-2:])
         place = f", in {self.network.place}" if self.network.place else ""
-        return f"{spec.model} {what.role}, {what.summary} ({code}){place}"
+        name = spec.model if spec.model == what.role else f"{spec.model} {what.role}"
+        return f"{name}, {what.summary} ({code}){place}"
 
 
 @dataclass
@@ -96,7 +97,7 @@ def _recognize(
     """All candidates, and why others are none. The parts of an unknown network are tried, too."""
     found: list[Candidate] = []
     refusals: list[ZooError] = []
-    networks = list(networks)
+    networks = [network for network in networks if network.tensors]
     for network in networks:
         known = _candidates(network, importers, refusals)
         if not known and not network.attributes:
