@@ -149,6 +149,12 @@ def test_colors_of_stylegan_are_numbered_from_the_first_resolution():
     assert torch.equal(target.to_rgb[0].weight, source.to_rgb[1].weight)
 
 
+def test_a_layer_that_the_source_lacks_is_not_made_up():
+    before, after = {"num_mapping_layers": 2}, {"num_mapping_layers": 3}
+    with pytest.raises(WeightsError, match=r"mapping\.layers\.2\.weight: none there"):
+        adapted(STYLEGAN2, "generator", before, after, rules=("resolution", "classes", "channels"))
+
+
 # Freeze-D
 
 
