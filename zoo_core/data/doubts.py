@@ -90,9 +90,14 @@ def refuse_copies(names: Sequence[str], where: object, hint: str = ALIKE) -> Non
 
 def refuse_twins(names: Sequence[str], where: object, hint: str = ALIKE) -> None:
     """Images that come in several files of one name: an image and its label map, or its copy."""
-    parts = list(map(_stem_and_kind, names))
-    if len({kind for _, kind in parts}) not in range(2, MAX_KINDS + 1):
+    kinds: set[str] = set()
+    for name in names:  # nothing is kept of each: a folder may hold millions
+        kinds.add(_stem_and_kind(name)[1])
+        if len(kinds) > MAX_KINDS:
+            return
+    if len(kinds) < 2:
         return
+    parts = list(map(_stem_and_kind, names))
     counts = Counter(stem for stem, _ in parts)
     twins = [stem for stem, _ in parts if counts[stem] > 1]
     if twins and 2 * len(twins) >= len(names):
