@@ -484,6 +484,7 @@ MADE = (
         "an array without the split that is wanted",
         "data.npz: test_images [4, 8, 8]",
         arrays_of(test_images=GRAY),
-        error="has no split 'train'; allowed: test; try: --set split=test",
+        error="has no split 'train'; allowed: test; try: --set split=test with zoo train, --split "
+        "test elsewhere",
     ),
 )

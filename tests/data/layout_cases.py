@@ -623,7 +623,8 @@ CASES = (
     Case(
         "a test split alone",
         ("test/1.png", "test/2.png"),
-        error="has no split 'train'; allowed: test; try: --set split=test",
+        error="has no split 'train'; allowed: test; try: --set split=test with zoo train, --split "
+        "test elsewhere",
     ),
     Case(
         "a test split alone, asked for",

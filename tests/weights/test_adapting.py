@@ -71,7 +71,7 @@ def test_every_tensor_that_does_not_fit_is_listed_with_both_shapes():
 )
 def test_nothing_is_adapted_without_its_rule(after, rule):
     others = [name for name in RULES if name != rule]
-    with pytest.raises(WeightsError, match=f"and other {rule}.*try: adapt={rule}"):
+    with pytest.raises(WeightsError, match=f"and other {rule}.*try: --set adapt={rule} with"):
         adapted(network("generator"), "generator", {}, after, rules=others)
 
 

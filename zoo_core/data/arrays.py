@@ -52,10 +52,11 @@ class ArrayImages(PictureDataset):
         self.ignored = dict.fromkeys((f"array called {name}" for name in unused), 1)
         self.split = "all" if "all" in self._splits else split
         if self.split not in self._splits:
+            first = next(iter(self._splits))
             raise DataError(
                 f"{path} has no split {split!r}",
                 allowed=", ".join(self._splits),
-                hint=f"--set split={next(iter(self._splits))}",
+                hint=f"--set split={first} with zoo train, --split {first} elsewhere",
             )
         self._own = self._splits[self.split]
         self._labels = self._read_labels()

@@ -127,12 +127,13 @@ class PictureFiles(PictureDataset):
         if "all" in splits:
             return "all"
         if split not in splits:
+            first = next(iter(splits))
             raise DataError(
                 f"{self.path} has no split {split!r}",
                 allowed=", ".join(splits),
                 hint="--set holdout=0.1 to hold images out"
                 if split == "test"
-                else f"--set split={next(iter(splits))}",
+                else f"--set split={first} with zoo train, --split {first} elsewhere",
             )
         return split
 

@@ -189,10 +189,13 @@ class _Step:
                 continue
             ratio = shape[dims[0]] * _value(other, self.name) == others[key][dims[0]] * old
             if len(dims) > 1 or not ratio or (both_ways and not self._tells_sources_apart()):
+                same = f"{self.name}={old}"
                 raise WeightsError(
                     f"no rule says what becomes of {key!r} of the {self.role} of {self.spec.name}",
                     given=f"{list(shape)} there, {list(others[key])} here",
-                    hint=f"the {self.name} of the source",
+                    hint=f"--set {same} with zoo train, {same} with zoo.load"
+                    if other is self.after
+                    else "",
                 )
             found[key] = dims[0]
         return found
@@ -281,7 +284,9 @@ def _misfit(
     return WeightsError(
         f"these weights do not fit the {role} of {spec.name}: {len(listed)} tensors differ{also}",
         given="; ".join(listed) or None,
-        hint=f"adapt={','.join(needed)}, to adapt them by rules" if needed else "",
+        hint=f"--set adapt={','.join(needed)} with zoo train, adapt={list(needed)} with zoo.load"
+        if needed
+        else "",
     )
 
 

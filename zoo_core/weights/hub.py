@@ -127,12 +127,13 @@ def _difference(file: WeightsFile, size: int, sha256: str) -> str:
 
 
 def _differs(file: WeightsFile, name: str, problem: str, found: Found) -> WeightsError:
-    packaged = found.where == "packaged"
     return WeightsError(
         f"the weights file of {name} is not the registered one",
         given=problem,
         allowed=f"{file.size} bytes, sha256 {file.sha256[:12]}…",
-        hint="reinstall the package" if packaged else f"zoo weights fetch {name}, with a network",
+        hint="reinstall the package"
+        if found.where == "packaged"
+        else f"zoo weights fetch {name} without ZOO_OFFLINE",
     )
 
 

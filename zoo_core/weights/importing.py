@@ -92,7 +92,7 @@ def _free(out: str | Path) -> Path:
         taken.append(target.with_suffix(".png"))  # of the grid
     for path in taken:
         if path.exists():
-            raise InputError(f"{path} exists already", hint="-o OTHER_PATH")
+            raise InputError(f"{path} exists already", hint="--out OTHER_PATH")
     return target
 
 
@@ -152,7 +152,8 @@ def _written(parent: Path) -> Iterator[Path]:
         with mkdir_with_rollback(parent):
             yield parent
     except OSError as error:
-        raise InputError(f"cannot write to {parent}: {error.strerror}", hint="-o PATH") from None
+        what = f"cannot write to {parent}: {error.strerror}"
+        raise InputError(what, hint="--out OTHER_PATH") from None
 
 
 @contextmanager

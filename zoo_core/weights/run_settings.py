@@ -8,6 +8,7 @@ from typing import Any
 
 from zoo_core.config import Resolved, read_settings_file
 from zoo_core.errors import InputError
+from zoo_core.filesystem import quoted
 from zoo_core.plugins.loading import Plugins
 from zoo_core.spec import ModelSpec, resolve_settings
 from zoo_core.weights.header import is_path, parse_metadata, read_header, weights_path
@@ -67,5 +68,5 @@ def check_model(name: str, model: str, spec: ModelSpec) -> None:
     if model != spec.name:
         raise InputError(
             f"{name} holds weights of {model}, from which {spec.name} cannot start",
-            hint=f"zoo train {model} --from {name}",
+            hint=f"zoo train {model} --from {quoted(name)}",
         )
