@@ -172,6 +172,8 @@ def found(source: str) -> list[str]:
         ("raise InputError('no', hint=f'--set x={x}')", ["--set x=VALUE"]),
         ("raise InputError('no', hint=hint)", ["VALUE"]),
         ("raise InputError('no', hint='zoo list' if x else '--out A')", ["zoo list", "--out A"]),
+        ("raise InputError('no', hint=x or 'go home')", ["VALUE", "go home"]),
+        ("raise InputError('no', hint='go home' if x else '')", ["go home"]),
         ("hint = f'{x} or --out NEW'", ["VALUE or --out NEW"]),
         ("Alarm('name', 'what', 'less of it')", ["less of it"]),
         ("warn(f'{x}; try: --set y=1')", ["VALUE; try: --set y=1"]),

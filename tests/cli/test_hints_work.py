@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 
@@ -30,11 +31,11 @@ def worlds(zoo, store, tmp_path) -> Iterator[Iterator[World]]:
         for number in count():
             place = tmp_path / f"{number}"
             place.mkdir()
-            with pytest.MonkeyPatch.context() as patch:
+            with pytest.MonkeyPatch.context() as patch, ExitStack() as end:
                 patch.setenv("ZOO_PLUGINS", "toy,sorter")
                 patch.setenv("ZOO_CACHE", str(place / ".cache"))
                 patch.chdir(place)
-                world = World(place, store, zoo, patch)
+                world = World(place, store, zoo, patch, end)
                 watch(world)
                 yield world
 

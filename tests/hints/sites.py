@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = (ROOT / "zoo_core", ROOT / "plugins", ROOT / "examples" / "zoo-vae")
 VALUE = "\0"  # stands for what is put into a text
 NAMED = re.compile(
-    r"(?<![\w-])--[a-z]+|\bzoo (list|show|train|sample|interpolate|mix|evaluate|data|plugin)\b"
-    r"|\b(try|next): |ZOO_[A-Z]+=|pip install"
+    r"(?<![\w-])--[a-z]+|\bzoo (list|show|train|sample|interpolate|mix|evaluate|import)\b"
+    r"|\bzoo (data|plugin|weights|registry)\b|\b(try|next): |ZOO_[A-Z]+=|pip install"
 )
 BARE_OPTION = re.compile(r"--[\w-]+")
 BARE = re.compile(r"(--)?[\w-]+|ZOO_[A-Z]+\S*|zoo [a-z]+( [a-z]+)?")  # a name, not a sentence
@@ -86,8 +86,9 @@ def _found(tree: ast.AST, function: str = "") -> Iterator[tuple[str, ast.expr, a
         if isinstance(node, ast.Call) and ast.unparse(node.func) in DECLARED:
             continue
         if isinstance(node, ast.Call) and (hint := _hint(node)) is not None:
-            texts = list(_said(hint, BARE_OPTION)) if rendered(hint) == VALUE else []
-            yield from ((function, node, text) for text in texts or [hint])
+            for one in _alternatives(hint):
+                texts = list(_said(one, BARE_OPTION)) if rendered(one) == VALUE else []
+                yield from ((function, node, text) for text in texts or [one])
             others = (each.value for each in node.keywords if each.arg not in NOT_TYPED)
             yield from ((function, node, text) for other in others for text in _said(other))
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Error"):
@@ -104,6 +105,16 @@ def _hint(call: ast.Call) -> ast.expr | None:
         return call.args[2]
     found = next((each.value for each in call.keywords if each.arg == "hint"), None)
     return None if isinstance(found, ast.Constant) and not found.value else found
+
+
+def _alternatives(hint: ast.expr) -> Iterator[ast.expr]:
+    """Each hint of `one if x else other` and of `x or other`; none for an empty text."""
+    if isinstance(hint, ast.IfExp | ast.BoolOp):
+        parts = [hint.body, hint.orelse] if isinstance(hint, ast.IfExp) else hint.values
+        for part in parts:
+            yield from _alternatives(part)
+    elif not (isinstance(hint, ast.Constant) and not hint.value):
+        yield hint
 
 
 def _said(tree: ast.AST, bare: re.Pattern[str] = BARE) -> Iterator[ast.expr]:
