@@ -30,7 +30,7 @@ ROWS = (
     ),
     Row("config.py parse_assignments", f"{MEASURE} --set levels", run),
     Row(
-        ("metrics/measuring.py read_settings", "metrics/measuring.py read_settings 2"),
+        ("data/reading.py read_settings", "metrics/measuring.py "),
         f"{MEASURE} --set fit=squeeze", run,
     ),
     Row(

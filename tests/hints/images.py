@@ -1,8 +1,7 @@
-"""Hints about images: what is read, how, and where it is kept."""
+"""Hints about images: how they are read, and where they are kept."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from hints.places import (
     dark,
     deep,
     file,
-    folder,
     mend,
     more_photos,
     pairs,
@@ -23,52 +21,21 @@ from hints.places import (
     photos,
     picture,
     run,
-    splits,
 )
 from hints.scenario import Row, World
 
 OWN = f"{TRAIN} --data ./photos"
 
 
-def stray(w: World) -> None:
-    pairs(w)
-    picture("pairs/stray.png")
-
-
 def two_kinds(w: World) -> None:
     for number in range(4):
         deep(f"dark/{number}.png", number)
-        deep(f"dark/{number}.tiff", number, np.float32)
+        deep(f"dark/{number + 4}.tiff", number, np.float32)
 
 
 def floats(w: World) -> None:
     for number in range(4):
         deep(f"dark/{number}.tiff", number, np.float32)
-
-
-def tested(w: World) -> None:
-    splits(w)
-    Path("splits/val").rename("splits/test")
-
-
-def beside(w: World) -> None:
-    splits(w)
-    picture("splits/more/1.png")
-
-
-def table(w: World) -> None:
-    photos(w)
-    Path("photos/metadata.csv").write_text("file_name,label\n0.png,a, b\n1.png,c\n")
-
-
-def with_quotes(w: World) -> None:
-    rows = "".join(f'{number}.png,"a, b"\n' for number in range(8))
-    Path("photos/metadata.csv").write_text(f"file_name,label\n{rows}")
-
-
-def compressed(w: World) -> None:
-    photos(w)
-    shutil.make_archive("own", "gztar", "photos")
 
 
 def small_disk(free: int):
@@ -125,19 +92,6 @@ def latin(w: World) -> None:
         pytest.skip("this system takes no such name")
 
 
-def moved(w: World) -> None:
-    Path("pairs/stray.png").unlink()
-
-
-def other_names(w: World) -> None:
-    """Each file holds both images, side by side."""
-    shutil.rmtree("pairs")
-    for number in range(8):
-        for name in ("left", "right"):
-            picture(f"pairs/{name}/{number}.png", number, size=(48, 24))
-    picture("pairs/stray.png", size=(48, 24))
-
-
 ROWS = (
     Row("cli/data.py check", "zoo data check toys --pairs"),
     Row("cli/data.py check 2", "zoo data check photos", damaged,
@@ -164,25 +118,10 @@ ROWS = (
         steps=(f"{TRAIN} --data ./dark --set levels=data",
                f"{TRAIN} --data ./dark --set levels=0-400",
                "zoo data check dark --set levels=data")),
-    Row("data/files.py _choose", f"{TRAIN} --data ./splits --set split=test --set batch_size=2",
-        splits),
-    Row("data/files.py _choose", "zoo data show splits --split test", splits),
-    Row("data/files.py _hold_out", f"{TRAIN} --data ./splits --set holdout=0.2", tested),
-    Row("data/files.py _hold_out", "zoo data check splits --set holdout=0.2", tested),
     Row("data/files.py _hold_out 2", f"{OWN} --set holdout=0.001", more_photos,
         by_hand=(f"{OWN} --set holdout=0.4",)),
-    Row("data/files.py _images", f"{TRAIN} --data ./empty", (folder("empty"), file("empty/a.txt"))),
-    Row("data/layouts.py find_layout", f"{OWN} --set layout=splits", photos),
-    Row("data/layouts.py find_pairs", f"{TRAIN} --set paired=true --data ./pairs", stray,
-        by_hand=(moved, other_names)),
-    Row("data/layouts.py _refuse_pairs", f"{TRAIN} --data ./pairs", pairs,
-        by_hand=f"{TRAIN} --data ./pairs/A"),
-    Row("data/layouts.py _refuse_pairs", "zoo data check pairs", pairs,
-        by_hand="zoo data check pairs/A"),
-    Row("data/layouts.py _refuse_others", f"{TRAIN} --data ./splits", beside,
-        by_hand=lambda w: shutil.rmtree("splits/more")),
     Row("config.py parse_assignments", "zoo data check photos --set levels", photos),
-    Row(("metrics/measuring.py read_settings", "metrics/measuring.py read_settings 2"),
+    Row(("data/reading.py read_settings", "cli/data.py _settings"),
         "zoo data show photos --set holdout=none", photos),
     Row("data/levels.py parse_levels", f"{OWN} --set levels=4095", photos),
     Row("data/levels.py joined_levels", f"{TRAIN} --data ./dark --set levels=data", two_kinds,
@@ -210,7 +149,4 @@ ROWS = (
     Row("data/preparation.py _check_classes", f"{SORT} --data ./photos --set num_classes=auto",
         photos, by_hand=sorted_photos),
     Row("data/preparation.py _check_classes 2", f"{TRAIN} --data ./pets --set num_classes=3", pets),
-    Row("data/sidecars.py _records", f"{OWN} --set num_classes=auto", table, by_hand=with_quotes),
-    Row("data/trees.py open_tree", f"{TRAIN} --data ./own.tar.gz", compressed,
-        by_hand=lambda w: shutil.unpack_archive("own.tar.gz", "own") or f"{TRAIN} --data ./own"),
 )  # fmt: skip

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from hints import drawing, evaluating, images, plugins, python, training
+from hints import (
+    drawing,
+    evaluating,
+    images,
+    layouts,
+    plugins,
+    python,
+    training,
+)
 
 ROWS = (
-    *drawing.ROWS, *evaluating.ROWS, *images.ROWS, *training.ROWS, *plugins.ROWS, *python.ROWS
+    *drawing.ROWS, *evaluating.ROWS, *images.ROWS, *layouts.ROWS, *training.ROWS, *plugins.ROWS,
+    *python.ROWS,
 )  # fmt: skip
