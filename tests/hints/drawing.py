@@ -5,6 +5,7 @@ from __future__ import annotations
 from hints.places import (
     TRAIN,
     classes,
+    command,
     damaged,
     file,
     folder,
@@ -14,6 +15,7 @@ from hints.places import (
     picture,
     run,
     setenv,
+    styled,
     translator,
     weights,
     wide,
@@ -30,6 +32,20 @@ def unequal_pairs(w: World) -> None:
     picture("pairs/B/more.png")
 
 
+def ws(w: World) -> None:
+    """Four ws of a network with styles."""
+    styled(w)
+    import zoo_core
+
+    generator = zoo_core.load("styled.safetensors")
+    made = generator.ws(generator.latents(range(4)))
+    zoo_core.save_latents("w.safetensors", made, space="w")
+
+
+Z = command("zoo sample run --seeds 0-3 --save-latents z.safetensors")
+OF_FILE = "zoo sample run --latents z.safetensors"
+OF_WS = "zoo sample styled.safetensors --latents w.safetensors"
+READ, SAVE = "cli/latents.py read_latents", "cli/latents.py save_latents"
 MANY = weights("many.safetensors", num_classes=17)
 FINISHED = "cli/train.py _say_finished"
 
@@ -46,6 +62,21 @@ ROWS = (
     Row(
         "cli/interpolate.py interpolate", "zoo interpolate run --out frames",
         (run, put_pngs), fill={"NEW_FOLDER": "new"},
+    ),
+    Row((READ, f"{READ} 2", f"{READ} 3"), f"{OF_FILE} --seeds 1", (run, Z)),
+    Row(
+        (f"{READ} 4", "cli/latents.py _check_latent"),
+        "zoo sample translator --latents z.safetensors", (translator, photos),
+    ),
+    Row(f"{READ} 5", f"{OF_WS} --truncation 0.5", ws),
+    Row(f"{READ} 5", f"{OF_WS} --label 0", ws),
+    Row((SAVE, f"{SAVE} 2"), f"{OF_FILE} --save-latents more.safetensors", (run, Z)),
+    Row(
+        (f"{SAVE} 3", "cli/latents.py _check_latent"),
+        "zoo sample translator --source photos --save-latents z.safetensors", (translator, photos),
+    ),
+    Row(
+        "sampling/files.py load_latents", OF_FILE, run, fill={"FILE": "z.safetensors"}, heals=True,
     ),
     Row("cli/labels.py class_number", "zoo interpolate sorted", classes),
     Row(
@@ -110,7 +141,11 @@ ROWS = (
         by_hand=setenv("ZOO_PLUGINS", "toy"),
     ),
     Row("weights/header.py weights_path", "zoo show ./nothing.safetensors"),
-    Row("weights/header.py weights_path 2", "zoo sample ./empty", folder("empty")),
+    Row(
+        "weights/header.py weights_path 2", "zoo sample ./runs", command(TRAIN),
+        by_hand="zoo sample {hint}",
+    ),
+    Row("weights/header.py weights_path 3", "zoo sample ./empty", folder("empty")),
     Row("weights/loading.py load", "zoo sample judge", judge,
         steps=(">>> import zoo_core; {hint}",),
     ),

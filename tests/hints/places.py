@@ -121,6 +121,15 @@ def weights(name: str, **settings: object) -> Callable[[World], None]:
     return write
 
 
+def styled(w: World) -> None:
+    """The weights of a network with styles."""
+    w.patch.setenv("ZOO_PLUGINS", "toy,stylegan2")
+    import zoo_core
+
+    network = zoo_core.create("stylegan2", preset="tiny")
+    zoo_core.save(network, "styled.safetensors", licence="CC0-1.0", trained_on="nothing")
+
+
 def folder(name: str) -> Callable[[World], None]:
     return lambda w: Path(name).mkdir(parents=True)
 
@@ -153,15 +162,20 @@ def plugin(name: str) -> Callable[[World], None]:
     def install(w: World) -> None:
         from importlib import import_module
 
-        from zoo_core.plugins import loading
-
-        load = loading.load_plugins
-
-        def load_plugins() -> loading.Plugins:
-            plugins = load()
-            plugins.register(name.removeprefix("zoo_"), import_module(name))
-            return plugins
-
-        w.patch.setattr("zoo_core.plugins.loading.load_plugins", load_plugins)
+        add_plugin(w, name.removeprefix("zoo_"), lambda: import_module(name))
 
     return install
+
+
+def add_plugin(w: World, name: str, module: Callable[[], object]) -> None:
+    """Load this module as a plugin of that name whenever plugins are loaded."""
+    from zoo_core.plugins import loading
+
+    load = loading.load_plugins
+
+    def load_plugins() -> loading.Plugins:
+        plugins = load()
+        plugins.register(name, module())
+        return plugins
+
+    w.patch.setattr("zoo_core.plugins.loading.load_plugins", load_plugins)

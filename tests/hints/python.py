@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
 from hints.places import classes, judge, pairs, photos, picture, run, translator
 from hints.scenario import Row, World
+from zoo_core.interfaces import Generator
 
 PAIR = "[0, 1]"
 
@@ -56,6 +59,41 @@ def features(w: World) -> None:
     w.names["distance"] = distance
 
 
+class Old(Generator):
+    """A class of a plugin from before there was `forward`, which computes in float32 only."""
+
+    image_shape = (3, 8, 8)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.eye(8))
+
+    def generate(self, noise: Any, *, labels: Any = None, source: Any = None,
+                 truncation: float = 1.0) -> torch.Tensor:  # fmt: skip
+        return noise.normal("latents", self.image_shape) @ self.weight
+
+
+def old(w: World) -> None:
+    w.names |= {"generator": Old(), "seeds": [0, 1]}
+
+
+def half(w: World) -> None:
+    w.names["generator"] = Old().half()
+
+
+def translating(w: World) -> None:
+    translator(w)
+    import zoo_core
+
+    w.names |= {"generator": zoo_core.load("translator"), "source": torch.zeros(2, 3, 16, 16)}
+
+
+def whole(w: World) -> str:
+    """The class of the plugin, after its author has followed the hint."""
+    run(w)
+    return ">>> zoo.load('run').latents([0, 1])"
+
+
 LOAD = ">>> zoo.load('run').sample"
 TRANSLATE = ">>> zoo.load('translator').sample"
 SAVE = ">>> zoo.save_pictures"
@@ -93,6 +131,12 @@ ROWS = (
         steps=(f"{TRANSLATE}({PAIR}, source=source.byte() / 127.5 - 1)",)),
     Row("interfaces.py checked_source 4", f"{TRANSLATE}({PAIR}, source=source)", a_source,
         steps=(f"{TRANSLATE}({PAIR}, source={{hint}})",)),
+    Row("interfaces.py _made", ">>> generator.sample([0])", half,
+        steps=(">>> {hint}.sample([0])",)),
+    Row("interfaces.py _no_latents", ">>> generator.latents([0])", translating,
+        steps=(">>> {hint}",)),
+    Row("interfaces.py _incomplete", ">>> generator.latents(seeds)", old,
+        steps=(">>> exec('{hint}'.partition(', or')[0])", whole)),
     Row("metrics/frechet.py different_widths", ">>> distance(4, 5)", features,
         steps=(">>> distance(4, 4)",)),
     Row("metrics/path_length.py perceptual_path_length", PPL.format("translator"),

@@ -6,13 +6,16 @@ from hints import (
     drawing,
     evaluating,
     images,
+    importing,
     layouts,
     plugins,
     python,
+    registered,
+    starting,
     training,
 )
 
 ROWS = (
     *drawing.ROWS, *evaluating.ROWS, *images.ROWS, *layouts.ROWS, *training.ROWS, *plugins.ROWS,
-    *python.ROWS,
+    *python.ROWS, *importing.ROWS, *registered.ROWS, *starting.ROWS,
 )  # fmt: skip

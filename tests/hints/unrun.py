@@ -31,9 +31,9 @@ UNRUN = {
     "metrics/frechet.py not_installed": PIP,
     "metrics/similarity.py load_lpips": DOWNLOAD,
     "weights/header.py parse_metadata": OTHER,
-    "weights/hub.py read_weights": PIP,
-    "weights/hub.py _verify": PIP,
+    "weights/hub.py _downloaded 2": PIP,
     "weights/loading.py _build": OTHER,
+    "weights/places.py _hugging_face": PIP,
     # They say how something was done.
     "metrics/sides.py made_images": "says how images were fitted",
     "cli/progress.py zoo_alarm": "prints the hints of training/alarms.py",
