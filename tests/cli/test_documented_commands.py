@@ -23,7 +23,8 @@ from zoo_core.spec import resolve_settings
 ROOT = Path(__file__).parents[2]
 PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/*/README.md")})
 RUN = re.compile(
-    r"zoo (list|show \S+|data (list|cache|prune)|plugin list|(sample|mix|interpolate) \w+\.\w+.*)"
+    r"zoo (list|show \S+|data (list|cache|prune)|plugin list|weights (list|verify|prune)"
+    r"|import --list|registry schema|(sample|mix|interpolate) \w+\.\w+.*)"
 )
 OWN = re.compile(r"~|\b[A-Z]{3,}\b")  # images and runs of one's own
 MENTIONED = re.compile(r"zoo( [a-z]+){1,2}( --[a-z-]+)?|.*\b(MODEL|\.\.\.).*")  # not whole
