@@ -86,6 +86,7 @@ ROWS = (
         checkpoint("G_A", "G of B")),
     Row(("weights/recognizing.py _only 2", "weights/recognizing.py _only 3"), IMPORT,
         checkpoint("G of B", "G_C")),
+    Row("weights/header.py parse_header", "zoo sample ./netG.pth", NET, fill=FILL),
     Row("weights/converting.py _config", f"{IMPORT} --set wide=1", NET),
     Row("weights/importing.py _networks",
         "zoo import run/generator.safetensors --licence CC0-1.0 -o mine", run),

@@ -9,7 +9,7 @@ import torch
 
 from hints.places import classes, judge, pairs, photos, picture, run, translator
 from hints.scenario import Row, World
-from zoo_core.interfaces import Generator
+from zoo_core.generators import Generator
 
 PAIR = "[0, 1]"
 
@@ -118,24 +118,24 @@ ROWS = (
                f">>> import torch; {SAVE[4:]}(pixels.to(torch.uint8), 'new')")),
     Row("data/tensors.py _writing", f"{SAVE}(images, 'file/new')", a_file,
         steps=(f"{SAVE}(images, 'new')",)),
-    Row("interfaces.py checked_seeds", f"{LOAD}(7)", run, steps=(f"{LOAD}({{hint}})",)),
-    Row("interfaces.py checked_labels", f"{LOAD}({PAIR}, labels=1)", run,
+    Row("arguments.py checked_seeds", f"{LOAD}(7)", run, steps=(f"{LOAD}({{hint}})",)),
+    Row("arguments.py checked_labels", f"{LOAD}({PAIR}, labels=1)", run,
         steps=(f"{LOAD}({PAIR})",)),
-    Row("interfaces.py checked_labels 2", ">>> zoo.load('sorted').sample([0], labels='1')", classes,
+    Row("arguments.py checked_labels 2", ">>> zoo.load('sorted').sample([0], labels='1')", classes,
         steps=(">>> zoo.load('sorted').sample([0], labels=1)",)),
-    Row("interfaces.py checked_source", f"{LOAD}({PAIR}, source=1)", run,
+    Row("arguments.py checked_source", f"{LOAD}({PAIR}, source=1)", run,
         steps=(f"{LOAD}({PAIR})",)),
-    Row("interfaces.py checked_source 2", f"{TRANSLATE}({PAIR}, source=source)", an_array,
+    Row("arguments.py checked_source 2", f"{TRANSLATE}({PAIR}, source=source)", an_array,
         steps=(f">>> import torch; {TRANSLATE[4:]}({PAIR}, source={{hint}})",)),
-    Row("interfaces.py checked_source 3", f"{TRANSLATE}({PAIR}, source=source.byte())", a_source,
+    Row("arguments.py checked_source 3", f"{TRANSLATE}({PAIR}, source=source.byte())", a_source,
         steps=(f"{TRANSLATE}({PAIR}, source=source.byte() / 127.5 - 1)",)),
-    Row("interfaces.py checked_source 4", f"{TRANSLATE}({PAIR}, source=source)", a_source,
+    Row("arguments.py checked_source 4", f"{TRANSLATE}({PAIR}, source=source)", a_source,
         steps=(f"{TRANSLATE}({PAIR}, source={{hint}})",)),
-    Row("interfaces.py _made", ">>> generator.sample([0])", half,
+    Row("generators.py _made", ">>> generator.sample([0])", half,
         steps=(">>> {hint}.sample([0])",)),
-    Row("interfaces.py _no_latents", ">>> generator.latents([0])", translating,
+    Row("generators.py _no_latents", ">>> generator.latents([0])", translating,
         steps=(">>> {hint}",)),
-    Row("interfaces.py _incomplete", ">>> generator.latents(seeds)", old,
+    Row("generators.py _incomplete", ">>> generator.latents(seeds)", old,
         steps=(">>> exec('{hint}'.partition(', or')[0])", whole)),
     Row("metrics/frechet.py different_widths", ">>> distance(4, 5)", features,
         steps=(">>> distance(4, 4)",)),

@@ -186,7 +186,7 @@ def parse_header(data: bytes, size: int, name: str) -> Header:
         raise WeightsError(
             f"{name} is a pickle (torch.save), which can run code when it is loaded",
             allowed="safetensors files",
-            hint="zoo import",
+            hint=f"zoo import {as_argument(name)} --licence ID -o OUT",
         )
     if size < 8 or not 2 <= length <= size - 8:
         raise WeightsError(f"{name} is not a safetensors file: its header would end after the file")
