@@ -19,6 +19,7 @@ from zoo_core.errors import (
     UnknownNameError,
     WeightsError,
 )
+from zoo_core.plugins.hookspecs import hookimpl
 from zoo_core.spec import Recognized
 from zoo_core.weights import importing
 from zoo_core.weights.header import parse_metadata, read_header
@@ -191,6 +192,15 @@ def test_a_discriminator_that_does_not_fit_is_left_out_and_said(bring):
     assert "'more' is unexpected" in done.notes[0]
 
 
+def test_a_discriminator_whose_logits_overflow_is_left_out_and_said(bring):
+    state = ToyDiscriminator(CONFIG).state_dict()
+    for name in ("look.weight", "judge.weight"):
+        state[name] = torch.full_like(state[name], 1e38)
+    done = bring({"netG": theirs(), "netD": state})
+    assert not (done.path / "discriminator.safetensors").exists()
+    assert "logits are not finite" in done.notes[0]
+
+
 def test_of_several_discriminators_none_is_guessed(bring):
     state = ToyDiscriminator(CONFIG).state_dict()
     done = bring({"netG": theirs(), "D1": state, "D2": state})
@@ -244,9 +254,13 @@ def test_what_cannot_be_read_is_refused(tmp_path):
     for path, says in ((tmp_path / "none.pth", "does not exist"), (tmp_path, "not a regular file")):
         with pytest.raises(InputError, match=says):
             import_weights(path, tmp_path / "out", **options)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InputError, match="not a regular file"):
-        import_weights(tmp_path / "pipe", tmp_path / "out", **options)
+        import_weights(tmp_path / "pipe", tmp_path / "out", licence="unknown")
 
 
 @pytest.mark.parametrize("data", [b"", b"x", b"\x80", b"PK", b"\x80\x04}.x", b"{}", b"\0" * 99])
@@ -316,6 +330,22 @@ def test_an_image_to_image_model_translates_made_up_sources(bring):
     plugins = importing_plugins(importer(recognize=paired, convert=convert))
     done = bring(theirs(generator), plugins=plugins)
     assert size_of(done.grid) == (2 * 64, 64)  # each beside its source
+
+
+class Rival:
+    """A plugin with an importer of the same name."""
+
+    @hookimpl
+    def zoo_importers(self):
+        return [importer()]
+
+
+def test_a_family_that_two_plugins_claim_is_a_problem_of_both():
+    plugins = importing_plugins()
+    plugins.register("rival", Rival())
+    plugins.check_duplicates()
+    assert [problem.plugin for problem in plugins.problems] == ["rival", "toy"]
+    assert "importer 'toy-public' is also provided by" in plugins.problems[0].reason
 
 
 def test_a_classifier_is_tried_on_made_up_images(bring, tmp_path):
