@@ -132,6 +132,15 @@ def test_stylegan2_pickles_with_their_discriminator(name, kind, persistent, tmp_
     assert b"SystemExit" not in (done.path / "generator.safetensors").read_bytes()
 
 
+def test_a_stylegan2_whose_modules_are_not_in_the_file(tmp_path):
+    """As StudioGAN writes it: all that is known are names and shapes."""
+    about, parts = read(GOLDEN["stylegan2_generator_cond32"])
+    file = tmp_path / "model=G_ema-best-weights-step=1000.pth"
+    file.write_bytes(saved({"state_dict": parallel(parts["param"]), "best_fid": None}))
+    done = zoo.import_weights(file, tmp_path / "out", licence="unknown")
+    check_same(outputs_of(zoo.load(done.path), about, parts["in"]), parts["out"])
+
+
 def test_a_stylegan2_of_gray_images(tmp_path):
     about, parts = read(GOLDEN["stylegan2_generator_gray16"])
     file = tmp_path / "gray.pkl"

@@ -140,7 +140,8 @@ def slow(steps):
 TAKES = {  # values that would take memory, time or the stack
     "deep lists": op(b"]" * 200_000 + b"a" * 199_999),
     "deep tuples": op(b")" + b"\x85" * 200_000),
-    "deep tuples as a key": op(b"})" + b"\x85" * 100_000 + b"K\x01s"),
+    "deep tuples as a key": op(b"})" + b"\x85" * 500_000 + b"K\x01s"),
+    "a list as a key": op(b"}]K\x01s"),
     "deep objects": op(b"ca\nB\n" * 50_000 + b")" + b"\x81\x85" * 50_000),
     "a list in itself": op(b"]\x94h\x00a"),
     "a dictionary in itself": op(b"}\x94" + written("a") + b"h\x00s"),
@@ -256,6 +257,7 @@ REASONS = {
     "a nested pickle of torch": "wants to run os.system, but nothing",
     "a nested module": "wants to run os.X, but nothing",
     "an attribute of a million digits": "holds no tensors",
+    "a list as a key": "holds no tensors",
     "deep tuples as a key": "holds no tensors",
     "a class as a key": "holds no tensors",
     "os.system": "holds no tensors",
