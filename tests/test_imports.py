@@ -38,8 +38,8 @@ def heavy_modules(*arguments: str, before: str = "") -> list[str]:
     "arguments",
     [
         ["--help"], ["--version"], ["list"], ["list", "--json"], ["plugin", "list"],
-        ["data", "list"], ["train", "--help"], ["weights", "list"], ["weights", "verify"],
-        ["registry", "schema"],
+        ["data", "list"], ["import", "--list"], ["train", "--help"], ["weights", "list"],
+        ["weights", "verify"], ["registry", "schema"],
     ],
     ids=" ".join,
 )  # fmt: skip
