@@ -64,7 +64,7 @@ def convert(tensors: Mapping[str, Tensor], recognized: Recognized) -> dict[str, 
         stage, layer, name = PLACE.fullmatch(key).groups()
         if name == FILTER:
             if not torch.allclose(tensor.float(), torch.outer(fir(), fir())):
-                raise WeightsError(f"{key} is not [1, 3, 3, 1]")
+                raise WeightsError(f"{key[:80]} is not [1, 3, 3, 1]")
             continue
         ours = NAMES[name]
         if ours == "basis":

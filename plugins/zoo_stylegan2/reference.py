@@ -95,7 +95,7 @@ def convert(tensors: Mapping[str, Tensor], recognized: Recognized) -> dict[str, 
         if key.endswith("resample_filter"):
             taps = fir()
             if not torch.allclose(tensor.float(), taps[:, None] * taps):
-                raise WeightsError(f"{key} is not [1, 3, 3, 1]")
+                raise WeightsError(f"{key[:80]} is not [1, 3, 3, 1]")
             continue
         for pattern, name in RENAMED:
             key = re.sub(pattern, name, key)

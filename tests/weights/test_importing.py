@@ -115,6 +115,15 @@ def test_weights_that_were_not_imported_record_no_origin(tmp_path):
     assert b"origin" not in (tmp_path / "a.safetensors").read_bytes()
 
 
+@pytest.mark.parametrize("place", ["G\ud800", "G" * 100_000, "G\x1b[31m"])
+def test_a_place_that_is_no_line_of_text_is_recorded_as_one(place, bring):
+    done = bring({place: theirs()})
+    part = record_of(done.path / "generator.safetensors").origin.part
+    assert part.startswith("G")
+    assert part.isprintable()
+    assert len(part) <= 200
+
+
 @pytest.mark.parametrize("place", ["G_ema", "params_ema", "g_ema", "avgG"])
 def test_the_average_is_preferred_to_the_network(place, bring):
     other = {name: tensor * 2 for name, tensor in theirs().items()}
@@ -293,6 +302,12 @@ def test_tensors_that_share_memory_may_not_outgrow_the_file(bring, tmp_path):
     }
     big = {f"first.{n}": flat for n in range(50)}
     refused(WeightsError, "share memory", bring, tmp_path, {**state, **big})
+
+
+def test_an_unexpected_name_is_quoted_in_part_only(bring, tmp_path):
+    state = {**theirs(), "x" * 100_000: torch.ones(1)}
+    error = refused(WeightsError, "a long name: 'xxx", bring, tmp_path, state)
+    assert len(str(error)) < 300
 
 
 def test_a_resolution_beyond_all_reason_is_refused(bring, tmp_path):

@@ -16,7 +16,14 @@ from zoo_core.errors import ConfigError, WeightsError, nearest
 from zoo_core.generators import Generator
 from zoo_core.interfaces import Classifier
 from zoo_core.spec import ModelSpec
-from zoo_core.weights.header import Header, Origin, TensorInfo, WeightsMetadata, check_tensors
+from zoo_core.weights.header import (
+    MAX_NAME,
+    Header,
+    Origin,
+    TensorInfo,
+    WeightsMetadata,
+    check_tensors,
+)
 from zoo_core.weights.recognizing import Candidate, Choice
 from zoo_core.weights.tensors import blueprint, layout, load_weights, packed
 from zoo_core.weights.trial import Sheet, judge
@@ -112,6 +119,8 @@ class Converter:
             key: each.to(expected[key].dtype) if key in expected else each
             for key, each in given.items()
         }
+        if long := [key for key in typed if len(key) > MAX_NAME]:  # the next messages quote them
+            raise WeightsError(f"{label} holds a tensor with a long name: {long[0][:60]!r}")
         infos = {key: TensorInfo(*each, (0, 0)) for key, each in layout(typed).items()}
         check_tensors(Header(infos, {}), layout(expected), label)
         return typed

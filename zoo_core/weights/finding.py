@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
+from zoo_core.errors import printable
 from zoo_core.spec import FoundNetwork
 from zoo_core.weights.inert import Record, attributes
 from zoo_core.weights.pickles import Malformed
@@ -22,7 +23,7 @@ MAX_PLACES = 3  # keys from the top of a file to a state dict
 MAX_ENTRIES = 1 << 20  # looked at in all: an object can contain itself, or another one often
 MAX_MODULES = 64  # inside each other
 MAX_NETWORKS = 64  # an optimizer's state looks like many
-MAX_TEXT, MAX_LIST = 200, 16  # of an attribute: characters, values
+MAX_TEXT, MAX_LIST = 200, 16  # of a place or an attribute: characters, values
 PREFIX = "module."  # of networks trained on several devices
 
 
@@ -51,7 +52,7 @@ class Network:
             groups.setdefault(first, {})[rest] = tensor
         if any("" in group for group in groups.values()) or len(groups) > MAX_NETWORKS:
             return []
-        places = {first: f"{self.place}.{first}".strip(".") for first in groups}
+        places = {first: _line(f"{self.place}.{first}".strip(".")) for first in groups}
         return [Network(places[first], tensors) for first, tensors in groups.items()]
 
 
@@ -85,7 +86,7 @@ class _Search:
 
     def walk(self, value: Any, place: tuple[str, ...]) -> Iterator[Network]:
         """The networks in a value at a place."""
-        items, where = self.items(value), ".".join(place)
+        items, where = self.items(value), _line(".".join(place))
         if _is_module(value):
             yield self.module(value, where)
             return
@@ -123,6 +124,11 @@ class _Search:
         for name, value in state.items():
             if isinstance(name, str) and not name.startswith("_") and _is_plain(value):
                 network.attributes[f"{prefix}{name}"] = value
+
+
+def _line(text: str) -> str:
+    """Text of a file, fit for a message and a record."""
+    return printable(text[:MAX_TEXT])
 
 
 def _is_entry(key: Any, value: Any) -> bool:
