@@ -188,6 +188,13 @@ def test_buffers_that_a_state_dict_would_leave_out_are_left_out(bring):
     assert bring(pickled({"G_ema": tree})).path.exists()
 
 
+def test_an_object_that_refers_to_itself_is_read(bring):
+    """Pickles drop what they began when it turns out to be complete: POP and POP_MARK."""
+    pops = Raw(b"K\x010(K\x02K\x031N")
+    tree = pickled({"extra": pops, "G_ema": modules(theirs(), persistent=False)})
+    assert bring(tree).path.exists()
+
+
 def test_a_checkpoint_without_a_generator_is_refused(bring, tmp_path):
     state = ToyDiscriminator(CONFIG).state_dict()
     refused(WeightsError, "holds no generator; given: toy discr", bring, tmp_path, {"netD": state})

@@ -186,6 +186,8 @@ InertMachine.steps = {
     "NEWOBJ": InertMachine.make,
     "NEWOBJ_EX": InertMachine.make_by_name,
     "BUILD": InertMachine.build,
+    "POP": lambda m, _: m.take(1),
+    "POP_MARK": lambda m, _: m.since_mark(),
     "EMPTY_SET": lambda m, _: m.push(Record(SET, ([],))),
     "ADDITEMS": lambda m, _: m.append(m.since_mark()),
     "FROZENSET": lambda m, _: m.push(Record(SET, (m.since_mark(),))),
