@@ -40,6 +40,16 @@ class Runtime:
         layout = torch.contiguous_format if chosen.type == "mps" else torch.channels_last
         return cls(chosen, torch.bfloat16 if half else torch.float32, layout)
 
+    @property
+    def device_name(self) -> str:
+        """The device in words, such as `NVIDIA H100 80GB HBM3` or `cpu, 2 threads`."""
+        if self.device.type == "cuda":
+            return str(torch.cuda.get_device_name(self.device))
+        if self.device.type != "cpu":
+            return self.device.type
+        threads = torch.get_num_threads()
+        return f"cpu, {threads} thread{'s' if threads > 1 else ''}"
+
     def place(self, module: Module) -> Module:
         """Move a network to the device, and its convolution weights to the memory format."""
         return module.to(device=self.device, memory_format=self.memory_format)

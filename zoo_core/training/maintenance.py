@@ -229,9 +229,8 @@ def log(state: TrainState, run: Run, clock: Clock) -> dict[str, float]:
     means = {name: float(total) / count for name, (total, count) in state.terms.items()}
     state.terms = {}
     _write(state, run, means)
-    run.folder.append(
-        run.folder.timing, {"images": state.images_seen, **clock.lap(state.images_seen)}
-    )
+    lap = {**clock.lap(state.images_seen), "device": run.runtime.device_name}
+    run.folder.append(run.folder.timing, {"images": state.images_seen, **lap})
     return means
 
 

@@ -4,7 +4,7 @@ runs/dcgan.critters32/
   config.json            the resolved configuration, and the changes that led to it
   data.json              what the images are like, to say how others differ
   log.jsonl              one line every `log_every` images; no times, so a resume repeats its bytes
-  timing.jsonl           seconds and images per second for each of those lines
+  timing.jsonl           seconds, images per second and the device for each of those lines
   samples/*.png          a grid of fixed seeds every `sample_every` images
   checkpoints/<images>/  everything a resume needs; see checkpoint.py
   best.safetensors       the averaged network of the best evaluation, if `evaluate_every` is set
