@@ -3,7 +3,7 @@
 import pytest
 
 from zoo_core.errors import ConfigError
-from zoo_core.strict_yaml import MAX_FILE_BYTES, MAX_FILE_DEPTH, read_yaml
+from zoo_core.strict_yaml import MAX_FILE_BYTES, MAX_FILE_DEPTH, as_yaml, parse_yaml, read_yaml
 
 
 @pytest.fixture
@@ -67,3 +67,16 @@ def test_a_file_that_cannot_be_read_is_a_config_error(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(ConfigError, match="cannot read"):
         read_yaml(path)
+
+
+def test_what_is_written_is_read_back():
+    shared = {"seed": 0}
+    value = {
+        "z": [shared, shared], "a": ["no", "1e-05", "", "ä: b", "x\ny", " y"], "n": 1e-05,
+        "none": None, "yes": True,
+    }  # fmt: skip
+    assert parse_yaml(as_yaml(value)) == value
+
+
+def test_lists_are_indented_and_keys_keep_their_order():
+    assert as_yaml({"b": [{"c": 1, "a": 2}]}) == "b:\n  - c: 1\n    a: 2\n"

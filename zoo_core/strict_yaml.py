@@ -1,4 +1,4 @@
-"""Reads YAML that is plain data, from untrusted files."""
+"""Reads YAML that is plain data, from untrusted files, and writes what it would read."""
 
 from __future__ import annotations
 
@@ -41,6 +41,21 @@ def parse_yaml(text: str, loader_name: str = "SafeLoader") -> Any:
         return yaml.load(text, _strict_loader(yaml, loader))
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from None
+
+
+def as_yaml(value: Any) -> str:
+    """Plain data as a YAML text, in the order of its keys, that `parse_yaml` reads back."""
+    import yaml
+
+    class Writer(yaml.SafeDumper):
+        def ignore_aliases(self, data: Any) -> bool:
+            return True  # what occurs twice is written twice
+
+        def increase_indent(self, flow: bool = False, indentless: bool = False) -> Any:
+            return super().increase_indent(flow, False)  # items of lists are indented
+
+    text: str = yaml.dump(value, Dumper=Writer, sort_keys=False, allow_unicode=True, width=100)
+    return text
 
 
 def _refuse_more_than_data(yaml: Any, text: str, loader: Any) -> None:

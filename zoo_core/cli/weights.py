@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -166,13 +167,14 @@ def _registered() -> tuple[Plugins, Registry]:
     return plugins, registry
 
 
-def _held(registry: Registry) -> list[Held]:
+def _held(registry: Registry, repositories: Iterable[str] = ()) -> list[Held]:
     """The file of each name that `zoo.load` loads, or its only one if that is none of those."""
-    from zoo_core.weights.inventory import held
+    from zoo_core.weights.inventory import files_of, held
     from zoo_core.weights.registry import MAIN_ROLES
 
     found: dict[str, Held] = {}
-    for each in held(registry):
+    others = (each for name in repositories for each in files_of(name, registry.find(name)))
+    for each in chain(held(registry), others):
         if each.name not in found or each.role in MAIN_ROLES:
             found[each.name] = each
     return list(found.values())
@@ -181,9 +183,11 @@ def _held(registry: Registry) -> list[Held]:
 def _chosen(registry: Registry, names: Iterable[str]) -> list[Held]:
     """The files of some names, or of all that are not yanked."""
     from zoo_core.cli.output import log_to_stderr
+    from zoo_core.weights.header import is_repository
 
     log_to_stderr()
-    every = _held(registry)
+    names = list(names)
+    every = _held(registry, filter(is_repository, names))
     if not names:
         return [each for each in every if each.contribution.spec.status == "active"]
     wanted = [registry.usable(name) for name in names]

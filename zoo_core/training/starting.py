@@ -34,6 +34,7 @@ from zoo_core.weights.header import (
     StartedFrom,
     WeightsMetadata,
     is_path,
+    is_repository,
     parse_header,
     parse_metadata,
     read_file,
@@ -97,7 +98,7 @@ def _registered(name: str, spec: ModelSpec, plugins: Plugins) -> Start:
         judge = load_weights(read_weights(file, name), name, lambda: build(config))
         networks["discriminator"] = Weights(config, judge.state_dict(), network.classes)
     origin = StartedFrom(
-        name=entry.name,
+        name=name if is_repository(name) else entry.name,
         sha256=entry.files[spec.role].sha256,
         images=entry.images,
         licence=entry.licence,

@@ -1,4 +1,4 @@
-"""One GET over HTTPS, with every redirect checked. Nothing else in the zoo opens a connection.
+"""One GET over HTTPS, with every redirect checked. All that the zoo downloads comes through here.
 
 http.client is used directly: it decompresses nothing, follows nothing and keeps no state, and each
 of these is a decision here. Certificates are those of the operating system (truststore).

@@ -91,11 +91,18 @@ class _Format(msgspec.Struct, frozen=True):
     format: int = FORMAT
 
 
+def is_repository(name: str | Path) -> bool:
+    """Whether `name` is spelled as a repository of the Hugging Face hub."""
+    return isinstance(name, str) and name.startswith("hf://")
+
+
 def is_path(name: str | Path) -> bool:
     """Whether `name` is a path, whatever is registered under that name.
 
     It is one if it can be nothing else, if it has a slash and exists, or if it is a run here.
     """
+    if is_repository(name):
+        return False
     if isinstance(name, Path) or can_only_be_path(name, ".safetensors"):
         return True
     return exists(name) if "/" in name else is_run(Path(name))

@@ -1,7 +1,8 @@
 """Bring registered weights files here, and verify them at every use.
 
 A file is looked for in installed packages, then in the cache, then on the servers that the registry
-names, in order. This is the only place that decides to open a connection; `connection.py` opens it.
+names, in order. Only this and `repositories.py` decide to download; `connection.py` opens the
+connection.
 
 Plugins import this module while models are listed, so it imports what it needs when it needs it.
 """

@@ -42,11 +42,16 @@ class Unneeded(NamedTuple):
 def held(registry: Registry) -> Iterator[Held]:
     """Every file of every registered name; nothing is read."""
     for name, contribution in zip(registry.names(), registry, strict=True):
-        for role, file in contribution.spec.files.items():
-            found = find(file)
-            absent = "to fetch" if any(map(is_remote, file.urls)) else "missing"
-            where, path = (absent, None) if found is None else (found.where, found.path)
-            yield Held(name, role, file, contribution, where, path)
+        yield from files_of(name, contribution)
+
+
+def files_of(name: str, contribution: Contribution[WeightsEntry]) -> Iterator[Held]:
+    """Every file of one name, which may be that of a repository; nothing is read."""
+    for role, file in contribution.spec.files.items():
+        found = find(file)
+        absent = "to fetch" if any(map(is_remote, file.urls)) else "missing"
+        where, path = (absent, None) if found is None else (found.where, found.path)
+        yield Held(name, role, file, contribution, where, path)
 
 
 def unnamed(registry: Registry) -> list[Path]:

@@ -1,5 +1,5 @@
-"""Load networks: `zoo.load` for generators, by registered name, weights file or run folder;
-`zoo.load_features` for feature extractors, by name.
+"""Load networks: `zoo.load` for generators, by registered name, repository, weights file or run
+folder; `zoo.load_features` for feature extractors, by name.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from zoo_core.spec import WeightsEntry
 from zoo_core.weights.header import (
     WeightsMetadata,
     is_path,
+    is_repository,
     is_spelled_as_path,
     parse_header,
     parse_metadata,
@@ -50,8 +51,9 @@ def load(
 ) -> Generator:
     """Load a generator in eval mode, without gradients. Files are verified; no code in them is run.
 
-    `name` is a registered `model.tag`, the path of a `.safetensors` file, or a run folder, spelled
-    `./model.tag` if weights are registered under its name. Registered weights are compared with the
+    `name` is a registered `model.tag`, a repository `hf://OWNER/REPO[@REVISION]` that `zoo publish`
+    wrote, the path of a `.safetensors` file, or a run folder, spelled `./model.tag` if weights are
+    registered under its name. Registered weights, and those of a repository, are compared with the
     registry's sha256; those that are not on this machine are downloaded into the cache, and
     `on_progress(bytes, size)` is called meanwhile. `device` is "cpu", "cuda", "auto" and so on.
     `plugins` are the plugins to search, by default all that are installed.
@@ -86,9 +88,12 @@ def load_main(
 ) -> Generator | Classifier:
     """Like `load`, for the main network of a model: its generator or classifier."""
     plugins = plugins or load_plugins()
-    data, label = _read(name, plugins, on_progress)
+    entry = _registered(name, plugins)
+    data, label = _read(name, entry, on_progress)
     header = parse_header(data, len(data), label)
     record = parse_metadata(header, label)
+    if entry is not None and is_repository(name):
+        _check_agrees(entry, record, str(name))
     network = _build(record, data, label, plugins).eval().requires_grad_(False)
     return _placed(network, device)
 
@@ -144,9 +149,11 @@ def _of_classifier(
     return ClassifierFeatures(classifier, name="classifier")
 
 
-def _read(name: str | Path, plugins: Plugins, on_progress: OnProgress | None) -> tuple[bytes, str]:
+def _read(
+    name: str | Path, entry: WeightsEntry | None, on_progress: OnProgress | None
+) -> tuple[bytes, str]:
     """The bytes of the weights, and their name for messages."""
-    if entry := _registered(name, plugins):
+    if entry is not None:
         return read_weights(entry.files[main_role(entry)], entry.name, on_progress), entry.name
     path = weights_path(name)
     return read_file(path), str(path)
@@ -162,6 +169,18 @@ def _registered(name: str | Path, plugins: Plugins) -> WeightsEntry | None:
         return None
     is_here = exists(name) and not registry.matches(str(name))
     return None if is_here else registry.usable(str(name))
+
+
+def _check_agrees(entry: WeightsEntry, record: WeightsMetadata, name: str) -> None:
+    """Raise WeightsError if a repository says other things of its weights than the file itself."""
+    for key in ("model", "config", "licence"):
+        said, found = getattr(entry, key), getattr(record, key)
+        if said != found:
+            raise WeightsError(
+                f"the registry file of {name} does not describe its weights: {key}",
+                given=str(said)[:200],
+                allowed=str(found)[:200],
+            )
 
 
 def _build(

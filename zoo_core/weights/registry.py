@@ -1,4 +1,7 @@
-"""Look up weights by `model.tag` in registry files: the zoo's own and those of plugins."""
+"""Look up weights by `model.tag` in registry files: the zoo's own and those of plugins.
+
+Weights called hf://OWNER/REPO are looked up in the registry file of that repository.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ from zoo_core.filesystem import as_argument, cache_folder, replacing
 from zoo_core.plugins.contributions import Contribution, Contributions, Problem, name_of
 from zoo_core.plugins.loading import Plugins
 from zoo_core.spec import NAME, Role, WeightsEntry, about
-from zoo_core.strict_yaml import read_yaml
-from zoo_core.weights.header import is_spelled_as_path
+from zoo_core.strict_yaml import as_yaml, parse_yaml, read_yaml
+from zoo_core.weights.header import is_repository, is_spelled_as_path
 
 SCHEMA = 1
 ROLES = frozenset({"generator", "discriminator", "classifier"})
@@ -61,25 +64,66 @@ def read_registry(path: Path) -> tuple[WeightsEntry, ...]:
 
 def parse_registry(path: Path) -> tuple[WeightsEntry, ...]:
     """Parse and check the entries of a YAML registry file."""
+    return checked_entries(read_yaml(path), str(path))
+
+
+def checked_entries(values: Any, label: str) -> tuple[WeightsEntry, ...]:
+    """The entries of a registry file, from its content. Raises ConfigError, which names `label`."""
     try:
-        file = msgspec.convert(read_yaml(path), RegistryFile)
+        file = msgspec.convert(values, RegistryFile)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {error}") from None
+        raise ConfigError(f"{label}: {error}") from None
     if file.schema != SCHEMA:
-        raise ConfigError(f"{path} has schema {file.schema}, this zoo reads {SCHEMA}")
+        raise ConfigError(f"{label} has schema {file.schema}, this zoo reads {SCHEMA}")
     for entry in file.weights:
         if not NAME.fullmatch(entry.model):
-            raise ConfigError(f"{path}: {entry.model!r} is not a valid model name")
+            raise ConfigError(f"{label}: {entry.model!r} is not a valid model name")
         if not set(entry.files) <= ROLES or not entry.files:
             raise ConfigError(
-                f"{path}: {entry.name} has files for the roles {', '.join(entry.files) or 'none'}",
+                f"{label}: {entry.name} has files for the roles {', '.join(entry.files) or 'none'}",
                 allowed=", ".join(sorted(ROLES)),
             )
-    _check_unique(file.weights, path)
+    _check_unique(file.weights, label)
     return file.weights
 
 
-def _check_unique(entries: tuple[WeightsEntry, ...], path: Path) -> None:
+def registry_text(entry: WeightsEntry) -> str:
+    """A registry file with one entry, as YAML."""
+    values = msgspec.to_builtins(entry)
+    defaults = {field.name: field.default for field in msgspec.structs.fields(entry)}
+    said = {key: value for key, value in values.items() if getattr(entry, key) != defaults[key]}
+    return as_yaml({"schema": SCHEMA, "weights": [said]})
+
+
+def entry_of_repository(address: str) -> WeightsEntry:
+    """The weights in the repository hf://OWNER/REPO[@REVISION], with files of the commit there.
+
+    Raises what `read_repository` raises, and WeightsError if the registry file there is damaged.
+    """
+    import logging  # not for listing
+
+    from zoo_core.weights.repositories import REGISTRY, read_repository
+
+    found = read_repository(address)
+    label = f"{REGISTRY} of {address}"
+    try:
+        entries = checked_entries(parse_yaml(found.text), label)
+    except ValueError as error:
+        raise WeightsError(f"{label} is not plain YAML: {error}") from None
+    except ConfigError as error:
+        raise WeightsError(str(error)) from None
+    if len(entries) != 1:
+        raise WeightsError(f"{label} names {len(entries)} weights", allowed="1")
+    at = found.repository.revision or "no commit that it names"
+    logging.getLogger("zoo").info("%s is %s, at %s", address, entries[0].name, at)
+    files = {
+        role: msgspec.structs.replace(file, urls=(found.repository.url(f"{role}.safetensors"),))
+        for role, file in entries[0].files.items()
+    }
+    return msgspec.structs.replace(entries[0], files=files)
+
+
+def _check_unique(entries: tuple[WeightsEntry, ...], path: str) -> None:
     """Raise ConfigError if a name or alias is listed twice, or a file under two names."""
     names: set[str] = set()
     owners: dict[str, str] = {}
@@ -107,13 +151,22 @@ def registry_schema() -> dict[str, Any]:
 
 
 class Registry(Contributions[WeightsEntry]):
-    """Registered weights by name, and by alias where nothing has that name."""
+    """Registered weights by name, and by alias where nothing has that name.
+
+    A repository is a name, too: it is read when it is first asked for.
+    """
 
     def __init__(self) -> None:
         super().__init__("weights file, run folder or registered name", "zoo list")
+        self._repositories: dict[str, Contribution[WeightsEntry]] = {}  # by address
 
     def matches(self, name: str) -> list[Contribution[WeightsEntry]]:
         """Every record called `name`, which may be an alias or written as `plugin/name`."""
+        if is_repository(name):
+            if name not in self._repositories:
+                entry = entry_of_repository(name)
+                self._repositories[name] = Contribution("hub", "huggingface_hub", entry)
+            return [self._repositories[name]]
         return super().matches(name) or [
             contribution
             for contribution in self
@@ -131,7 +184,7 @@ class Registry(Contributions[WeightsEntry]):
             raise WeightsError(
                 f"{entry.name} was yanked: {entry.reason}", hint=entry.replaced_by or "zoo list"
             )
-        if name.rpartition("/")[2] != entry.name:
+        if name.rpartition("/")[2] != entry.name and not is_repository(name):
             import logging  # not for listing
 
             logging.getLogger("zoo").warning("%s is now called %s", name, entry.name)
