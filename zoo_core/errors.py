@@ -14,7 +14,8 @@
     ├── AmbiguousNameError          3   several have it
     ├── PluginError                 4   a broken plugin that the command needs
     ├── WeightsError                5   a weights file is not what it claims or must be
-    │   └── DownloadError           5   no place has the registered file, or it cannot be stored
+    │   ├── DownloadError           5   no place has the registered file, or it cannot be stored
+    │   └── UploadError             5   a server did not take the files
     ├── OfflineError                6   something needed is not on this machine
     └── Interrupted               130   SIGINT or SIGTERM; the run was saved
 
@@ -136,6 +137,10 @@ class WeightsError(ZooError):
 
 class DownloadError(WeightsError):
     """No server sent the registered file, or it cannot be written; the message says why of each."""
+
+
+class UploadError(WeightsError):
+    """A server did not take the files of a publication; the message says why."""
 
 
 class OfflineError(ZooError):
