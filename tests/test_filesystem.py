@@ -15,6 +15,7 @@ from zoo_core.errors import CheckpointError, DataError, InputError, UnknownNameE
 from zoo_core.filesystem import (
     as_argument,
     can_only_be_path,
+    new_folder,
     replacing,
     sync_folder,
     write_synced,
@@ -156,3 +157,14 @@ def test_an_error_of_the_disk_says_what_helps(tmp_path, monkeypatch, number, rem
     with pytest.raises(CheckpointError) as error:
         filesystem.write_file(tmp_path / "file", b"")
     assert error.value.hint == remedy
+
+
+def test_a_new_folder_is_whole_or_not_there(tmp_path):
+    with new_folder(tmp_path / "a" / "b") as folder:
+        (folder / "file").touch()
+        assert not (tmp_path / "a" / "b").exists()
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
+    with contextlib.suppress(LookupError), new_folder(tmp_path / "c" / "d") as folder:
+        (folder / "file").touch()
+        raise LookupError
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # for editors and type checkers
         PluginError,
         RunError,
         UnknownNameError,
+        UploadError,
         WeightsError,
         ZooError,
         nearest,
@@ -63,6 +64,7 @@ if TYPE_CHECKING:  # for editors and type checkers
         WeightsFile,
     )
     from zoo_core.training.launch import Trained, train
+    from zoo_core.training.publishing import Publication, publish
     from zoo_core.weights.catalog import fetch, info, list_models, list_weights
     from zoo_core.weights.header import WeightsMetadata
     from zoo_core.weights.hub import read_weights
@@ -76,13 +78,15 @@ __getattr__, __dir__, __all__ = public(
     __name__,
     {
         # using models
-        "load": "weights.loading",  # a generator, by registered name, weights file or run folder
+        "load": "weights.loading",  # a generator, by registered name, hf:// address, file or run
         "create": "weights.making",  # a network with random weights, by the name of its model
         "save": "weights.making",  # such a network, or a loaded one, to a file that `load` takes
         "load_features": "weights.loading",  # a feature extractor by name
         "train": "training.launch",  # a model on your images; the same call again resumes
         "Trained": "training.launch",  # what that returns: folder, weights, images seen
         "evaluate": "metrics.measuring",  # weights or images; numbers with their protocol
+        "publish": "training.publishing",  # a run's weights, with card, metrics and registry entry
+        "Publication": "training.publishing",  # what that returns: the entry, and where it is
         "interpolate": "sampling.latents",  # images along a walk from seed to seed
         "mix_styles": "sampling.latents",  # images of some seeds with styles of others
         "list_models": "weights.catalog",  # names of installed models, filtered
@@ -148,6 +152,7 @@ __getattr__, __dir__, __all__ = public(
         "PluginError": "errors",  # a plugin is broken
         "WeightsError": "errors",  # a weights file is not what it claims
         "DownloadError": "errors",  # no server sends the registered file
+        "UploadError": "errors",  # a server did not take a publication
         "OfflineError": "errors",  # something needed is not on this machine
         "nearest": "errors",  # closest matches to a misspelled name
     },

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -98,6 +99,20 @@ def mkdir_with_rollback(folder: Path) -> Iterator[None]:
         for each in new:
             with contextlib.suppress(OSError):  # never made, or not empty
                 each.rmdir()
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder that gets the name `path` on success, and is removed on failure."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with mkdir_with_rollback(path.parent):
+        shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
+        try:
+            temporary.mkdir()
+            yield temporary
+            temporary.rename(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ COMMANDS = {
     "interpolate": ("interpolate", "interpolate"),
     "mix": ("mix", "mix"),
     "evaluate": ("evaluate", "evaluate"),
+    "publish": ("publish", "publish"),
     "import": ("import_", "import_checkpoint"),
     "data": ("data", "app"),
     "weights": ("weights", "app"),
