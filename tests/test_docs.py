@@ -43,7 +43,7 @@ def code_blocks(text: str) -> list[str]:
 def test_the_readme_names_every_command_and_no_other():
     named = set(
         re.findall(
-            r"\bzoo (list|show|train|sample|import|interpolate|mix|evaluate"
+            r"\bzoo (list|show|train|sample|import|interpolate|mix|evaluate|publish"
             r"|(?:data|plugin|weights|registry) [a-z]+)\b",
             README,
         )

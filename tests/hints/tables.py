@@ -9,6 +9,7 @@ from hints import (
     importing,
     layouts,
     plugins,
+    publishing,
     python,
     registered,
     starting,
@@ -17,5 +18,5 @@ from hints import (
 
 ROWS = (
     *drawing.ROWS, *evaluating.ROWS, *images.ROWS, *layouts.ROWS, *training.ROWS, *plugins.ROWS,
-    *python.ROWS, *importing.ROWS, *registered.ROWS, *starting.ROWS,
+    *python.ROWS, *importing.ROWS, *publishing.ROWS, *registered.ROWS, *starting.ROWS,
 )  # fmt: skip

@@ -34,6 +34,7 @@ UNRUN = {
     "weights/hub.py _downloaded 2": PIP,
     "weights/loading.py _build": OTHER,
     "weights/places.py _hugging_face": PIP,
+    "weights/uploading.py _library": PIP,
     # They say how something was done.
     "metrics/sides.py made_images": "says how images were fitted",
     "cli/progress.py zoo_alarm": "prints the hints of training/alarms.py",
