@@ -71,6 +71,9 @@ class Hub(ThreadingHTTPServer):
         self.messages: list[str] = []  # of commits
         self.says_commits = True
 
+    def handle_error(self, *_: object) -> None:
+        pass  # a client that goes away is not worth a traceback
+
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
