@@ -68,6 +68,7 @@ class Generator(nn.Module, ABC):
     source_shape: tuple[int, int, int] | None = (
         None  # C, H, W of a source image; None for a latent model
     )
+    test_mode: str = ""  # what `forward` does in evaluation mode, for a model that has several ways
 
     def __init_subclass__(cls, **options: Any):
         """A plugin written before there was `forward` still samples and trains by `generate`."""
@@ -88,7 +89,8 @@ class Generator(nn.Module, ABC):
         Latents or sources have the dtype and the device of the parameters. Differentiable with
         respect to both. In evaluation mode there is no randomness: the images of latents are those
         of `sample`, before they are clamped to [-1, 1]. Then the function can be traced, exported
-        and compiled, for any number of images.
+        and compiled, for any number of images; truncation may be a tensor [], whose value is not
+        known then.
         """
 
     @torch.no_grad()

@@ -240,6 +240,7 @@ class Pix2PixGenerator(Generator):
             if config.generator == "unet"
             else ResNet(config, num_blocks=int(config.generator.removeprefix("resnet")))
         )
+        self.test_mode = test_mode(config)
         self.apply(initialize)
 
     def forward(
@@ -299,6 +300,14 @@ class PatchGAN(Discriminator):
     def layers(self) -> list[nn.Module]:
         """The layers before the last one, from the image on."""
         return layer_groups(self.main)
+
+
+def test_mode(config: Pix2PixConfig) -> str:
+    """What `forward` does in evaluation mode, in words."""
+    if config.norm != "batch":
+        return "without dropout"
+    of_image = config.inference == "paper"
+    return f"{'statistics of each image' if of_image else 'running statistics'}, without dropout"
 
 
 def normalization(config: Pix2PixConfig, width: int) -> nn.Module:

@@ -192,7 +192,7 @@ class StyleGAN2Generator(StyleGenerator):
     def ws(self, latents: Tensor, labels: Tensor | None = None, truncation: float = 1.0) -> Tensor:
         """A w for every layer [N, num_ws, W]."""
         ws = self._map(latents, labels)[:, None].expand(-1, self.num_ws, -1)
-        return ws if truncation == 1 else self.average_w.lerp(ws, truncation)
+        return self.average_w.lerp(ws, truncation)
 
     def sample_ws(
         self, noise: SeededNoise, *, labels: Tensor | None = None, truncation: float = 1.0
