@@ -41,6 +41,9 @@ ONE_DOOR = {  # third-party library -> the only core modules that may import it
     "truststore": {"zoo_core.weights.connection"},
     "huggingface_hub": {"zoo_core.weights.places", "zoo_core.weights.uploading"},
     "filelock": {"zoo_core.weights.store"},
+    "onnx": {"zoo_core.weights.graphs"},
+    "onnxruntime": {"zoo_core.weights.graphs"},
+    "onnxscript": {"zoo_core.weights.graphs"},
 }
 
 

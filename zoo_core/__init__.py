@@ -66,6 +66,7 @@ if TYPE_CHECKING:  # for editors and type checkers
     from zoo_core.training.launch import Trained, train
     from zoo_core.training.publishing import Publication, publish
     from zoo_core.weights.catalog import fetch, info, list_models, list_weights
+    from zoo_core.weights.exporting import Exported, export
     from zoo_core.weights.header import WeightsMetadata
     from zoo_core.weights.hub import read_weights
     from zoo_core.weights.importing import Imported, import_weights
@@ -99,6 +100,8 @@ __getattr__, __dir__, __all__ = public(
         "save_pictures": "data.tensors",  # such a tensor to PNG files
         "import_weights": "weights.importing",  # somebody's checkpoint to weights that load
         "Imported": "weights.importing",  # what that returns: paths, and what was recognized
+        "export": "weights.exporting",  # a network for other runtimes: ONNX, TorchScript, pt2
+        "Exported": "weights.exporting",  # what that returns: path, inputs, difference, speed
         "load_plugins": "plugins.loading",  # every installed plugin
         "load_registry": "weights.registry",  # every registered weights file
         # what a plugin contributes

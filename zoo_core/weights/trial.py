@@ -65,7 +65,7 @@ def attempt(network: Generator | Classifier, label: str) -> Sheet:
 def _draw(generator: Generator, noise: SeededNoise, label: str) -> Sheet:
     count = len(noise)
     labels = torch.arange(count) % generator.num_classes if generator.num_classes else None
-    source = None if generator.source_shape is None else _made_up(noise, generator.source_shape)
+    source = None if generator.source_shape is None else made_up(noise, generator.source_shape)
     rows = [slice(row, row + 1) for row in range(count)]  # one at a time, to bound memory
     drawn = [
         generator.generate(
@@ -85,7 +85,7 @@ def _draw(generator: Generator, noise: SeededNoise, label: str) -> Sheet:
 
 
 def _classify(classifier: Classifier, noise: SeededNoise, label: str) -> Sheet:
-    images = _made_up(noise, classifier.image_shape)
+    images = made_up(noise, classifier.image_shape)
     logits = torch.cat([classifier(image) for image in images.split(1)])
     if not bool(logits.isfinite().all()):
         raise WeightsError(f"{label} has logits that are not finite")
@@ -104,7 +104,7 @@ def judge(discriminator: nn.Module, sheet: Sheet, label: str) -> None:
         raise WeightsError(f"{label} holds a discriminator whose logits are not finite")
 
 
-def _made_up(noise: SeededNoise, shape: tuple[int, int, int]) -> Tensor:
+def made_up(noise: SeededNoise, shape: tuple[int, int, int]) -> Tensor:
     """Images of soft spots of color, enough to see that a network responds."""
     coarse = noise.normal("images", (shape[0], COARSE, COARSE))
     return interpolate(coarse, size=shape[1:], mode="bicubic").clamp(-1, 1)
