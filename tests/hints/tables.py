@@ -5,6 +5,7 @@ from __future__ import annotations
 from hints import (
     drawing,
     evaluating,
+    exporting,
     images,
     importing,
     layouts,
@@ -18,5 +19,5 @@ from hints import (
 
 ROWS = (
     *drawing.ROWS, *evaluating.ROWS, *images.ROWS, *layouts.ROWS, *training.ROWS, *plugins.ROWS,
-    *python.ROWS, *importing.ROWS, *publishing.ROWS, *registered.ROWS, *starting.ROWS,
+    *python.ROWS, *exporting.ROWS, *importing.ROWS, *publishing.ROWS, *registered.ROWS, *starting.ROWS,
 )  # fmt: skip

@@ -30,6 +30,7 @@ UNRUN = {
     "data/formats.py _register": PIP,
     "metrics/frechet.py not_installed": PIP,
     "metrics/similarity.py load_lpips": DOWNLOAD,
+    "weights/graphs.py check_onnx": PIP,
     "weights/header.py parse_metadata": OTHER,
     "weights/hub.py _downloaded 2": PIP,
     "weights/loading.py _build": OTHER,

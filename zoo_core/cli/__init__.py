@@ -25,6 +25,7 @@ COMMANDS = {
     "evaluate": ("evaluate", "evaluate"),
     "publish": ("publish", "publish"),
     "import": ("import_", "import_checkpoint"),
+    "export": ("export", "export_network"),
     "data": ("data", "app"),
     "weights": ("weights", "app"),
     "registry": ("registry", "app"),
