@@ -19,5 +19,6 @@ from hints import (
 
 ROWS = (
     *drawing.ROWS, *evaluating.ROWS, *images.ROWS, *layouts.ROWS, *training.ROWS, *plugins.ROWS,
-    *python.ROWS, *exporting.ROWS, *importing.ROWS, *publishing.ROWS, *registered.ROWS, *starting.ROWS,
+    *python.ROWS, *exporting.ROWS, *importing.ROWS, *publishing.ROWS, *registered.ROWS,
+    *starting.ROWS,
 )  # fmt: skip
