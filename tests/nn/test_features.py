@@ -10,6 +10,8 @@ from torch.nn.functional import interpolate
 from zoo_core.errors import InputError
 from zoo_core.interfaces import Classifier
 from zoo_core.nn.features import (
+    _MATRICES,
+    MAX_MATRICES,
     RESIZES,
     Backbone,
     BackboneExtractor,
@@ -116,6 +118,24 @@ def test_the_resize_neither_rounds_nor_clamps():
     pixels = BICUBIC(edge, (32, 32))
     assert pixels.max() > 1.01
     assert pixels.unique().numel() > 20
+
+
+def test_a_graph_recorded_after_a_call_holds_the_numbers_of_the_resize():
+    class Resize(nn.Module):
+        def forward(self, images):
+            return BICUBIC(images, (9, 9))
+
+    images = torch.rand(2, 3, 21, 22)  # sizes of no other test
+    expected = BICUBIC(images, (9, 9))
+    graph = torch.export.export(Resize(), (images,))
+    assert "upsample" not in str(graph.graph)
+    assert torch.equal(graph.module()(images), expected)
+
+
+def test_few_matrices_are_kept():
+    for side in range(30, 60):
+        BICUBIC(torch.rand(1, 3, side, side), (8, 8))
+    assert len(_MATRICES) <= MAX_MATRICES
 
 
 def test_a_picture_of_the_right_size_is_left_as_it_is():

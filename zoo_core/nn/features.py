@@ -20,6 +20,7 @@ from torch.nn.functional import interpolate
 from zoo_core.errors import InputError
 from zoo_core.interfaces import Classifier, FeatureExtractor
 from zoo_core.nn.layers import full_precision
+from zoo_core.nn.tracing import traced
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in Pillow's conversion to gray
 
@@ -219,8 +220,30 @@ def resize_linear(images: Tensor, size: tuple[int, int], **options: object) -> T
     return rows @ images @ columns.T
 
 
+_MATRICES: dict[tuple[object, ...], Tensor] = {}  # by the arguments of `_resampling`
+MAX_MATRICES = 16
+
+
 def _resampling(source: int, target: int, device: torch.device, **options: object) -> Tensor:
-    """The matrix [target, source] that resizes one axis, found by resizing the identity."""
+    """The matrix [target, source] that resizes one axis, found by resizing the identity.
+
+    It is kept, so that a graph that is recorded after a call holds its numbers: ONNX resizes
+    otherwise than torch does, where torch 2.9 writes it.
+    """
+    key = (source, target, device, *options.items())
+    matrix = _MATRICES.get(key)
+    if matrix is None and traced():
+        return _resized_identity(source, target, device, **options)
+    if matrix is None:
+        with torch.inference_mode(False), torch.no_grad():  # for calls of any mode
+            matrix = _resized_identity(source, target, device, **options)
+        if len(_MATRICES) >= MAX_MATRICES:
+            _MATRICES.clear()
+        _MATRICES[key] = matrix
+    return matrix
+
+
+def _resized_identity(source: int, target: int, device: torch.device, **options: object) -> Tensor:
     identity = torch.eye(source, device=device)[None, None]
     return interpolate(identity, size=(target, source), **options)[0, 0]
 

@@ -172,6 +172,8 @@ class Seeing(Function):
         super().__init__(network)
         self.shape, self.uint8 = shape, uint8
         self.output = "logits" if isinstance(network, Classifier) else "features"
+        with torch.no_grad():
+            self(**self.inputs(range(1)))  # the resize finds its matrices, which are recorded
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [N, K] or features [N, D]."""
