@@ -70,6 +70,7 @@ class Hub(ThreadingHTTPServer):
         self.refusals: dict[str, int] = {}  # pattern of a visit -> status
         self.messages: list[str] = []  # of commits
         self.says_commits = True
+        self.doubts: list[str] = []  # about cards
 
     def handle_error(self, *_: object) -> None:
         pass  # a client that goes away is not worth a traceback
@@ -124,8 +125,17 @@ def _create(visit: Visit) -> None:
     return visit.answer(200, {"url": f"{visit.server.url}/{name}"})
 
 
+def _about(visit: Visit, name: str) -> None:
+    """What older versions of the library ask before they commit."""
+    if (commits := visit.server.repositories.get(name)) is None:
+        return visit.answer(404, {"error": "none"}, X_Error_Code="RepoNotFound")
+    record = {"id": name, "sha": commits[-1][0], "private": False, "xetEnabled": False}
+    numbers = {"downloads": 0, "likes": 0, "tags": [], "siblings": []}
+    return visit.answer(200, {**record, **numbers})
+
+
 def _validate(visit: Visit) -> None:
-    visit.answer(200, {"errors": [], "warnings": []})
+    visit.answer(200, {"errors": [], "warnings": [{"message": w} for w in visit.server.doubts]})
 
 
 def _preupload(visit: Visit, name: str) -> None:
@@ -178,6 +188,7 @@ ROUTES = {
     rf"(GET|HEAD) /{NAME}/resolve/(?P<revision>[^/]+)/(?P<file>.+)": _resolve,
     r"POST /api/repos/create": _create,
     r"POST /api/validate-yaml": _validate,
+    rf"GET /api/models/{NAME}(/revision/main)?": _about,
     rf"POST /api/models/{NAME}/preupload/main": _preupload,
     rf"POST /{NAME}\.git/info/lfs/objects/batch": _batch,
     r"PUT /store/(?P<oid>[0-9a-f]{64})": _store,

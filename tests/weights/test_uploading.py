@@ -59,8 +59,18 @@ def test_a_token_that_may_not_write_is_said(hub, folder):
 def test_a_hub_that_is_away_is_said(hub, folder):
     hub.shutdown()
     hub.server_close()
-    with pytest.raises(UploadError, match="the hub did not take hf://me/bars: ConnectError"):
+    with pytest.raises(UploadError, match=r"the hub did not take hf://me/bars: Connect\w*Error"):
         check_upload(BARS)
+
+
+def test_the_hubs_doubts_are_said_and_nothing_else(hub, folder, caplog, capsys):
+    hub.doubts.append("license is odd")
+    upload(folder, BARS, "Publish toy.bars")
+    said = [record.message for record in caplog.records if record.name == "zoo"]
+    assert set(said) == {
+        "the hub: Warnings while validating metadata in README.md: - license is odd"
+    }
+    assert capsys.readouterr().err == ""
 
 
 def test_weights_are_not_replaced(hub, folder):

@@ -76,7 +76,7 @@ def _explained(repository: Repository) -> Iterator[None]:
         yield
     except Exception as error:
         status = getattr(getattr(error, "response", None), "status_code", None)
-        told = getattr(error, "server_message", None) or str(error).strip().partition("\n")[0]
+        told = getattr(error, "server_message", None) or str(error)
         answered = f"it answered {status}" if status else type(error).__name__
         hint = "hf auth login with a token that may write there" if status in (401, 403) else ""
         raise UploadError(
