@@ -82,6 +82,10 @@ def test_a_repository_is_a_name_for_other_commands(trained, monkeypatch):
         assert (fetched["name"], fetched["where"]) == ("hf://me/bars", "cached")
         path = trained("weights", "path", "hf://me/bars").out.strip()
         assert Path(path).read_bytes() == Path("run/generator.safetensors").read_bytes()
+        card = hub.files("me/bars")["README.md"].decode()
+        names = {}
+        exec(card.partition("```python")[2].partition("```")[0], names)
+        assert names["images"].shape == (16, 3, 16, 16)
         assert trained("weights", "verify", "hf://me/bars").code == 0
 
 

@@ -33,10 +33,11 @@ from zoo_core.weights.registry import parse_registry
 from zoo_core.weights.tensors import packed, read_tensors
 
 PROTOCOL = {"extractor": "toy-features", "data": "toys, 16 px, abc", "split": "train", "seed": 0}
+MEASURED = "zoo evaluate /me/run --seed 0"
 METRICS = [
-    Metric(name="fd", value=71.26, protocol=PROTOCOL, command="zoo evaluate /home/me/a --seed 0"),
-    Metric(name="kd", value=0.5, protocol={**PROTOCOL, "subsets": 100}, command="zoo evaluate a"),
-]  # fmt: skip
+    Metric(name="fd", value=71.26, protocol=PROTOCOL, command=MEASURED),
+    Metric(name="kd", value=0.5, protocol={**PROTOCOL, "subsets": 100}, command=MEASURED),
+]
 
 
 class WithImages(ImportingPlugin):
@@ -258,7 +259,7 @@ def test_the_card_says_how_they_were_made_and_measured(run):
         "- command: `zoo train toy --preset tiny`",
         "| kd | 0.5 | subsets 100 |",
         "- seed: 0",
-        "    zoo evaluate ./a --seed 0",
+        "    zoo evaluate ./run --seed 0",
         "Weights: CC0-1.0. Code of the model: Apache-2.0.",
     ):
         assert f"{line}\n" in text, line
@@ -442,6 +443,14 @@ def test_weights_without_metrics_are_refused(run, metrics):
     with pytest.raises(InputError, match="with metrics and their protocol; try: --evaluate"):
         published(run, metrics=metrics)
     assert left() == set()
+
+
+def test_metrics_of_other_weights_are_doubted(run, caplog):
+    published(run)
+    published(run / "generator.safetensors", to="again")
+    assert "the command that measured" not in caplog.text
+    published(run, to="other", metrics=[replace(METRICS[0], command="zoo evaluate runs/else")])
+    assert "is `zoo evaluate runs/else` the command that measured run?" in caplog.text
 
 
 def test_nothing_is_measured_for_what_would_be_refused(run):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from zoo_core.config import NUM_CLASSES
 from zoo_core.spec import Metric, ModelSpec, Task, WeightsEntry
 from zoo_core.strict_yaml import as_yaml
 from zoo_core.training.provenance import Cost
@@ -43,7 +44,7 @@ def card(entry: WeightsEntry, about: About) -> str:
         f"{entry.summary}: `{entry.model}`, {about.spec.summary} ({about.spec.paper}).",
         _grid(about),
         "## Use",
-        _use(about),
+        _use(entry, about),
         "## Training",
         _list(_training(entry, about)),
         "## Metrics",
@@ -95,7 +96,7 @@ def _grid(about: About) -> str:
     return f"![{about.drawn}]({GRID})\n\n*{about.drawn}, not selected.*" if about.drawn else ""
 
 
-def _use(about: About) -> str:
+def _use(entry: WeightsEntry, about: About) -> str:
     if about.spec.role == "classifier":
         call = [f'features = zoo.load_features("{about.address}")(images)']
     elif about.spec.task == "image-to-image":
@@ -106,7 +107,7 @@ def _use(about: About) -> str:
             "images = generator.sample(range(len(source)), source=source)",
         ]
     else:
-        labels = ", labels=[0] * 16" if about.record.classes else ""
+        labels = ", labels=[0] * 16" if entry.config.get(NUM_CLASSES) else ""
         call = [
             f'generator = zoo.load("{about.address}")',
             f"images = generator.sample(range(16){labels})  # in [-1, 1]; image i is its seed",

@@ -9,6 +9,7 @@ protocol; what is not known is an error or is said to be unknown.
 from __future__ import annotations
 
 import hashlib
+import logging
 import shlex
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +31,8 @@ from zoo_core.weights.header import is_repository
 from zoo_core.weights.registry import load_registry, registry_text
 from zoo_core.weights.repositories import CARD, REGISTRY, Repository, parse_repository
 from zoo_core.weights.uploading import check_upload, upload
+
+logger = logging.getLogger("zoo")
 
 Measured = Sequence[Metric] | Callable[[], Sequence[Metric]]
 
@@ -68,6 +71,8 @@ def publish(
     source = read_source(run, licence, plugins)
     _check_name(name, source.record.model, plugins)
     target = _target(to, name)
+    if not callable(metrics):
+        _warn_of_others(metrics, source.path.resolve())
     files = {source.spec.role: source.data}
     if discriminator:
         files["discriminator"] = source.discriminator(plugins)
@@ -120,6 +125,13 @@ def _checked(metrics: Sequence[Metric]) -> Sequence[Metric]:
             hint="--evaluate, or --metrics-from FILE of zoo evaluate --json",
         )
     return [replace(each, command=_anonymous(each.command)) for each in metrics]
+
+
+def _warn_of_others(metrics: Sequence[Metric], path: Path) -> None:
+    """Warn of metrics whose command does not name the weights: a file may hold those of others."""
+    for command in {each.command for each in metrics}:
+        if not {path.name, path.parent.name} & {Path(word).name for word in shlex.split(command)}:
+            logger.warning("is `%s` the command that measured %s?", command, path.parent.name)
 
 
 def _anonymous(command: str) -> str:
