@@ -14,7 +14,7 @@ import torch
 from hub_server import a_hub
 from msgspec.structs import replace
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from toy_importer import ImportingPlugin
 from toys import ToyDiscriminator, ToyGenerator, resolved
 
@@ -106,6 +106,15 @@ def test_the_weights_are_those_of_the_run(run):
     assert {path.name for path in Path("new").iterdir()} == {
         "generator.safetensors", "README.md", "registry.yaml", "samples.png"
     }  # fmt: skip
+
+
+def test_weights_of_another_version_keep_their_bytes(run):
+    """Whose record is spelled otherwise; what has been measured is what is published."""
+    path = run / "generator.safetensors"
+    spelled = json.dumps(json.loads(read_header(path).metadata["zoo"]), indent=1)
+    save_file(load_file(path), path, {"zoo": spelled})
+    published(run)
+    assert Path("new/generator.safetensors").read_bytes() == path.read_bytes()
 
 
 def test_the_entry_is_complete_and_valid(run):
@@ -264,6 +273,13 @@ def test_the_card_says_how_they_were_made_and_measured(run):
     ):
         assert f"{line}\n" in text, line
     assert re.search(r"^- time: [\d.e-]+ s between log lines$", text, re.MULTILINE)
+
+
+def test_what_protocols_do_not_share_is_with_its_metric(run):
+    published(run, metrics=METRICS[::-1])
+    text = Path("new/README.md").read_text()
+    assert "| kd | 0.5 | subsets 100 |\n| fd | 71.26 |  |\n" in text
+    assert "- subsets" not in text
 
 
 def test_what_a_run_did_not_record_is_said(run):

@@ -80,7 +80,8 @@ def list_weights(
 def info(
     name: str | Path, *, plugins: Plugins | None = None
 ) -> ModelSpec | WeightsEntry | WeightsMetadata:
-    """What is known of a model, of registered weights, or of a weights file or run folder.
+    """What is known of a model, of registered weights, of those in a repository `hf://OWNER/REPO`,
+    or of a weights file or run folder.
 
     It is the record that a plugin, a registry or the file itself holds. Raises UnknownNameError or
     AmbiguousNameError for a name, InputError for a path that is not there, and WeightsError for a
