@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo_core.data.batches import gather, to_uint8
-from zoo_core.interfaces import Generator
+from zoo_core.generators import Generator
 from zoo_core.metrics.sides import Options, real_images, with_settings_of_run
 from zoo_core.plugins.loading import Plugins
 from zoo_core.runtime import Runtime

@@ -15,7 +15,8 @@ from msgspec.structs import replace
 
 from zoo_core.config import read_config
 from zoo_core.errors import InputError
-from zoo_core.interfaces import Classifier, Generator
+from zoo_core.generators import Generator
+from zoo_core.interfaces import Classifier
 from zoo_core.plugins.loading import Plugins
 from zoo_core.spec import ModelSpec
 from zoo_core.training.provenance import Cost, commands, cost, import_command, without_folders
