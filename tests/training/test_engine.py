@@ -561,7 +561,7 @@ def test_a_batch_of_one_that_cannot_be_normalized_is_one_line(tmp_path: Path):
         if hook == "zoo_progress":
             torch.nn.BatchNorm1d(2)(torch.zeros(1, 2))
 
-    with pytest.raises(ConfigError, match="batch_size=2 or more"):
+    with pytest.raises(ConfigError, match=r"at least two images.*--change batch_size=2"):
         run(tmp_path, notify=notify)
 
 
