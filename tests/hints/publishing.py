@@ -44,7 +44,9 @@ def taken(w: World) -> None:
 
 
 def best(w: World) -> None:
+    """Weights of fewer images than the newest checkpoint."""
     shutil.copy("run/generator.safetensors", "run/best.safetensors")
+    command(f"{TRAIN} --run-dir run --images 32")(w)
 
 
 def checkpoint(w: World) -> None:

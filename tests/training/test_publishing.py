@@ -206,6 +206,15 @@ def test_the_discriminator_is_that_of_the_newest_checkpoint(run):
     assert set(entry.files) == {"generator", "discriminator"}
 
 
+def test_the_best_weights_have_a_discriminator_if_they_are_the_newest(run):
+    shutil.copy(run / "generator.safetensors", run / "best.safetensors")
+    published(run / "best.safetensors", discriminator=True)
+    ours = load_file("new/discriminator.safetensors")
+    published(run, to="other", discriminator=True)
+    theirs = load_file("other/discriminator.safetensors")
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
 def test_a_discriminator_of_other_images_is_refused(run):
     rewritten(run / "generator.safetensors", images=12)
     with pytest.raises(InputError, match="no discriminator of 12 images"):

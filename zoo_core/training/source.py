@@ -23,7 +23,6 @@ from zoo_core.training.provenance import Cost, commands, cost, import_command, w
 from zoo_core.training.run_folder import RunFolder
 from zoo_core.training.starting import read_start
 from zoo_core.weights.header import (
-    WEIGHTS_FILES,
     WeightsMetadata,
     parse_header,
     parse_metadata,
@@ -102,7 +101,7 @@ class Source:
             data = read_file(beside)
             load_weights(data, str(beside), lambda: build(config))
             return packed(read_tensors(data, str(beside)), about)
-        if self.is_run and self.path.name in WEIGHTS_FILES:
+        if self.is_run:
             start = read_start(str(self.path.parent.absolute()), self.spec, plugins)
             found = start.networks.get("discriminator")
             if found is not None and start.origin.images == self.record.images:
