@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from zoo_core.errors import WeightsError
-from zoo_core.interfaces import sample_batch
+from zoo_core.generators import sample_batch
 from zoo_core.weights.functions import Function, Inputs
 from zoo_core.weights.graphs import Run
 

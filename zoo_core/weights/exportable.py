@@ -10,7 +10,8 @@ from typing import Any
 
 from zoo_core.errors import InputError, UnknownNameError
 from zoo_core.filesystem import exists
-from zoo_core.interfaces import Classifier, FeatureExtractor, Generator
+from zoo_core.generators import Generator
+from zoo_core.interfaces import Classifier, FeatureExtractor
 from zoo_core.nn.features import ClassifierFeatures
 from zoo_core.plugins.loading import Plugins
 from zoo_core.spec import WeightsEntry

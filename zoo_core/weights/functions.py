@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from zoo_core.errors import InputError
-from zoo_core.interfaces import Classifier, FeatureExtractor, Generator
+from zoo_core.generators import Generator
+from zoo_core.interfaces import Classifier, FeatureExtractor
 from zoo_core.noise import SeededNoise
 from zoo_core.weights.trial import made_up
 
