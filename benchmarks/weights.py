@@ -1,10 +1,12 @@
-"""Measure `zoo list` with many registered weights, and `zoo weights verify`.
+"""Measure `zoo list` with many registered weights, `zoo weights verify`, and `zoo.load`.
 
     python benchmarks/weights.py [-n 15] [--weights 300]
 
 A plugin in a temporary folder registers as many weights: copies of the zoo's own entries under
 other names. Times are processor times of whole processes, since wall times on a busy machine say
 little. Runs with and without that plugin take turns; the ratio is the median over rounds.
+`zoo.load` is compared with reading the file and building the module, in turns in one process, with
+torch imported and the registry read.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -60,6 +63,33 @@ def main() -> None:
     started = time.perf_counter()
     cpu("weights", "verify", env=dict(os.environ))
     print(f"zoo weights verify: {time.perf_counter() - started:.2f} s")
+    for name, least, whole in loads(given.n):
+        print(f"zoo.load {name:24} {1000 * whole:6.1f} ms, {whole / least:.2f} times as long")
+
+
+def loads(rounds: int) -> Iterator[tuple[str, float, float]]:
+    """Yield (name, least, whole) of each packaged generator: processor seconds, each the shortest.
+
+    `least` is for reading the file and building the module with random weights, `whole` for
+    `zoo.load`.
+    """
+    import zoo_core as zoo
+    from zoo_core.config import read_config
+
+    plugins = zoo.load_plugins()
+    for entry in read_registry(builtin_registry()):
+        spec = plugins.models.get(entry.model)
+        config, path = read_config(spec.config, entry.config, ""), zoo.fetch(entry.name)[spec.role]
+        least, whole = [], []
+        for _ in range(rounds + 1):
+            started = time.process_time()
+            path.read_bytes()
+            spec.build_main(config)
+            least.append(time.process_time() - started)
+            started = time.process_time()
+            zoo.load(entry.name, plugins=plugins)
+            whole.append(time.process_time() - started)
+        yield entry.name, min(least), min(whole)
 
 
 def install(folder: Path, count: int) -> None:
