@@ -104,3 +104,18 @@ def test_other_classes_are_named(tmp_path):
 def test_a_rule_that_does_not_exist_is_refused(tmp_path):
     with pytest.raises(InputError, match="no such rule; given: chanels; allowed: channels"):
         zoo_core.load(saved(tmp_path), channels=1, adapt=["chanels"], **PLUGINS)
+
+
+def test_values_whose_sum_is_too_large_are_finite_all_the_same(tmp_path):
+    network = created()
+    network.paint.weight.data.fill_(3e38)
+    path = zoo_core.save(network, tmp_path / "made.safetensors", **ABOUT)
+    assert torch.equal(zoo_core.load(path, **PLUGINS).paint.weight, network.paint.weight)
+
+
+def test_values_that_cancel_to_nothing_in_a_sum_are_still_found(tmp_path):
+    network = created()
+    network.paint.bias.data[:2] = torch.tensor([float("inf"), float("-inf")])
+    path = zoo_core.save(network, tmp_path / "made.safetensors", **ABOUT)
+    with pytest.raises(WeightsError, match=r"non-finite values in 'paint\.bias'"):
+        zoo_core.load(path, **PLUGINS)

@@ -68,14 +68,15 @@ def load(
     does not fit its architecture, DownloadError if no server sends it, and OfflineError if
     ZOO_OFFLINE=1.
     """
-    network = load_main(name, device="cpu", plugins=plugins, on_progress=on_progress)
+    plugins = plugins or load_plugins()
+    network = _loaded(name, plugins, on_progress)
     if not isinstance(network, Generator):
         raise WeightsError(
             f"{name} holds a classifier, not a generator",
             hint=f"zoo_core.load_features({str(name)!r})",
         )
     if settings or classes:
-        network = refitted(network, settings, classes, tuple(adapt), plugins or load_plugins())
+        network = refitted(network, settings, classes, tuple(adapt), plugins)
     return _placed(network, device)
 
 
@@ -87,15 +88,20 @@ def load_main(
     on_progress: OnProgress | None = None,
 ) -> Generator | Classifier:
     """Like `load`, for the main network of a model: its generator or classifier."""
-    plugins = plugins or load_plugins()
+    return _placed(_loaded(name, plugins or load_plugins(), on_progress), device)
+
+
+def _loaded(
+    name: str | Path, plugins: Plugins, on_progress: OnProgress | None
+) -> Generator | Classifier:
+    """The main network on the CPU, in eval mode."""
     entry = _registered(name, plugins)
     data, label = _read(name, entry, on_progress)
     header = parse_header(data, len(data), label)
     record = parse_metadata(header, label)
     if entry is not None and is_repository(name):
         _check_agrees(entry, record, str(name))
-    network = _build(record, data, label, plugins).eval().requires_grad_(False)
-    return _placed(network, device)
+    return _build(record, data, label, plugins).eval().requires_grad_(False)
 
 
 def load_features(
