@@ -52,7 +52,8 @@ def as_yaml(value: Any) -> str:
             return True  # what occurs twice is written twice
 
         def increase_indent(self, flow: bool = False, indentless: bool = False) -> Any:
-            return super().increase_indent(flow, False)  # items of lists are indented
+            parent: Any = super()  # older type stubs leave it untyped
+            return parent.increase_indent(flow, False)  # items of lists are indented
 
     text: str = yaml.dump(value, Dumper=Writer, sort_keys=False, allow_unicode=True, width=100)
     return text

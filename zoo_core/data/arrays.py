@@ -204,9 +204,11 @@ def _array(path: Path, name: str) -> NDArray[Any]:
 
     try:
         if path.suffix.lower() == ".npy":
+            npy: Any = np.lib.format  # untyped in older numpy
             with path.open("rb") as file:  # numpy would leave a damaged one open
-                np.lib.format.read_magic(file)
-            return np.lib.format.open_memmap(path, mode="r")
+                npy.read_magic(file)
+            mapped: NDArray[Any] = npy.open_memmap(path, mode="r")
+            return mapped
         with np.load(path, allow_pickle=False) as archive:
             return np.asarray(archive[name])
     except Exception as error:  # of the zip, the header, or an array of objects

@@ -119,7 +119,7 @@ def fetch(
     from zoo_core.weights.hub import fetch_file  # not for listing
 
     entry = load_registry(plugins or load_plugins()).usable(name)
-    wanted = [main_role(entry)] if roles is None else list(roles)
+    wanted: list[str] = [main_role(entry)] if roles is None else list(roles)
     for role in wanted:
         if role not in entry.files:
             raise InputError(f"{entry.name} has no {role}", allowed=", ".join(entry.files))
