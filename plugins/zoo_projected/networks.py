@@ -138,11 +138,12 @@ class UpBlock(nn.Sequential):
 
 class Excitation(nn.Module):
     """Skip-layer excitation (FastGAN, eq. 1): small maps [N, low, s, s] to factors for the channels
-    of large maps, [N, high, 1, 1] in 0..1.
+    of large maps, [N, high, 1, 1] in 0..1; s is a multiple of 4.
     """
 
-    def __init__(self, low_channels: int, high_channels: int):
+    def __init__(self, low_channels: int, high_channels: int, size: int):
         super().__init__()
+        self.pooled = size // 4  # a number: older versions of torch trace no kernel size
         self.main = nn.Sequential(
             SpectralConv2d(low_channels, high_channels, 4),
             nn.LeakyReLU(SLOPE),
@@ -151,8 +152,8 @@ class Excitation(nn.Module):
         )
 
     def forward(self, low: Tensor) -> Tensor:
-        """Factors from maps whose size is a multiple of 4."""
-        return self.main(avg_pool2d(low, low.shape[2] // 4))
+        """Factors for the channels."""
+        return self.main(avg_pool2d(low, self.pooled))
 
 
 class FastGANGenerator(Generator):
@@ -180,7 +181,11 @@ class FastGANGenerator(Generator):
             UpBlock(widths[before], widths[size], size, depth) for before, size in pairwise(sizes)
         )
         self.excitations = nn.ModuleDict(
-            {str(s): Excitation(widths[s // 16], widths[s]) for s in EXCITED if s in widths}
+            {
+                str(s): Excitation(widths[s // 16], widths[s], s // 16)
+                for s in EXCITED
+                if s in widths
+            }
         )
         self.to_rgb = SpectralConv2d(widths[config.resolution], config.channels, 3, padding=1)
 

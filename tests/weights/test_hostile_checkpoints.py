@@ -339,7 +339,8 @@ for number, path in enumerate(sys.argv[1:]):
     except ZooError:
         pass
     watching = False
-other = {path for path in opened if path not in sys.argv and not path.startswith("out")}
+written = ("out", str(Path("out").resolve()))  # older versions of Pillow open a whole path
+other = {path for path in opened if path not in sys.argv and not path.startswith(written)}
 print(count, sorted(events), sorted(path for path in other if Path(path).name != "METADATA"))
 """
 
