@@ -34,6 +34,7 @@ SIDE = 64
 BLUR = (0.0, 0.5, 1.0, 2.0, 4.0)  # standard deviation in pixels
 NOISE = (0.0, 4.0, 8.0, 16.0, 32.0)  # standard deviation in levels of 0..255
 CLUSTERS = 8
+COLORS = ("#355c9a", "#c8553d", "#7f9fd1", "#e6a58f", "#4f7d4a", "#8a6bb1")
 DROPPED = (0, 1, 2, 4, 6)  # clusters left out
 
 Curves = dict[str, list[tuple[float, float]]]  # name to (strength or images seen, distance)
@@ -126,20 +127,28 @@ def draw(curves: Curves, path: Path, what: str) -> None:
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    columns = min(3, len(curves))
-    rows = -(-len(curves) // columns)
-    size = (3.2 * columns, 2.6 * rows)
+    together = what == "run"  # on one axis, to be compared at equal numbers of images
+    columns = 1 if together else min(3, len(curves))
+    rows = 1 if together else -(-len(curves) // columns)
+    size = (5.2, 3.6) if together else (3.2 * columns, 2.6 * rows)
     figure, axes = pyplot.subplots(rows, columns, figsize=size, squeeze=False)
-    for axis, (name, points) in zip(axes.flat, curves.items(), strict=False):
-        axis.plot(*zip(*points, strict=True), marker="o", markersize=4, color="#355c9a")
+    for number, (name, points) in enumerate(curves.items()):
+        axis = axes.flat[0 if together else number]
+        color = COLORS[number % len(COLORS) if together else 0]
+        axis.plot(*zip(*points, strict=True), marker="o", markersize=4, color=color, label=name)
+        axis.set_title("" if together else name, fontsize=9)
+    highest = max(distance for points in curves.values() for _, distance in points)
+    for axis in axes.flat[: 1 if together else len(curves)]:
         axis.margins(x=0.08)
         axis.xaxis.set_major_formatter("{x:,g}")
         axis.locator_params(axis="x", nbins=4)
-        axis.set_title(name, fontsize=9)
         axis.set_xlabel("strength" if what == "degrade" else "images seen", fontsize=8)
         axis.set_ylabel("FD on lite0 features", fontsize=8)
-        axis.set_ylim(0, 1.1 * max(distance for _, distance in points))
+        own = max(axis.lines[0].get_ydata())
+        axis.set_ylim(0, 1.1 * (highest if together else own))
         axis.spines[["top", "right"]].set_visible(False)
+    if together:
+        axes.flat[0].legend(fontsize=8, frameon=False)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
 
