@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,13 @@ def pictures(*folders: str, names: str = "{}.png", count: int = 8) -> Callable[[
                 picture(f"{place}/{names.format(number)}", number)
 
     return write
+
+
+def unpacked(w: World) -> str:
+    """Unpack an archive, in the words of Python 3.12 where they are known."""
+    safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+    shutil.unpack_archive("own.tar.gz", "own", **safely)
+    return f"{TRAIN} --data ./own"
 
 
 def wide_pictures(*folders: str) -> Callable[[World], None]:
@@ -195,7 +203,7 @@ ROWS = (
     Row("data/pairs.py find_pairs", PAIRED, stray, by_hand=(moved, other_names)),
     # archives and arrays
     Row("data/archives.py _compressed", f"{TRAIN} --data ./own.tar.gz", compressed,
-        by_hand=lambda w: shutil.unpack_archive("own.tar.gz", "own") or f"{TRAIN} --data ./own"),
+        by_hand=unpacked),
     Row("data/archives.py _zip_members", f"{TRAIN} --data ./own.zip", encrypted, by_hand=OWN),
     Row("data/arrays.py __init__", f"{TRAIN} --data ./own.npz",
         arrays(test_images=(8, 20, 20, 3), val_images=(8, 20, 20, 3))),
