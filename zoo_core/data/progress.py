@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import TypeAlias
 
-OnProgress: TypeAlias = Callable[[int, int], None]  # images done, images in total
+OnProgress: TypeAlias = Callable[[int, int], None]  # images or bytes: done, in total
 Counting: TypeAlias = Callable[[str], AbstractContextManager[OnProgress]]  # given what is done
 
 

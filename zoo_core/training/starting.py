@@ -12,7 +12,6 @@ first checkpoint the weights are not read again.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,15 +34,15 @@ from zoo_core.weights.header import (
     WeightsMetadata,
     is_path,
     is_repository,
-    parse_header,
     parse_metadata,
-    read_file,
+    read_header,
     weights_path,
 )
 from zoo_core.weights.hub import read_weights
 from zoo_core.weights.loading import load_main
 from zoo_core.weights.registry import load_registry
 from zoo_core.weights.run_settings import check_model
+from zoo_core.weights.store import digest_of
 from zoo_core.weights.tensors import Tensors, load_weights
 
 logger = logging.getLogger("zoo")
@@ -74,8 +73,7 @@ def read_start(name: str, spec: ModelSpec, plugins: Plugins) -> Start:
     if not is_path(name):
         return _registered(name, spec, plugins)
     path = weights_path(name)
-    data = read_file(path)
-    record = parse_metadata(parse_header(data, len(data), str(path)), str(path))
+    record = parse_metadata(read_header(path), str(path))
     check_model(name, record.model, spec)
     checkpoint = None if path == Path(name) else Checkpoints(path.parent / "checkpoints").load()
     if checkpoint is not None:
@@ -83,8 +81,8 @@ def read_start(name: str, spec: ModelSpec, plugins: Plugins) -> Start:
     network = load_main(path, plugins=plugins)
     config = read_config(spec.config, record.config, str(path))
     weights = Weights(config, network.state_dict(), record.classes)
-    return Start(_origin(name, record, hashlib.sha256(data).hexdigest(), [spec.role]),
-                 {spec.role: weights}, weights)  # fmt: skip
+    _, sha256 = digest_of(path)
+    return Start(_origin(name, record, sha256, [spec.role]), {spec.role: weights}, weights)
 
 
 def _registered(name: str, spec: ModelSpec, plugins: Plugins) -> Start:

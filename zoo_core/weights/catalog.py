@@ -26,7 +26,7 @@ from zoo_core.weights.header import (
 from zoo_core.weights.registry import check_only_path, load_registry, main_role
 
 if TYPE_CHECKING:
-    from zoo_core.weights.places import OnProgress
+    from zoo_core.data.progress import OnProgress
 
 
 def list_models(

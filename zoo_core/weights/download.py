@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 
+from zoo_core.data.progress import OnProgress
 from zoo_core.weights.connection import Answer, Broken, failures, get, total_size
-from zoo_core.weights.places import OnProgress, Place, Unavailable
+from zoo_core.weights.places import Place, Unavailable
 from zoo_core.weights.store import Part
 
 TRIES = 4  # without progress, of one place

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from zoo_core.data.progress import OnProgress
 from zoo_core.errors import InputError, UnknownNameError
 from zoo_core.filesystem import exists
 from zoo_core.generators import Generator
@@ -18,10 +18,10 @@ from zoo_core.spec import WeightsEntry
 from zoo_core.weights.catalog import info
 from zoo_core.weights.functions import Drawing, Function, Seeing, Translating, axes
 from zoo_core.weights.graphs import Recording
-from zoo_core.weights.header import is_path, read_file, weights_path
+from zoo_core.weights.header import is_path, weights_path
 from zoo_core.weights.loading import load_features, load_main
-from zoo_core.weights.places import OnProgress
 from zoo_core.weights.registry import load_registry, main_role
+from zoo_core.weights.store import digest_of
 
 Shape = list[int | str]  # a text stands for a free axis
 
@@ -112,7 +112,7 @@ def _origin(name: str | Path, plugins: Plugins) -> dict[str, Any]:
         label, sha256 = known.name, known.files[main_role(known)].sha256
     else:
         label = Path(name).name  # of a file or a run, without folders of this machine
-        sha256 = hashlib.sha256(read_file(weights_path(name))).hexdigest()
+        _, sha256 = digest_of(weights_path(name))
     return {
         "name": label,
         "model": known.model,

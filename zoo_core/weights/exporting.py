@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from zoo_core.data.progress import OnProgress
 from zoo_core.errors import InputError, UnknownNameError, WeightsError
 from zoo_core.filesystem import mkdir_with_rollback, replacing, typed_path
 from zoo_core.plugins.loading import Plugins, load_plugins
@@ -22,7 +23,6 @@ from zoo_core.weights.comparing import HALF_TOLERANCE, TOLERANCE, largest_differ
 from zoo_core.weights.exportable import Opened, Options, open_network
 from zoo_core.weights.functions import Function
 from zoo_core.weights.graphs import FORMATS, Recording, Run, check_onnx, exported, first_line
-from zoo_core.weights.places import OnProgress
 
 
 class Exported(NamedTuple):

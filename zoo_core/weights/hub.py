@@ -15,9 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
+from zoo_core.data.progress import OnProgress
 from zoo_core.errors import DownloadError, OfflineError, WeightsError
 from zoo_core.spec import WeightsFile
-from zoo_core.weights.places import OnProgress, Unavailable, is_remote, packaged, remote
+from zoo_core.weights.places import Unavailable, is_remote, packaged, remote
 
 if TYPE_CHECKING:
     from zoo_core.weights.store import Part

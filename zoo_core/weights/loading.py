@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from zoo_core.config import read_config
+from zoo_core.data.progress import OnProgress
 from zoo_core.errors import ConfigError, InputError, UnknownNameError, WeightsError
 from zoo_core.filesystem import exists
 from zoo_core.generators import Generator
@@ -32,7 +33,6 @@ from zoo_core.weights.header import (
 )
 from zoo_core.weights.hub import read_weights
 from zoo_core.weights.making import refitted
-from zoo_core.weights.places import OnProgress
 from zoo_core.weights.registry import MAIN_ROLES, check_only_path, load_registry, main_role
 from zoo_core.weights.tensors import load_weights
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 
-OnProgress = Callable[[int, int], None]  # bytes so far, bytes in all
 _HF = re.compile(r"hf://(?P<repository>[^/]+/[^/]+)/(?P<file>[^@]+)(?:@(?P<revision>.+))?")
 
 
