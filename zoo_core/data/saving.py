@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from zoo_core.pictures import Pixels
 
 
+COLUMNS, WIDTH = 8, 1024  # of a grid: at most so many columns and pixels, but one image
+
+
+def grid_columns(side: int) -> int:
+    """How many images of this width stand side by side in a grid of samples."""
+    return max(1, min(COLUMNS, WIDTH // side))
+
+
 def save_grid(path: Path, pictures: NDArray[np.uint8], columns: int) -> None:
     """Save images [N, C, H, W] as one PNG, row by row from the top left, atomically."""
     import numpy as np

@@ -9,14 +9,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo_core.data.batches import gather, to_uint8
+from zoo_core.data.saving import grid_columns
 from zoo_core.generators import Generator
 from zoo_core.metrics.sides import Options, real_images, with_settings_of_run
 from zoo_core.plugins.loading import Plugins
 from zoo_core.runtime import Runtime
 from zoo_core.training.source import Source
 from zoo_core.weights.trial import attempt
-
-COLUMNS, PIXELS = 8, 1024  # at most; wide
 
 
 class Grid(NamedTuple):
@@ -36,7 +35,7 @@ def draw(source: Source, plugins: Plugins) -> Grid | None:
     network = source.network
     if not isinstance(network, Generator):
         return None
-    columns = max(1, min(COLUMNS, PIXELS // network.image_shape[2]))
+    columns = grid_columns(network.image_shape[2])
     count, sources = columns * columns, None
     if network.source_shape is not None:
         if not source.is_run:

@@ -18,7 +18,7 @@ import torch
 from zoo_core.config import Resolved
 from zoo_core.data.batches import gather, to_uint8
 from zoo_core.data.packing import PackedData
-from zoo_core.data.saving import save_grid
+from zoo_core.data.saving import grid_columns, save_grid
 from zoo_core.errors import CheckpointError, InputError
 from zoo_core.interfaces import FeatureExtractor
 from zoo_core.metrics.protocol import Evaluation, is_better
@@ -41,9 +41,6 @@ from zoo_core.weights.header import WeightsMetadata, trained_images
 from zoo_core.weights.tensors import Tensors, save_weights
 
 Notify = Callable[..., None]  # (name of an observer hook, **its arguments), like Plugins.notify
-
-GRID_COLUMNS = 8
-GRID_PIXELS = 1024  # maximum width of a sample grid
 
 
 @dataclass(frozen=True)
@@ -255,7 +252,7 @@ def draw_samples(state: TrainState, run: Run) -> None:
     if state.networks.generator is None:
         return
     generator = state.averaged
-    columns = max(1, min(GRID_COLUMNS, GRID_PIXELS // generator.image_shape[2]))
+    columns = grid_columns(generator.image_shape[2])
     count = columns * columns
     source = None
     if run.data.source is not None and generator.source_shape is not None:
