@@ -35,7 +35,8 @@ def test_the_same_call_again_says_that_nothing_is_left_to_do(zoo):
         zoo_core.train("toy", preset="tiny", images=images) for images in (16, 16, 24)
     )
     assert first.folder == RUN
-    assert (first.resumed, again.resumed, longer.resumed) == (True, False, True)
+    found = (first.was_finished, again.was_finished, longer.was_finished)
+    assert found == (False, True, False)
     assert (first.images, again.images, longer.images) == (16, 16, 24)
 
 

@@ -141,7 +141,7 @@ def _say_finished(spec: ModelSpec, trained: Trained) -> None:
         "classifier": f"zoo_core.load_features({spelled(trained.folder)!r})",
     }
     images, wanted = trained.images, trained.settings.run.images
-    status = "finished" if trained.resumed else "already finished"
+    status = "already finished" if trained.was_finished else "finished"
     typer.echo(
         f"{status}: {images:,} images; weights, samples, log and checkpoints are in "
         f"{trained.folder}\nnext: {use[spec.role]}    "

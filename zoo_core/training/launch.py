@@ -51,7 +51,7 @@ class Trained:
     folder: Path
     weights: Path  # of the averaged generator or classifier
     images: int  # seen
-    resumed: bool  # False if there was nothing left to do
+    was_finished: bool  # before, so that nothing was left to do
     settings: Resolved
 
 
@@ -121,8 +121,8 @@ def launch(
     network.classes = learned if is_known or not accepts_data(change) else ()  # others: accepted
     packed = _prepare(opened, network, wanted.run, counting)
     before = trained_images(folder.weights(spec.role))
-    resumed = before < wanted.run.images or wanted != history.now
-    if not resumed:
+    was_finished = before >= wanted.run.images and wanted == history.now
+    if was_finished:
         check_data(folder, packed, history.accepted, more=f" --images {2 * before}")
         folder.follow(wanted)
     else:
@@ -139,7 +139,7 @@ def launch(
             change=change,
             start=_start(spec, wanted, folder, plugins),
         )
-    return Trained(folder.path, folder.weights(spec.role), before, resumed, wanted)
+    return Trained(folder.path, folder.weights(spec.role), before, was_finished, wanted)
 
 
 def open_classes(spec: ModelSpec, resolved: Resolved, plugins: Plugins) -> Resolved:
