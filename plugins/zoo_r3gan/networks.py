@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu_
 
 from zoo_core import Discriminator, Generator
-from zoo_core.nn import conv2d, downsample2d, fir, upsample2d
+from zoo_core.nn import conv2d, downsample2d, fir, standard_normal, upsample2d
 from zoo_r3gan.config import R3GANConfig, Stage
 
 
@@ -105,7 +105,7 @@ class FromVector(nn.Module):
 
     def __init__(self, size: int, width: int):
         super().__init__()
-        self.basis = nn.Parameter(torch.randn(width, 4, 4))
+        self.basis = standard_normal(width, 4, 4)
         self.linear = fan_in_normal(nn.Linear(size, width, bias=False))
 
     def forward(self, vectors: Tensor) -> Tensor:
@@ -118,7 +118,8 @@ class ToVector(nn.Module):
 
     def __init__(self, width: int, size: int):
         super().__init__()
-        self.basis = nn.Parameter(torch.randn(width, 4, 4) / 4)
+        self.basis = standard_normal(width, 4, 4)
+        self.basis.data /= 4
         self.linear = fan_in_normal(nn.Linear(width, size, bias=False))
 
     def forward(self, features: Tensor) -> Tensor:

@@ -45,6 +45,7 @@ from zoo_core.nn import (
     minibatch_stddev,
     pixel_norm,
     scaled,
+    standard_normal,
     upsample2d,
 )
 from zoo_stylegan2.config import StyleGAN2Config
@@ -90,7 +91,7 @@ class ModulatedLayer(nn.Module):
         super().__init__()
         # `up` uses the layout of torch's transposed convolution, to avoid a transpose at every step
         shape = (in_channels, out_channels) if up else (out_channels, in_channels)
-        self.weight = nn.Parameter(torch.randn(*shape, 3, 3))
+        self.weight = standard_normal(*shape, 3, 3)
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.affine = EqualizedLinear(style_size, in_channels, bias=1.0)
         self.noise_strength = nn.Parameter(torch.zeros([]))
@@ -124,7 +125,7 @@ class ToRGB(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, style_size: int):
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(channels, in_channels, 1, 1))
+        self.weight = standard_normal(channels, in_channels, 1, 1)
         self.bias = nn.Parameter(torch.zeros(channels))
         self.affine = EqualizedLinear(style_size, in_channels, bias=1.0)
         self.scale = 1 / math.sqrt(in_channels)
@@ -142,7 +143,7 @@ class SynthesisBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, size: int, config: StyleGAN2Config):
         super().__init__()
         style_size, first = config.style_size, in_channels == 0
-        self.constant = nn.Parameter(torch.randn(out_channels, size, size)) if first else None
+        self.constant = standard_normal(out_channels, size, size) if first else None
         self.conv0 = (
             None if first else ModulatedLayer(in_channels, out_channels, size, style_size, up=True)
         )
@@ -247,8 +248,7 @@ class ConvLayer(nn.Module):
         gain: float = GAIN,  # of the output
     ):
         super().__init__()
-        shape = (out_channels, in_channels, kernel_size, kernel_size)
-        self.weight = nn.Parameter(torch.randn(shape))
+        self.weight = standard_normal(out_channels, in_channels, kernel_size, kernel_size)
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.register_buffer("taps", fir(), persistent=False)
         self.scale = gain / math.sqrt(in_channels * kernel_size**2)
@@ -270,7 +270,7 @@ class Shortcut(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, gain: float):
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 1, 1))
+        self.weight = standard_normal(out_channels, in_channels, 1, 1)
         self.register_buffer("taps", fir(), persistent=False)
         self.scale = gain / math.sqrt(in_channels)
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # for editors and type checkers
         minibatch_stddev,
         pixel_norm,
         scaled,
+        standard_normal,
         upsample_conv2d,
     )
     from zoo_core.nn.resample import (
@@ -54,6 +55,7 @@ __getattr__, __dir__, __all__ = public(
         "average_to": "resample",  # reduce the size by any integer factor
         "fade": "resample",  # blend two resolutions (ProGAN)
         # layers
+        "standard_normal": "layers",  # a parameter that starts from N(0, 1)
         "EqualizedLinear": "layers",  # equalized learning rate (ProGAN)
         "EqualizedConv2d": "layers",  # likewise
         "upsample_conv2d": "layers",  # nearest upsampling + 3 x 3 convolution, fused

@@ -17,6 +17,13 @@ from zoo_core.nn.convolution import conv2d, conv_transpose2d
 from zoo_core.nn.tracing import traced
 
 
+def standard_normal(*shape: int) -> nn.Parameter:
+    """A parameter of this shape that starts from N(0, 1), float32."""
+    parameter = nn.Parameter(torch.empty(shape))
+    nn.init.normal_(parameter)
+    return parameter
+
+
 class EqualizedLinear(nn.Module):
     """Linear layer with equalized learning rate: [N, in] to [N, out].
 
@@ -34,7 +41,8 @@ class EqualizedLinear(nn.Module):
         lr_multiplier: float = 1.0,
     ):
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
+        self.weight = standard_normal(out_features, in_features)
+        self.weight.data /= lr_multiplier
         self.bias = None if bias is None else nn.Parameter(torch.full((out_features,), bias))
         self.scale = gain * lr_multiplier / math.sqrt(in_features)
         self.lr_multiplier = lr_multiplier
@@ -63,8 +71,7 @@ class EqualizedConv2d(nn.Module):
         bias: float | None = 0.0,  # initial value; None for no bias
     ):
         super().__init__()
-        shape = (out_channels, in_channels, kernel_size, kernel_size)
-        self.weight = nn.Parameter(torch.randn(shape))
+        self.weight = standard_normal(out_channels, in_channels, kernel_size, kernel_size)
         self.bias = None if bias is None else nn.Parameter(torch.full((out_channels,), bias))
         self.scale = gain / math.sqrt(in_channels * kernel_size**2)
         self.padding = kernel_size // 2
