@@ -118,10 +118,10 @@ def test_an_unreadable_file_is_refused_in_one_line(package):
 
 
 def test_a_disk_that_fails_is_a_weights_error(package, monkeypatch):
-    def fail(path):
+    def fail(path, mode):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(Path, "read_bytes", fail)
+    monkeypatch.setattr(Path, "open", fail)
     with pytest.raises(WeightsError, match="Input/output error"):
         read_weights(registered(), "toy.a")
 

@@ -29,6 +29,7 @@ DTYPE_BYTES = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2,
     "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1,
 }  # fmt: skip
+Bytes = bytes | bytearray  # a bytearray for tensors that share its memory
 Size = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 _TENSOR_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-/]{0,255}")
 
@@ -164,27 +165,29 @@ def _recorded(path: Path) -> WeightsMetadata | None:
         return None
 
 
-def read_file(path: Path) -> bytes:
+def read_file(path: Path) -> bytearray:
     """Read all bytes of a weights file, once, and only after its header has been checked."""
     return _read(path, whole=True)[1]
 
 
-def _read(path: Path, whole: bool) -> tuple[Header, bytes]:
+def _read(path: Path, whole: bool) -> tuple[Header, bytearray]:
     try:
         if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
             raise WeightsError(f"cannot read {path}: not a regular file")
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            data = file.read(8)
+            data = bytearray(file.read(8))
             length = int.from_bytes(data, "little")
             data += file.read(length) if length <= min(MAX_HEADER_BYTES, size - 8) else b""
             header = parse_header(data, size, str(path))
-            return header, data + file.read() if whole else data
+            if whole:
+                data += file.read()
+            return header, data
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror}") from None
 
 
-def parse_header(data: bytes, size: int, name: str) -> Header:
+def parse_header(data: Bytes, size: int, name: str) -> Header:
     """Parse and check the header in `data`, the beginning of a file `name` of `size` bytes."""
     length = int.from_bytes(data[:8], "little")
     fits = size >= 8 and 2 <= length <= min(MAX_HEADER_BYTES, size - 8)
@@ -263,7 +266,7 @@ def _shown(value: object) -> str:
     return str(value)[:200]
 
 
-def _parse_json(text: bytes, name: str) -> dict[str, Any]:
+def _parse_json(text: Bytes, name: str) -> dict[str, Any]:
     def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for key, _ in pairs:

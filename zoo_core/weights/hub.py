@@ -33,7 +33,7 @@ class Found(NamedTuple):
     where: Literal["packaged", "cached"]
 
 
-def read_weights(file: WeightsFile, name: str, on_progress: OnProgress | None = None) -> bytes:
+def read_weights(file: WeightsFile, name: str, on_progress: OnProgress | None = None) -> bytearray:
     """Read a registered file once, and verify it against the registry's size and sha256.
 
     It is downloaded first if it is not on this machine, and again if its copy in the cache is
@@ -102,12 +102,15 @@ def _verified(
     return path, content
 
 
-def _read(path: Path, file: WeightsFile) -> tuple[bytes, str]:
+def _read(path: Path, file: WeightsFile) -> tuple[bytearray, str]:
     import hashlib
 
     try:
-        size = path.stat().st_size
-        data = path.read_bytes() if size == file.size else b""
+        size, data = path.stat().st_size, bytearray()
+        if size == file.size:
+            data = bytearray(size)
+            with path.open("rb") as opened:
+                opened.readinto(data)
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror}") from None
     return data, _difference(file, size, hashlib.sha256(data).hexdigest())

@@ -22,6 +22,8 @@ from zoo_core.plugins.loading import Plugins, load_plugins
 from zoo_core.runtime import Runtime
 from zoo_core.spec import WeightsEntry
 from zoo_core.weights.header import (
+    Bytes,
+    Header,
     WeightsMetadata,
     is_path,
     is_repository,
@@ -101,7 +103,9 @@ def _loaded(
     record = parse_metadata(header, label)
     if entry is not None and is_repository(name):
         _check_agrees(entry, record, str(name))
-    return _build(record, data, label, plugins).eval().requires_grad_(False)
+    is_known = entry is not None and not is_repository(name)
+    network = _build(record, header, data, label, plugins, is_known)
+    return network.eval().requires_grad_(False)
 
 
 def load_features(
@@ -157,7 +161,7 @@ def _of_classifier(
 
 def _read(
     name: str | Path, entry: WeightsEntry | None, on_progress: OnProgress | None
-) -> tuple[bytes, str]:
+) -> tuple[bytearray, str]:
     """The bytes of the weights, and their name for messages."""
     if entry is not None:
         return read_weights(entry.files[main_role(entry)], entry.name, on_progress), entry.name
@@ -190,7 +194,12 @@ def _check_agrees(entry: WeightsEntry, record: WeightsMetadata, name: str) -> No
 
 
 def _build(
-    record: WeightsMetadata, data: bytes, label: str, plugins: Plugins
+    record: WeightsMetadata,
+    header: Header,
+    data: Bytes,
+    label: str,
+    plugins: Plugins,
+    is_known: bool,
 ) -> Generator | Classifier:
     if record.role not in MAIN_ROLES:
         raise WeightsError(f"{label} holds a {record.role!r}, not a {' or a '.join(MAIN_ROLES)}")
@@ -204,7 +213,9 @@ def _build(
         raise WeightsError(str(error)) from None
     if record.role != spec.role:
         raise WeightsError(f"{label} holds a {record.role}, but {spec.name} has a {spec.role}")
-    network = load_weights(data, label, lambda: spec.build_main(config))
+    network = load_weights(
+        data, label, lambda: spec.build_main(config), header=header, is_known=is_known
+    )
     assert isinstance(network, Generator | Classifier)
     if record.classes and len(record.classes) != network.num_classes:
         raise WeightsError(
