@@ -352,7 +352,15 @@ def test_a_part_without_a_lock_is_removed_after_a_day(zoo, published):
     assert list(cache().iterdir()) == [new]
 
 
-@pytest.mark.parametrize("command", [("weights", "fetch"), ("sample",), ("evaluate",)])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("weights", "fetch"),
+        ("sample",),
+        ("evaluate",),
+        ("train", "toy", "--images", 8, "--set", "batch_size=8", "--from"),
+    ],
+)
 def test_a_download_is_said_with_its_size(zoo, published, monkeypatch, command):
     monkeypatch.setattr("zoo_core.weights.download.CHUNK", 1000)
     ticks = iter(range(10**6))

@@ -8,6 +8,7 @@ import shutil
 import signal
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
@@ -24,6 +25,7 @@ from zoo_core.spec import ModelSpec
 from zoo_core.training.launch import launch
 from zoo_core.training.run_folder import RunFolder
 from zoo_core.weights.header import parse_metadata, read_header
+from zoo_core.weights.tensors import packed
 
 
 def plugins(stop: int | None = None, spec: ModelSpec = toys.TOY) -> Plugins:
@@ -63,6 +65,21 @@ def owned(tensors: dict[str, torch.Tensor], owner: str) -> dict[str, torch.Tenso
     return {k: t for k, t in tensors.items() if k.startswith(f"{owner}.")}
 
 
+def published(source: RunFolder, **other: Any) -> Path:
+    """A folder with generator and discriminator of a run, the latter's record changed."""
+    folder = source.path.with_name("published")
+    folder.mkdir()
+    shutil.copy(source.weights("generator"), folder)
+    about = parse_metadata(read_header(source.weights("generator")), "")
+    tensors = {
+        key.partition(".")[2]: tensor
+        for key, tensor in owned(checkpoint(source, 16), "discriminator").items()
+    }
+    record = replaced(about, **{"role": "discriminator", **other})
+    (folder / "discriminator.safetensors").write_bytes(packed(tensors, record))
+    return folder
+
+
 SLOW = {"checkpoint_every": 8, "images": 8}  # checkpoints at 0 and 8 images
 
 
@@ -92,6 +109,28 @@ def test_a_file_gives_the_generator_and_the_rest_begins_as_in_a_new_run(tmp_path
     assert checkpoint(tuned, 0, "optim") == {}
     assert f"discriminator of {file.as_posix()}: not in the source; begins anew" in caplog.text
     assert "the optimizers begin anew" in caplog.text
+
+
+def test_a_folder_without_checkpoints_gives_the_discriminator_in_it(tmp_path, source):
+    there = published(source)
+    tuned = run(tmp_path, "tuned", start_from=str(there), **SLOW)
+    theirs = owned(checkpoint(source, 16), "discriminator")
+    assert same(owned(checkpoint(tuned, 0), "discriminator"), theirs)
+    assert tuned.read_config()["started_from"]["networks"] == ["generator", "discriminator"]
+
+
+def test_a_file_in_such_a_folder_is_taken_alone(tmp_path, source):
+    file = published(source) / "generator.safetensors"
+    tuned = run(tmp_path, "tuned", start_from=str(file), **SLOW)
+    assert tuned.read_config()["started_from"]["networks"] == ["generator"]
+
+
+@pytest.mark.parametrize("other", [{"role": "generator"}, {"model": "yot"}, {"config": {}}])
+def test_a_discriminator_of_other_weights_is_refused(tmp_path, source, other):
+    there = published(source, **other)
+    expected = "is not the discriminator of .*; try: remove it, or give .*/generator.safetensors"
+    with pytest.raises(WeightsError, match=expected):
+        run(tmp_path, "tuned", start_from=str(there), **SLOW)
 
 
 def test_a_resume_is_exact_and_does_not_need_the_source(tmp_path, source):

@@ -96,12 +96,12 @@ def train(
 
 def _train(spec: ModelSpec, resolved: Resolved, plugins: Plugins, **run: Any) -> None:
     """Start or resume the run, with a progress display; say that it is finished."""
-    from zoo_core.cli.progress import ProgressDisplay, counting
+    from zoo_core.cli.progress import ProgressDisplay, counting, receiving
     from zoo_core.training.launch import launch
 
     plugins.register("progress display", ProgressDisplay())
     with _stopping(), _naming_failed_observers(plugins), contextlib.redirect_stdout(sys.stderr):
-        trained = launch(spec, resolved, plugins, **run, counting=counting)
+        trained = launch(spec, resolved, plugins, **run, counting=counting, receiving=receiving)
     _say_finished(spec, trained)
 
 

@@ -102,8 +102,12 @@ def launch(
     run_dir: Path | None = None,
     change: Mapping[str, Any] = NO_CHANGE,
     counting: Counting = silent,
+    receiving: Counting = silent,
 ) -> Trained:
-    """Start or resume the run of these settings, unless it is finished."""
+    """Start or resume the run of these settings, unless it is finished.
+
+    `counting` and `receiving` show the progress of work on images, and of downloads in bytes.
+    """
     network = blueprint(spec, resolved.config)
     opened = _open(network, resolved.run, plugins)
     tag = tag or _tag(opened.name, network.image_shape[2], resolved)
@@ -137,7 +141,7 @@ def launch(
             notify=plugins.notify,
             evaluation=_evaluation(spec, wanted, network, plugins, counting),
             change=change,
-            start=_start(spec, wanted, folder, plugins),
+            start=_start(spec, wanted, folder, plugins, receiving),
         )
     return Trained(folder.path, folder.weights(spec.role), before, was_finished, wanted)
 
@@ -224,13 +228,14 @@ def _with_absolute_start(resolved: Resolved) -> Resolved:
 
 
 def _start(
-    spec: ModelSpec, resolved: Resolved, folder: RunFolder, plugins: Plugins
+    spec: ModelSpec, resolved: Resolved, folder: RunFolder, plugins: Plugins, receiving: Counting
 ) -> Start | None:
     """The weights to start from, unless the run has begun: then nothing is read again."""
     name = resolved.run.start_from
     if not name or Checkpoints(folder.checkpoints).list():
         return None
-    start = read_start(name, spec, plugins)
+    with receiving(name) as on_progress:
+        start = read_start(name, spec, plugins, on_progress)
     recorded = folder.started_from()
     if recorded is not UNSET and recorded.sha256 != start.origin.sha256:
         raise InputError(

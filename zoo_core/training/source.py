@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from zoo_core.config import read_config
 from zoo_core.errors import InputError
 from zoo_core.generators import Generator
 from zoo_core.interfaces import Classifier
@@ -21,7 +20,7 @@ from zoo_core.plugins.loading import Plugins
 from zoo_core.spec import ModelSpec
 from zoo_core.training.provenance import Cost, commands, cost, import_command, without_folders
 from zoo_core.training.run_folder import RunFolder
-from zoo_core.training.starting import read_start
+from zoo_core.training.starting import discriminator_beside, read_start
 from zoo_core.weights.header import (
     WeightsMetadata,
     parse_header,
@@ -31,7 +30,7 @@ from zoo_core.weights.header import (
 )
 from zoo_core.weights.licences import OWN_PICTURES, check_licence, is_known
 from zoo_core.weights.loading import load_main
-from zoo_core.weights.tensors import load_weights, packed, read_tensors
+from zoo_core.weights.tensors import Tensors, packed, read_tensors
 
 logger = logging.getLogger("zoo")
 _OF_HUB = re.compile(r"hf/([\w-][\w.-]*/[\w-][\w.-]*)(,.*)?")  # data sets with a page on the hub
@@ -91,25 +90,25 @@ class Source:
 
         Raises InputError if there is none, CheckpointError if no checkpoint can be read.
         """
-        build = self.spec.build_discriminator
-        if build is None:
+        if self.spec.build_discriminator is None:
             raise InputError(f"{self.spec.name} has no discriminator", hint="omit --discriminator")
-        config = read_config(self.spec.config, self.record.config, str(self.path))
-        about = replace(self.record, role="discriminator")
-        beside = self.path.with_name("discriminator.safetensors")
-        if not self.is_run and beside.is_file():
-            data = read_file(beside)
-            load_weights(data, str(beside), lambda: build(config))
-            return packed(read_tensors(data, str(beside)), about)
-        if self.is_run:
-            start = read_start(str(self.path.parent.absolute()), self.spec, plugins)
-            found = start.networks.get("discriminator")
-            if found is not None and start.origin.images == self.record.images:
-                return packed(found.tensors, about)
-        raise InputError(
-            f"there is no discriminator of {self.record.images:,} images to {self.path}",
-            hint="omit --discriminator",
-        )
+        tensors = self._last_trained(plugins) if self.is_run else self._beside()
+        if tensors is None:
+            raise InputError(
+                f"there is no discriminator of {self.record.images:,} images to {self.path}",
+                hint="omit --discriminator",
+            )
+        return packed(tensors, replace(self.record, role="discriminator"))
+
+    def _beside(self) -> Tensors | None:
+        return discriminator_beside(self.path, self.record, self.spec)
+
+    def _last_trained(self, plugins: Plugins) -> Tensors | None:
+        """The discriminator of the run's newest checkpoint, if that has seen as many images."""
+        start = read_start(str(self.path.parent.absolute()), self.spec, plugins)
+        found = start.networks.get("discriminator")
+        is_same = start.origin.images == self.record.images
+        return found.tensors if found is not None and is_same else None
 
 
 def read_source(run: str | Path, licence: str | None, plugins: Plugins) -> Source:

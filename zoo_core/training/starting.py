@@ -2,9 +2,11 @@
 
 A run has every network as it was last trained, the average and the optimizers. A file, and most
 registered weights, have the averaged generator (or classifier) only; then the other networks begin
-anew, which is said. What becomes of each tensor is decided in weights/adapting.py. Where all
-tensors are kept, the optimizers go on as well, and so does what phases keep, such as the mean path
-length; else they begin anew.
+anew, which is said. A folder that was imported or published may have a discriminator, too.
+
+What becomes of each tensor is decided in weights/adapting.py. Where all tensors are kept, the
+optimizers go on as well, and so does what phases keep, such as the mean path length; else they
+begin anew.
 
 The state at image 0 is a function of the weights and the seed, so a resume is exact. After the
 first checkpoint the weights are not read again.
@@ -21,7 +23,9 @@ import torch
 from torch import nn
 
 from zoo_core.config import ModelConfig, read_config
-from zoo_core.errors import CheckpointError
+from zoo_core.data.progress import OnProgress
+from zoo_core.errors import CheckpointError, WeightsError
+from zoo_core.filesystem import as_argument
 from zoo_core.plugins.loading import Plugins
 from zoo_core.spec import ModelSpec
 from zoo_core.training.carrying import carry_optimizers
@@ -34,7 +38,9 @@ from zoo_core.weights.header import (
     WeightsMetadata,
     is_path,
     is_repository,
+    parse_header,
     parse_metadata,
+    read_file,
     read_header,
     weights_path,
 )
@@ -64,36 +70,68 @@ class Start:
         return self.average.config
 
 
-def read_start(name: str, spec: ModelSpec, plugins: Plugins) -> Start:
-    """Read registered weights, a file, or a run, of which the newest checkpoint is taken.
+def read_start(
+    name: str, spec: ModelSpec, plugins: Plugins, on_progress: OnProgress | None = None
+) -> Start:
+    """Read registered weights, a file, or a folder: of a run, the newest checkpoint is taken.
 
-    Raises what `load` raises, InputError for weights of another model, and CheckpointError if no
-    checkpoint of a run can be read.
+    `on_progress(bytes, size)` is called while weights are downloaded. Raises what `load` raises,
+    InputError for weights of another model, and CheckpointError if no checkpoint of a run can be
+    read.
     """
     if not is_path(name):
-        return _registered(name, spec, plugins)
+        return _registered(name, spec, plugins, on_progress)
     path = weights_path(name)
     record = parse_metadata(read_header(path), str(path))
     check_model(name, record.model, spec)
-    checkpoint = None if path == Path(name) else Checkpoints(path.parent / "checkpoints").load()
+    is_folder = path != Path(name)
+    checkpoint = Checkpoints(path.parent / "checkpoints").load() if is_folder else None
     if checkpoint is not None:
         return _of_run(name, path.parent, record, checkpoint, spec)
     network = load_main(path, plugins=plugins)
     config = read_config(spec.config, record.config, str(path))
     weights = Weights(config, network.state_dict(), record.classes)
+    networks = {spec.role: weights}
+    if is_folder and (found := discriminator_beside(path, record, spec)):
+        networks["discriminator"] = Weights(config, found, record.classes)
     _, sha256 = digest_of(path)
-    return Start(_origin(name, record, sha256, [spec.role]), {spec.role: weights}, weights)
+    return Start(_origin(name, record, sha256, networks), networks, weights)
 
 
-def _registered(name: str, spec: ModelSpec, plugins: Plugins) -> Start:
+def discriminator_beside(path: Path, record: WeightsMetadata, spec: ModelSpec) -> Tensors | None:
+    """The discriminator that `zoo import` or `zoo publish` wrote beside the weights at `path`.
+
+    None if there is none; raises WeightsError if it does not belong to them.
+    """
+    build, file = spec.build_discriminator, path.with_name("discriminator.safetensors")
+    if build is None or not file.is_file():
+        return None
+    data = read_file(file)
+    header = parse_header(data, len(data), str(file))
+    about = parse_metadata(header, str(file))
+    theirs = (about.role, about.model, about.config)
+    if theirs != ("discriminator", record.model, record.config):
+        raise WeightsError(
+            f"{file} is not the discriminator of {path}: role, model and config differ",
+            given=f"{about.role} of {about.model}",
+            hint=f"remove it, or give {as_argument(path)} alone",
+        )
+    config = read_config(spec.config, record.config, str(file))
+    network = load_weights(data, str(file), lambda: build(config), header=header)
+    return network.state_dict()
+
+
+def _registered(
+    name: str, spec: ModelSpec, plugins: Plugins, on_progress: OnProgress | None
+) -> Start:
     """The networks of registered weights: the main one, and a discriminator where there is one."""
-    network = load_main(name, plugins=plugins)
+    network = load_main(name, plugins=plugins, on_progress=on_progress)
     entry = load_registry(plugins).get(name)
     check_model(name, entry.model, spec)
     config = read_config(spec.config, entry.config, name)
     networks = {spec.role: Weights(config, network.state_dict(), network.classes)}
     if (file := entry.files.get("discriminator")) and (build := spec.build_discriminator):
-        judge = load_weights(read_weights(file, name), name, lambda: build(config))
+        judge = load_weights(read_weights(file, name, on_progress), name, lambda: build(config))
         networks["discriminator"] = Weights(config, judge.state_dict(), network.classes)
     origin = StartedFrom(
         name=name if is_repository(name) else entry.name,
