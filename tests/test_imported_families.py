@@ -87,6 +87,86 @@ def test_a_generator_is_found_wherever_it_is(wrap, tmp_path):
     check_same(outputs_of(zoo.load(done.path), about, parts["in"]), parts["out"])
 
 
+def dcgan_named(state, convolution, norm):
+    """The layers of a DCGAN generator under other names, patterns with a number."""
+    parts = [(int(key.split(".")[1]), key.split(".")[2], key) for key in state]
+    return {
+        (norm if number % 3 else convolution).format(number // 3) + f".{name}": state[key]
+        for number, name, key in sorted(parts)
+    }
+
+
+DCGAN_NAMES = {
+    "a list of layers alone": ("{}0", "{}1"),
+    "blocks of layers": ("gen.{}.0", "gen.{}.1"),
+    "layers with names": ("deconv{}", "bn{}"),
+}
+
+
+@pytest.mark.parametrize("names", DCGAN_NAMES.values(), ids=DCGAN_NAMES)
+def test_a_dcgan_under_other_names(names, tmp_path):
+    about, parts = read(GOLDEN["dcgan_generator"])
+    file = tmp_path / "generator.pt"
+    file.write_bytes(saved(dcgan_named(parts["param"], *names)))
+    done = zoo.import_weights(file, tmp_path / "out", licence="unknown")
+    check_same(outputs_of(zoo.load(done.path), about, parts["in"]), parts["out"])
+
+
+def test_a_dcgan_with_biases_before_its_normalizations(tmp_path):
+    about, parts = read(GOLDEN["dcgan_generator"])
+    state = dict(parts["param"])
+    for key, mean in parts["param"].items():
+        if key.endswith("running_mean"):
+            number = int(key.split(".")[1])
+            state[key] = mean + 2
+            state[f"main.{number - 1}.bias"] = torch.full_like(mean, 2)
+    file = tmp_path / "generator.pth"
+    file.write_bytes(saved(state))
+    done = zoo.import_weights(file, tmp_path / "out", licence="unknown")
+    check_same(outputs_of(zoo.load(done.path), about, parts["in"]), parts["out"])
+
+
+def test_a_dcgan_with_dropout_between_its_layers(tmp_path):
+    about, parts = read(GOLDEN["dcgan_generator"])
+    shifted = [(f"main.{number}.", f"main.{number + 1}.") for number in (12, 10, 9)]
+    file = tmp_path / "generator.pth"
+    file.write_bytes(saved(renamed(parts["param"], shifted)))
+    done = zoo.import_weights(file, tmp_path / "out", licence="unknown")
+    check_same(outputs_of(zoo.load(done.path), about, parts["in"]), parts["out"])
+
+
+def test_a_dcgan_discriminator_under_other_names_comes_with_its_generator(tmp_path):
+    about, parts = read(GOLDEN["dcgan_discriminator"])
+    generator = read(GOLDEN["dcgan_generator"])[1]["param"]
+    file = tmp_path / "model.pth"
+    other = renamed(parts["param"], [("main.", "layers.")])
+    file.write_bytes(saved({"G": generator, "D": other}))
+    done = zoo.import_weights(file, tmp_path / "out", licence="unknown")
+    discriminator = load_discriminator(done.path / "discriminator.safetensors")
+    check_same(outputs_of(discriminator, about, parts["in"]), parts["out"])
+
+
+DCGAN_ATTRIBUTES = {  # of a module in `main`, by its number
+    "stride": (3, "stride", (1, 1), "another main.3.stride; given: (1, 1); allowed: (2, 2)"),
+    "padding": (0, "padding", (1, 1), "another main.0.padding; given: (1, 1); allowed: (0, 0)"),
+    "activation": (4, "negative_slope", 0.2, "another main.4.negative_slope; given: 0.2"),
+}
+
+
+@pytest.mark.parametrize(
+    ("number", "attribute", "value", "says"), DCGAN_ATTRIBUTES.values(), ids=DCGAN_ATTRIBUTES
+)
+def test_a_dcgan_module_with_another_option_is_refused(number, attribute, value, says, tmp_path):
+    tree = modules(read(GOLDEN["dcgan_generator"])[1]["param"], persistent=False)
+    layer = tree.state["_modules"]["main"].state["_modules"][str(number)]
+    layer.state[attribute] = value
+    file = tmp_path / "file.pkl"
+    file.write_bytes(pickled(tree))
+    with pytest.raises(zoo.WeightsError) as error:
+        zoo.import_weights(file, tmp_path / "out", licence="unknown")
+    assert f"a DCGAN generator with {says}" in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     {
@@ -203,6 +283,27 @@ OPTIONS = {  # a reference file, what is changed in it, and what the error says
         "pix2pix_resnet6",
         lambda s: renamed(s, [("conv_block.1.", "conv_block.0.")]),
         "a ResNet with zero padding; allowed: reflection padding",
+    ),
+    "other kernels": (
+        "dcgan_generator",
+        lambda s: {**s, "main.0.weight": torch.ones(16, 64, 7, 7)},
+        "a DCGAN generator with other kernels; given: 7 x 7; allowed: 4 x 4",
+    ),
+    "other widths": (
+        "dcgan_generator",
+        lambda s: (
+            {k: v[:4] if k.startswith("main.10") and v.dim() else v for k, v in s.items()}
+            | {
+                "main.9.weight": s["main.9.weight"][:, :4],
+                "main.12.weight": s["main.12.weight"][:4],
+            }
+        ),
+        "other widths; given: 64-32-16-4; allowed: halved at each doubling, as in 32-16-8-4",
+    ),
+    "a last bias": (
+        "dcgan_generator",
+        lambda s: {**s, "main.12.bias": torch.zeros(3)},
+        "a DCGAN generator whose last convolution has a bias; allowed: none",
     ),
     "another number of blocks": (
         "pix2pix_resnet9",

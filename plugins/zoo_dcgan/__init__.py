@@ -82,7 +82,8 @@ DCGAN = ModelSpec(
 
 DCGAN_IMPORTER = ImporterSpec(
     name="dcgan-examples",
-    summary="netG_*.pth and netD_*.pth of the DCGAN example, any power of two from 16 pixels",
+    summary="netG_*.pth and netD_*.pth of the DCGAN example, any power of two from 16 pixels, and "
+    "the same networks under other names",
     source="https://github.com/pytorch/examples",
     model="dcgan",
     recognize=recognize,
