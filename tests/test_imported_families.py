@@ -15,6 +15,7 @@ import torch
 from pickled import modules, pickled
 from safetensors.torch import save
 from test_golden import FILES, TOLERANCE, read
+from torch import nn
 
 import zoo_core as zoo
 from zoo_core.config import read_config
@@ -187,6 +188,83 @@ def test_pix2pix_and_cyclegan(name, said, tmp_path):
     )
     assert done.recognized == f"{said} (junyanz/pytorch-CycleGAN-and-pix2pix)"
     check_same(outputs_of(zoo.load(done.path), about, parts["in"]), parts["out"])
+
+
+class AffineResNet(nn.Module):
+    """A ResNet as others write it: instance normalization has weights, blocks have another name."""
+
+    class Block(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.block = nn.Sequential(*self.half(width), nn.ReLU(), *self.half(width))
+
+        def half(self, width):
+            norm = nn.InstanceNorm2d(width, affine=True)
+            return nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3), norm
+
+        def forward(self, features):
+            return features + self.block(features)
+
+    def __init__(self):
+        super().__init__()
+        doubling = {"stride": 2, "padding": 1, "output_padding": 1}
+        layers = [nn.ReflectionPad2d(3), *self.normalized(nn.Conv2d(3, 4, 7), 4)]
+        layers += self.normalized(nn.Conv2d(4, 8, 3, 2, 1), 8)
+        layers += self.normalized(nn.Conv2d(8, 16, 3, 2, 1), 16)
+        layers += [self.Block(16) for _ in range(6)]
+        layers += self.normalized(nn.ConvTranspose2d(16, 8, 3, **doubling), 8)
+        layers += self.normalized(nn.ConvTranspose2d(8, 4, 3, **doubling), 4)
+        layers += [nn.ReflectionPad2d(3), nn.Conv2d(4, 3, 7), nn.Tanh()]
+        self.model = nn.Sequential(*layers)
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, std=0.5)
+
+    def normalized(self, convolution, width):
+        return convolution, nn.InstanceNorm2d(width, affine=True), nn.ReLU()
+
+    def forward(self, source):
+        return self.model(source)
+
+
+@torch.no_grad()
+def test_a_cyclegan_whose_instance_normalization_has_weights(tmp_path):
+    torch.manual_seed(0)
+    network = AffineResNet().eval()
+    file = tmp_path / "G_A2B.pth"
+    file.write_bytes(saved(network.state_dict()))
+    done = zoo.import_weights(file, tmp_path / "out", licence="MIT", settings={"resolution": "32"})
+    assert done.recognized.startswith(
+        "pix2pix generator, ResNet 6 blocks, width 4, instance norm with weights"
+    )
+    source = torch.rand(2, 3, 32, 32) * 2 - 1
+    check_same({"images": zoo.load(done.path)(source)}, {"images": network(source)})
+
+
+def test_a_resnet_with_biases_before_its_batch_normalization(tmp_path):
+    about, parts = read(GOLDEN["pix2pix_resnet6_dropout"])
+    state = dict(parts["param"])
+    for key, mean in parts["param"].items():
+        if key.endswith("running_mean"):
+            place, number, _ = key.rsplit(".", 2)
+            state[key] = mean + 2
+            state[f"{place}.{int(number) - 1}.bias"] = torch.full_like(mean, 2)
+    file = tmp_path / "latest_net_G.pth"
+    file.write_bytes(saved(state))
+    side = str(parts["in"]["source"].shape[2])
+    done = zoo.import_weights(
+        file, tmp_path / "out", licence="unknown", settings={"resolution": side}
+    )
+    check_same(outputs_of(zoo.load(done.path), about, parts["in"]), parts["out"])
+
+
+def test_strided_convolutions_that_return_images_are_no_patchgan(tmp_path):
+    state = {"model.0.weight": torch.ones(8, 3, 4, 4), "model.0.bias": torch.ones(8)}
+    state |= {f"model.{number}.weight": torch.ones(8, 8, 4, 4) for number in (2, 5)}
+    state |= {"model.8.weight": torch.ones(8, 3, 4, 4), "model.8.bias": torch.ones(3)}
+    file = tmp_path / "generator.pth"
+    file.write_bytes(saved(state))
+    with pytest.raises(zoo.WeightsError, match="of no known family"):
+        zoo.import_weights(file, tmp_path / "out", licence="unknown")
 
 
 @pytest.mark.parametrize("name", ["uncond", "cond"])

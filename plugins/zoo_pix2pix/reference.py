@@ -1,5 +1,9 @@
 """Map the state dicts of the public PyTorch implementation (pix2pix and CycleGAN) to our networks,
 and compute the outputs that its reference files hold.
+
+Others have written its ResNet again, with another name for the layers of a block, with biases
+before batch normalization, or with weights in instance normalization. A batch normalization by each
+image's own statistics (`inference=paper`) is an instance normalization with weights.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from zoo_pix2pix.networks import PatchGAN, Pix2PixGenerator
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 DEPTHS = range(5, 13)  # of a U-Net: 32 to 4096 pixels
 BLOCKS = (6, 9)  # of a ResNet
+BLOCK = re.compile(r"^(model\.\d+)\.[a-z_]+\.(\d+\.)")  # a layer of a residual block
 RESNET_RESOLUTION = 256  # a ResNet translates any size; this is what the public code trains at
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -31,7 +36,7 @@ def recognize(found: FoundNetwork) -> Recognized | None:
     A U-Net does not tell whether it was trained with dropout. Raises WeightsError for one of the
     public code's options that our networks do not have.
     """
-    shapes = _without_old_statistics(found.shapes)
+    shapes = _as_published(found.shapes)
     if "model.model.0.weight" in shapes and "model.model.3.weight" in shapes:
         return _recognize_unet(shapes)
     if "model.1.weight" in shapes and any(".conv_block." in name for name in shapes):
@@ -46,7 +51,9 @@ def convert(tensors: Mapping[str, Tensor], recognized: Recognized) -> dict[str, 
 
     Raises WeightsError for a tensor that has no counterpart.
     """
-    state = _without_old_statistics(tensors)
+    state = _as_published(tensors)
+    if str(recognized.config.get("generator")).startswith("resnet"):
+        state = _with_our_norms(state)
     if "net.5.weight" in state:  # their PixelGAN may lack the last bias
         state = {"net.5.bias": torch.zeros(1), **state}
     names = _names(state, recognized)
@@ -122,6 +129,7 @@ def _recognize_resnet(shapes: Shapes) -> Recognized:
         raise WeightsError("a ResNet with zero padding", allowed="reflection padding")
     if f"model.{after}.weight" not in shapes:
         raise WeightsError("a ResNet that upsamples without transposed convolutions")
+    with_weights = "model.2.weight" in shapes and "model.2.running_mean" not in shapes
     config = {
         "generator": f"resnet{num_blocks}",
         "resolution": RESNET_RESOLUTION,
@@ -131,12 +139,16 @@ def _recognize_resnet(shapes: Shapes) -> Recognized:
         "norm": _norm(shapes, "model.1"),
         "dropout": _second(shapes) == 6,
     }
-    return _generator(config, f"ResNet {num_blocks} blocks")
+    kind = f"ResNet {num_blocks} blocks"
+    if not with_weights:
+        return _generator(config, kind)
+    config |= {"norm": "batch", "inference": "paper", "dropout": False}
+    return _generator(config, kind, "instance norm with weights")
 
 
-def _generator(config: dict[str, Any], kind: str) -> Recognized:
-    normal = {"none": "no norm"}.get(config["norm"], f"{config['norm']} norm")
-    summary = f"{kind}, width {config['generator_width']}, {normal}"
+def _generator(config: dict[str, Any], kind: str, norm: str = "") -> Recognized:
+    norm = norm or {"none": "no norm"}.get(config["norm"], f"{config['norm']} norm")
+    summary = f"{kind}, width {config['generator_width']}, {norm}"
     return Recognized(role="generator", config=config, summary=summary)
 
 
@@ -147,7 +159,8 @@ def _is_patchgan(shapes: Shapes) -> bool:
     convolutions = [shape for shape in shapes.values() if len(shape) == 4]
     names = all(re.fullmatch(r"model\.\d+\.[a-z_]+", name) for name in shapes)
     square = all(shape[2:] == (4, 4) for shape in convolutions)
-    return names and square and len(convolutions) > 2 and "model.0.bias" in shapes
+    has_logits = any(shape[0] == 1 for shape in convolutions)
+    return names and square and has_logits and len(convolutions) > 2 and "model.0.bias" in shapes
 
 
 def _recognize_patchgan(shapes: Shapes) -> Recognized:
@@ -241,10 +254,34 @@ def _norm(names: Mapping[str, Any], hidden: str) -> str:
     return "instance" if f"{hidden}.bias" in names else "none"
 
 
-def _without_old_statistics(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop the unused running statistics that instance normalization kept in old files."""
+def _as_published(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The state under the public names, without the unused running statistics that instance
+    normalization kept in old files.
+    """
+    renamed = {BLOCK.sub(r"\1.conv_block.\2", key, count=1): each for key, each in state.items()}
     return {
         key: value
-        for key, value in state.items()
-        if not key.endswith(STATISTICS) or f"{key.rpartition('.')[0]}.weight" in state
+        for key, value in renamed.items()
+        if not key.endswith(STATISTICS) or f"{key.rpartition('.')[0]}.weight" in renamed
     }
+
+
+def _with_our_norms(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state of a ResNet whose normalizations have weights, as ours has it.
+
+    Ours has no biases before them: they move the mean, which is subtracted. Running statistics are
+    made up where there are none, for images that are normalized by their own.
+    """
+    ours = dict(state)
+    for key, scale in state.items():
+        norm, _, name = key.rpartition(".")
+        if name != "weight" or scale.dim() != 1:
+            continue
+        means = f"{norm}.running_mean"
+        ours.setdefault(means, torch.zeros_like(scale))
+        ours.setdefault(f"{norm}.running_var", torch.ones_like(scale))
+        before, _, number = norm.rpartition(".")
+        bias = ours.pop(f"{before}.{int(number) - 1}.bias", None)
+        if bias is not None:
+            ours[means] = ours[means] - bias
+    return ours
