@@ -399,6 +399,19 @@ OPTIONS = {  # a reference file, what is changed in it, and what the error says
         lambda s: {**s, "synthesis.input.freqs": torch.ones(8, 2)},
         "a StyleGAN3 generator",
     ),
+    "a DCGAN of StudioGAN": (
+        "stylegan2_generator_uncond32",
+        lambda s: {"linear0.weight": torch.ones(8, 8), "blocks.0.0.deconv0.weight": torch.ones(8)},
+        "a StudioGAN network with another backbone; given: deep_conv; allowed: stylegan2",
+    ),
+    "a ResNet of StudioGAN with spectral normalization": (
+        "stylegan2_generator_uncond32",
+        lambda s: {
+            "linear0.weight_orig": torch.ones(8, 8),
+            "blocks.0.0.bn1.bn.bias": torch.ones(8),
+        },
+        "a StudioGAN network with another backbone; given: a ResNet; allowed: stylegan2",
+    ),
     "another filter": (
         "stylegan2_generator_uncond32",
         lambda s: {k: v * 2 if k.endswith("filter") else v for k, v in s.items()},

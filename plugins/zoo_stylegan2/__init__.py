@@ -100,7 +100,8 @@ STYLEGAN2 = ModelSpec(
 
 STYLEGAN2_IMPORTER = ImporterSpec(
     name="stylegan2-ada",
-    summary="network-snapshot-*.pkl of StyleGAN2-ADA, and StyleGAN2's of StyleGAN3's code",
+    summary="network-snapshot-*.pkl of StyleGAN2-ADA, and StyleGAN2's of StyleGAN3's code and of "
+    "StudioGAN",
     source="https://github.com/NVlabs/stylegan2-ada-pytorch",
     model="stylegan2",
     recognize=recognize,

@@ -56,6 +56,7 @@ def recognize(found: FoundNetwork) -> Recognized | None:
         return _recognize_discriminator(found, max(sizes))
     if "synthesis.input.freqs" in found.shapes:
         raise WeightsError("a StyleGAN3 generator", allowed="StyleGAN2's, of the same files")
+    check_studiogan(found.shapes)
     if "mapping.w_avg" in found.shapes and sizes:
         return _recognize_generator(found, max(sizes))
     return None
@@ -80,6 +81,22 @@ def check_attributes(found: FoundNetwork) -> None:
                 given=value,
                 allowed=str(allowed[name][0]),
             )
+
+
+def check_studiogan(shapes: Shapes) -> None:
+    """Raise WeightsError for a network of StudioGAN that is not its StyleGAN2.
+
+    Its DCGAN upsamples from a linear layer without normalization and ends in a 3 x 3 convolution,
+    which ours does not; of its ResNets (SNGAN, SAGAN, BigGAN and relatives) we have none.
+    """
+    starts = {name.partition(".")[0] for name in shapes}
+    first = {name.split(".")[3] for name in shapes if name.startswith("blocks.0.0.")}
+    if first and starts & {"linear0", "linear1"}:
+        raise WeightsError(
+            "a StudioGAN network with another backbone",
+            given="deep_conv" if first & {"deconv0", "conv0"} else "a ResNet",
+            allowed="stylegan2",
+        )
 
 
 def convert(tensors: Mapping[str, Tensor], recognized: Recognized) -> dict[str, Tensor]:
