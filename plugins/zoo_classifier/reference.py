@@ -50,6 +50,7 @@ def recognize(found: FoundNetwork) -> Recognized | None:
             config = {
                 "backbone": backbone,
                 "resolution": lite.resolution,
+                "channels": shapes["_conv_stem.weight"][1],
                 "num_classes": shapes["_fc.weight"][0],
             }
             summary = f"{backbone}, {config['num_classes']} classes"
