@@ -6,6 +6,7 @@ import sys
 # Set before torch is imported; commands started by a test inherit it, so that sums agree.
 # 300 steps of a tiny network on a busy two-core machine: 0.9 s with one thread, 11 s with two.
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # tests import onnxruntime themselves, too
 
 import pytest
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -438,3 +440,13 @@ def test_a_package_that_is_missing_is_named_with_its_extra(toys, monkeypatch, pa
     said = rf"ONNX needs the package {package}; try: pip install 'zoo-core\[export\]'"
     refused(OfflineError, said, toys)
     assert toys.export("out.pt2", to="pt2").path.exists()
+
+
+def test_onnxruntime_reports_to_nobody(tmp_path):
+    """From 1.29 on it keeps what it will send beside the user's caches, unless a CI runs it."""
+    homes = dict.fromkeys(["HOME", "XDG_CACHE_HOME", "TMPDIR", "LOCALAPPDATA"], str(tmp_path))
+    names = ["PATH", "PYTHONPATH", "SYSTEMROOT"]
+    environment = {name: os.environ[name] for name in names if name in os.environ}
+    program = "from zoo_core.weights.graphs import check_onnx; check_onnx()"
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment | homes)
+    assert not [path for path in tmp_path.rglob("*") if path.name in (".ses", "Microsoft")]

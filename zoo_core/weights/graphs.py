@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -132,7 +133,12 @@ def _open_onnx(path: Path) -> Run:
 
 
 def check_onnx() -> Any:
-    """The module onnxruntime. Raises OfflineError if a package of ONNX is not installed."""
+    """The module onnxruntime. Raises OfflineError if a package of ONNX is not installed.
+
+    From 1.29 on it reports to its maker, and keeps a number for this machine, unless told not to
+    before it is imported.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
         import onnx  # noqa: F401
         import onnxruntime
