@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -431,6 +432,38 @@ def test_a_disk_that_is_full_leaves_nothing(toys, monkeypatch):
     monkeypatch.setattr(exporting, "FORMATS", {"onnx": broken})
     toys.put()
     refused(InputError, "No space left on device", toys, file="new/out.onnx")
+
+
+FULL = """
+import resource
+import sys
+from pathlib import Path
+from test_exporting import FILES, Toys
+from zoo_core.errors import InputError
+toys = Toys(Path(sys.argv[1]))
+toys.put()
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+for to, file in FILES.items():
+    try:
+        toys.export(file, to=to)
+    except InputError as error:
+        print(error)
+print(toys.files)
+"""
+
+
+@pytest.mark.skipif(not find_spec("resource"), reason="no limits of files here")
+def test_a_disk_that_fills_is_one_line_in_each_format(tmp_path):
+    there = os.pathsep.join(map(str, (Path(__file__).parent, *sys.path)))
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, tmp_path], env={**os.environ, "PYTHONPATH": there},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    *errors, files = done.stdout.splitlines()
+    assert [error.rpartition("/")[2] for error in errors] == [
+        f"{file}: File too large; allowed: another file" for file in FILES.values()
+    ]
+    assert files == "['toy.safetensors']"
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])

@@ -170,8 +170,10 @@ def _write_pt2(recording: Recording, path: Path) -> None:
     program = exported(recording)
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # lines of source and folders of this machine
-    with _explaining(recording.function, "written as pt2"), path.open("wb") as file:
+    file = io.BytesIO()  # torch ends the process where a disk is full
+    with _explaining(recording.function, "written as pt2"):
         torch.export.save(program, file, extra_files={ABOUT: json.dumps(recording.about)})
+    path.write_bytes(file.getbuffer())
 
 
 def _open_pt2(path: Path) -> Run:
