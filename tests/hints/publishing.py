@@ -10,13 +10,16 @@ from pathlib import Path
 import torch
 from hub_server import TOKEN, a_hub
 
+from hints.faults import full
 from hints.places import TRAIN, command, file, folder, judge, photos, run, setenv
 from hints.scenario import Row, World
+from zoo_core.filesystem import write_synced
 
 METRICS = "--metrics-from m.json"
 PUBLISH = f"zoo publish run --name toy.bars {METRICS}"
 SORTER = "zoo publish judge --name sorter.bars"
 HUB = f"{PUBLISH} --to hf://me/bars"
+WRITES = "zoo_core.training.publishing.write_synced"
 OFFLINE = setenv("ZOO_OFFLINE", "1")
 own = command(f"{TRAIN} --data ./photos --run-dir own")
 tuned = command(f"{TRAIN} --from ./theirs --run-dir tuned")
@@ -65,6 +68,10 @@ def imported(licence: str):
     return theirs
 
 
+def free_space(w: World) -> None:
+    w.patch.setattr(WRITES, write_synced)
+
+
 def online(w: World) -> str:
     w.patch.delenv("ZOO_OFFLINE")
     return "zoo show hf://me/bars"
@@ -93,6 +100,7 @@ ROWS = (
     Row("training/publishing.py _checked", SORTER, (judge, measured),
         steps=(f"{SORTER} --evaluate", "zoo evaluate judge --json", f"{SORTER} {METRICS}")),
     Row("training/publishing.py _write", f"{PUBLISH} --to full/new", (*HERE, file("full"))),
+    Row("training/publishing.py _temporary", HUB, (*ON_HUB, full(WRITES)), by_hand=free_space),
     Row("training/source.py discriminator", f"{SORTER} {METRICS} --discriminator",
         (judge, measured)),
     Row("training/source.py discriminator 2",

@@ -508,7 +508,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(run):
         published(run, to="file/new")
 
 
-@pytest.mark.parametrize("broken", ["card", "save_grid", "registry_text"])
+@pytest.mark.parametrize("broken", ["card", "save_grid", "registry_text", "write_synced"])
 def test_nothing_is_left_half_written(run, monkeypatch, broken):
     def fail(*arguments):
         raise OSError(28, "No space left on device")
@@ -556,6 +556,17 @@ def test_a_hub_that_refuses_the_commit_has_none_of_it(run, monkeypatch):
         assert set(hub.files("me/bars")) == {".gitattributes"}
         hub.refusals.clear()
         published(run, to="hf://me/bars")
+
+
+def test_a_full_disk_stops_an_upload_in_a_line(run, monkeypatch):
+    def fail(path, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("zoo_core.training.publishing.write_synced", fail)
+    with a_hub(monkeypatch) as hub:
+        with pytest.raises(InputError, match="uploaded: No space left on device; try: free disk"):
+            published(run, to="hf://me/bars")
+        assert "me/bars" not in hub.repositories
 
 
 def test_a_taken_repository_is_refused_before_anything_is_measured(run, monkeypatch):

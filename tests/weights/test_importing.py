@@ -13,7 +13,6 @@ from toy_importer import convert, importer, importing_plugins, recognize
 from toys import Sorter, SorterConfig, ToyDiscriminator, ToyGenerator, resolved
 
 from zoo_core.errors import (
-    CheckpointError,
     ConfigError,
     InputError,
     UnknownNameError,
@@ -259,10 +258,17 @@ def test_a_picture_in_the_place_of_the_grid_is_not_overwritten(bring, tmp_path):
 def test_a_full_disk_leaves_nothing(out, bring, tmp_path, monkeypatch):
     def fail(path, data):
         path.write_bytes(data[:10])
-        raise CheckpointError(f"cannot write {path}: no space")
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(importing, "write_file", fail)
-    refused(CheckpointError, "no space", bring, tmp_path, theirs(), out)
+    monkeypatch.setattr(importing, "write_synced", fail)
+    refused(
+        InputError,
+        "cannot write to .*a: No space left on device; try: --out",
+        bring,
+        tmp_path,
+        theirs(),
+        out,
+    )
 
 
 def test_what_cannot_be_read_is_refused(tmp_path):

@@ -12,7 +12,8 @@ import hashlib
 import logging
 import shlex
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from msgspec.structs import replace
 
 from zoo_core.data.saving import save_grid
 from zoo_core.errors import InputError
-from zoo_core.filesystem import new_folder, typed_path, write_file
+from zoo_core.filesystem import new_folder, typed_path, write_synced
 from zoo_core.plugins.loading import Plugins, load_plugins
 from zoo_core.spec import WEIGHTS_NAME, Metric, WeightsEntry, WeightsFile
 from zoo_core.training.card import GRID, About, card
@@ -83,9 +84,9 @@ def publish(
     if isinstance(target, Path):
         _write(target, files, entry, about, grid)
         return Publication(entry, target.as_posix(), registry_text(entry))
-    with tempfile.TemporaryDirectory(prefix="zoo-publish-") as folder:
-        _fill(Path(folder), files, entry, about, grid)
-        commit = upload(Path(folder), target, f"Publish {name}")
+    with _temporary() as folder:
+        _fill(folder, files, entry, about, grid)
+        commit = upload(folder, target, f"Publish {name}")
     entry = _at(entry, target._replace(revision=commit))
     return Publication(entry, f"hf://{target.name}@{commit}", registry_text(entry))
 
@@ -214,12 +215,25 @@ def _write(
         ) from None
 
 
+@contextmanager
+def _temporary() -> Iterator[Path]:
+    """A folder for what is uploaded."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="zoo-publish-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise InputError(
+            f"cannot write what is to be uploaded: {error.strerror}",
+            hint="free disk space, or name another folder in TMPDIR",
+        ) from None
+
+
 def _fill(
     folder: Path, files: Mapping[str, bytes], entry: WeightsEntry, about: About, grid: Grid | None
 ) -> None:
     for role, data in files.items():
-        write_file(folder / f"{role}.safetensors", data)
+        write_synced(folder / f"{role}.safetensors", data)
     if grid is not None:
         save_grid(folder / GRID, grid.pixels, grid.columns)
-    write_file(folder / REGISTRY, registry_text(entry).encode())
-    write_file(folder / CARD, card(entry, about).encode())
+    write_synced(folder / REGISTRY, registry_text(entry).encode())
+    write_synced(folder / CARD, card(entry, about).encode())

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from zoo_core.data.saving import save_grid
 from zoo_core.errors import InputError, WeightsError
-from zoo_core.filesystem import as_argument, mkdir_with_rollback, typed_path, write_file
+from zoo_core.filesystem import as_argument, mkdir_with_rollback, typed_path, write_synced
 from zoo_core.plugins.loading import Plugins, load_plugins
 from zoo_core.weights.converting import Checkpoint, Converter
 from zoo_core.weights.finding import Network, find_networks
@@ -136,7 +136,7 @@ def _write(target: Path, files: Mapping[str, bytes], sheet: Sheet) -> Path:
     with _written(target.parent) as parent, _temporary(parent / f".{target.name}.tmp") as folder:
         save_grid(folder / "grid.png", sheet.pixels, sheet.columns)
         for role, data in files.items():
-            write_file(folder / f"{role}{SUFFIX}", data)
+            write_synced(folder / f"{role}{SUFFIX}", data)
         grid = target.with_suffix(".png") if is_file else target / "grid.png"
         if is_file:
             (folder / "grid.png").replace(grid)
