@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 from typing import IO, Any
 
-from zoo_core.errors import CheckpointError, DataError
+from zoo_core.errors import CheckpointError, DataError, InputError
 
 WINDOWS = sys.platform == "win32"
 LOCKED_BYTE = 1 << 30  # far behind the text of a lock file: Windows lets no one read what is locked
@@ -21,9 +21,15 @@ REPLACE_TRIES, REPLACE_WAIT = 20, 0.1  # seconds; virus scanners and indexers ta
 
 
 def cache_folder() -> Path:
-    """`ZOO_CACHE`, else the platform's cache folder. It is created on the first write."""
+    """`ZOO_CACHE`, else the platform's cache folder. It is created on the first write.
+
+    Raises InputError for the home of an unknown user.
+    """
     if configured := os.environ.get("ZOO_CACHE"):
-        return Path(configured).expanduser()
+        try:
+            return with_home(configured)
+        except RuntimeError as error:
+            raise InputError(f"ZOO_CACHE is not a usable path: {error}", given=configured) from None
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("zoo", appauthor=False))
@@ -180,9 +186,14 @@ def write_file(path: Path, data: bytes) -> None:
         ) from None
 
 
+def is_full(error: OSError) -> bool:
+    """Whether a disk, a quota or a limit has no more room."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 def remedy(error: OSError) -> str:
     """What to try if a file cannot be written."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if is_full(error):
         return "free disk space"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "make the folder writable"

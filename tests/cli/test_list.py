@@ -343,3 +343,12 @@ def test_the_contract_says_how_many_checks_ran(zoo):
     assert int(lines[-1].split()[0]) == len(lines) - 1 > 10
     assert any("parameter count" in line and line.startswith("FAILED") for line in lines)
     assert answer.code == 4
+
+
+def test_ctrl_c_before_a_command_runs_is_its_exit_code(zoo, monkeypatch):
+    def interrupted(only):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("zoo_core.cli.build", interrupted)
+    answer = zoo("list")
+    assert (answer.code, answer.out, answer.err) == (130, "", "")

@@ -53,6 +53,13 @@ def published(w: World) -> None:
     register(w, entry(data, server.serve("/a", data)))
 
 
+def gone(w: World) -> None:
+    """No server has the weights any more."""
+    data = data_of_weights(w)
+    w.names["copy"] = copy
+    register(w, entry(data, w.end.enter_context(serving()).url("/a")))
+
+
 def yanked(**changes: str) -> Callable[[World], None]:
     """There were other weights, which were withdrawn."""
 
@@ -150,7 +157,7 @@ def no_folder(w: World) -> None:
 def copy(hint: str) -> None:
     """Copy the file to where the hint says."""
     place = Path(hint.partition("copy it to ")[2])
-    place.parent.mkdir(parents=True)
+    place.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy("published.safetensors", place)
 
 
@@ -172,11 +179,12 @@ ROWS = (
     Row("weights/registry.py usable 2", BAD, yanked()),
     Row("weights/hub.py _downloaded", SAMPLE, (published, OFFLINE),
         by_hand=(fetch_online, ">>> copy('{hint}')"), heals=True),
+    Row("weights/hub.py _filled", SAMPLE, gone, by_hand=">>> copy('{hint}')", heals=True),
     Row("weights/hub.py _differs 2", SAMPLE, (published, fetched, damage, OFFLINE),
         by_hand=fetch_online, heals=True),
     Row("weights/hub.py _differs", SAMPLE, (installed, damage_the_package), by_hand=reinstall),
     Row("weights/store.py _writing", SAMPLE, (published, full("zoo_core.weights.store._opened")),
         by_hand=free_space),
-    Row("weights/store.py _writing", SAMPLE, (published, no_folder),
+    Row("weights/store.py _writing 2", SAMPLE, (published, no_folder),
         by_hand=setenv("ZOO_CACHE", "other")),
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 import torch
@@ -61,6 +62,12 @@ def test_what_would_not_be_read_back_is_not_saved(tmp_path, latents, space: str,
 def test_a_file_that_is_not_there_is_said(tmp_path):
     with pytest.raises(InputError, match=r"there is no file .*; try: zoo sample .* --save-latents"):
         load_latents(tmp_path / "none.safetensors")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="takes any user to have a home")
+def test_the_home_of_an_unknown_user_is_said():
+    with pytest.raises(InputError, match="is not a usable path"):
+        load_latents("~nobody-is-called-so/z.safetensors")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from zoo_core.errors import OfflineError, WeightsError
+from zoo_core.errors import InputError, OfflineError, WeightsError
 from zoo_core.filesystem import cache_folder
 from zoo_core.spec import WeightsFile
 from zoo_core.weights.hub import read_weights
@@ -136,6 +136,13 @@ def test_the_cache_may_be_named_from_home(monkeypatch, tmp_path):
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     monkeypatch.setenv("ZOO_CACHE", "~/cache")
     assert cache_folder() == tmp_path / "cache"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="takes any user to have a home")
+def test_the_home_of_an_unknown_user_is_one_line(monkeypatch):
+    monkeypatch.setenv("ZOO_CACHE", "~nobody-is-called-so/cache")
+    with pytest.raises(InputError, match=r"ZOO_CACHE is not a usable path: .*given: ~nobody"):
+        cache_folder()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="another place on every system")

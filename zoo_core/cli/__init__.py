@@ -94,6 +94,8 @@ def main() -> None:
         color = None if stopped or _plain() else typer.colors.RED
         typer.secho(f"{'' if stopped else 'error: '}{error}", err=True, fg=color)
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:  # before a command runs; typer handles one in it
+        sys.exit(Interrupted.exit_code)
     except BrokenPipeError:  # `zoo list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

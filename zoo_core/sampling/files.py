@@ -9,7 +9,7 @@ import msgspec
 from torch import Tensor
 
 from zoo_core.errors import InputError, WeightsError
-from zoo_core.filesystem import exists, with_home
+from zoo_core.filesystem import typed_path
 from zoo_core.weights.header import MAX_NAME, Header, parse_header, read_file
 from zoo_core.weights.tensors import read_tensors, write_tensors
 
@@ -66,10 +66,10 @@ def load_latents(path: str | Path) -> SavedLatents:
     Raises InputError if there is no such file, and WeightsError for one that is damaged or holds
     something else; no code in it is run.
     """
-    name = str(path)
-    if not exists(with_home(name)):
+    name, file = str(path), typed_path(str(path))
+    if not file.exists():
         raise InputError(f"there is no file {name}", hint="zoo sample NAME --save-latents FILE")
-    data = read_file(with_home(name))
+    data = read_file(file)
     header = parse_header(data, len(data), name)
     record = _checked(header, name)
     latents = read_tensors(data, name)[KEY]

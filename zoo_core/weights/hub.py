@@ -200,6 +200,7 @@ def _filled(
         f"cannot download the weights file of {name}",
         given=", ".join(reasons),
         allowed=f"{file.size} bytes, sha256 {file.sha256[:12]}…",
+        hint=f"copy it to {stored_path(file)}",
     )
 
 

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from zoo_core.errors import DownloadError
-from zoo_core.filesystem import cache_folder, replace, sync_folder
+from zoo_core.filesystem import cache_folder, is_full, replace, sync_folder
 from zoo_core.spec import WeightsFile
 
 if TYPE_CHECKING:
@@ -200,5 +200,7 @@ def _writing(path: Path) -> Iterator[None]:
     except OSError as error:
         raise DownloadError(
             f"cannot write {path}: {error.strerror}",
-            hint="free disk space, or name another folder in ZOO_CACHE",
+            hint="free disk space, or name another folder in ZOO_CACHE"
+            if is_full(error)
+            else "name another folder in ZOO_CACHE",
         ) from None
