@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -352,3 +355,22 @@ def test_ctrl_c_before_a_command_runs_is_its_exit_code(zoo, monkeypatch):
     monkeypatch.setattr("zoo_core.cli.build", interrupted)
     answer = zoo("list")
     assert (answer.code, answer.out, answer.err) == (130, "", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize(
+    ("command", "code", "told"),
+    [
+        ("list > /dev/full", 1, "error: cannot write: No space left on device; try: free disk"),
+        ("list --json > /dev/full", 1, "error: cannot write: No space left on device; try: free"),
+        ("show nothing 2> /dev/full", 3, ""),
+        ("show nothing 2>&-", 3, ""),
+        ("list 2>&- >&-", 0, ""),
+    ],
+)
+def test_output_that_cannot_be_written_is_a_line_and_the_code_stays(command, code, told):
+    line = f"{shlex.quote(sys.executable)} -m zoo_core.cli {command}"
+    done = subprocess.run(line, shell=True, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == code
+    assert done.stderr.startswith(told)
+    assert len(done.stderr.splitlines()) == bool(told)

@@ -5,6 +5,7 @@ Only this package imports typer or prints. Heavy imports are inside the function
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
@@ -12,7 +13,9 @@ from importlib import import_module
 
 import typer
 
+from zoo_core.cli.output import on_terminal
 from zoo_core.errors import Interrupted, ZooError
+from zoo_core.filesystem import is_full
 
 # Command -> its module and the attribute in it: a function, or a group of commands called `app`.
 COMMANDS = {
@@ -90,16 +93,23 @@ def main() -> None:
     except ZooError as error:
         if debug:
             raise
-        stopped = isinstance(error, Interrupted)  # on request; not an error
-        color = None if stopped or _plain() else typer.colors.RED
-        typer.secho(f"{'' if stopped else 'error: '}{error}", err=True, fg=color)
+        _report(error)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:  # before a command runs; typer handles one in it
         sys.exit(Interrupted.exit_code)
-    except BrokenPipeError:  # `zoo list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:  # of the output; that of a file is a ZooError
+        is_closed = isinstance(error, BrokenPipeError)  # `zoo list | head`
+        if debug or not (is_closed or is_full(error)):
+            raise
+        with contextlib.suppress(OSError):  # Python writes the rest again when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not is_closed:
+            _report(ZooError(f"cannot write: {error.strerror}", hint="free disk space"))
         sys.exit(1)
 
 
-def _plain() -> bool:
-    return bool(os.environ.get("NO_COLOR")) or not sys.stderr.isatty()
+def _report(error: ZooError) -> None:
+    stopped = isinstance(error, Interrupted)  # on request; not an error
+    color = None if stopped or os.environ.get("NO_COLOR") or not on_terminal() else typer.colors.RED
+    with contextlib.suppress(OSError):  # nowhere to say it; the code says it as well
+        typer.secho(f"{'' if stopped else 'error: '}{error}", err=True, fg=color)

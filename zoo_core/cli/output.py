@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,11 @@ def print_json(
             {"schema": SCHEMA, kind: records, **more, "problems": found}, indent=2, default=str
         )
     )
+
+
+def on_terminal() -> bool:
+    """Whether somebody sees stderr; a process may have none."""
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def warn(message: str) -> None:

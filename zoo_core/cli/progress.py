@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from zoo_core.cli.output import note, warn
+from zoo_core.cli.output import note, on_terminal, warn
 from zoo_core.plugins.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ class ProgressDisplay:
         how = f"resuming after {images:,} images" if images else "starting"
         note(f"{run.name}: {how}, {run.settings.images:,} in total; Ctrl-C saves and stops")
         self._started, self._said = (images, time.perf_counter()), images
-        if sys.stderr.isatty():
+        if on_terminal():
             self._bar = _bar("{task.fields[rate]}", "{task.fields[losses]}")
             self._bar.start()
             total = run.settings.images
@@ -120,7 +119,7 @@ def counting(what: str, in_bytes: bool = False) -> Iterator[Callable[[int, int],
     def on_progress(done: int, total: int) -> None:
         nonlocal bar, task
         if bar is None and time.perf_counter() - started > 0.5:
-            if not sys.stderr.isatty():
+            if not on_terminal():
                 if done < total and task is None:
                     note(
                         f"{what} ({total / 1e6:,.1f} MB)"
