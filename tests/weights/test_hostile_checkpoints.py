@@ -2,10 +2,13 @@
 nothing in the file, and takes no more memory and time than a file of that size may.
 """
 
+import copy
 import io
+import re
 import struct
 import subprocess
 import sys
+import warnings
 import zipfile
 
 import pytest
@@ -191,7 +194,52 @@ TAKES = {  # values that would take memory, time or the stack
         "a.B", state={"_modules": {}, "_non_persistent_buffers_set": made("c.D", 5)}
     ),
 }  # fmt: skip
-HOSTILE = {**RUNS, **TAKES}
+SET = b"cbuiltins\nset\n"
+VIEWS = {  # offset, size and stride of a tensor in a storage of four numbers
+    "a size below zero": (0, (-1,), (1,)),
+    "a stride below zero": (3, (4,), (-1,)),
+    "an offset below zero": (-1, (4,), (1,)),
+    "an offset too far": (1, (4,), (1,)),
+    "a stride too far": (0, (2,), (1 << 62,)),
+    "more numbers than 64 bits count": (0, (1 << 32, 1 << 32), (0, 0)),
+    "no numbers in a huge shape": (0, (0, 1 << 62, 1 << 62), (1, 1, 1)),
+    "too many dimensions": (0, (1,) * 17, (1,) * 17),
+    "a size without stride": (0, (1, 1), (1,)),
+    "a size that is a float": (0, (1.0,), (1,)),
+}
+
+
+def view(offset, size, stride, hooks=NOTHING):
+    storage = call(LOAD, storage_bytes(torch.ones(4)))
+    return call("torch._utils._rebuild_tensor_v2", storage, offset, size, stride, False, op(hooks))
+
+
+LIES = {  # values that are not what they should be
+    **{name: {"w.x": view(*about)} for name, about in VIEWS.items()},
+    "hooks of a tensor": [view(0, (-1,), (1,), written(call("os.system", RUIN)))],
+    "a tensor of version 3": call("torch._utils._rebuild_tensor_v3", 1, 0, (1,), (1,), False, {}),
+    "a tensor of a subclass": call("torch._tensor._rebuild_from_type_v2", op(SET), 1, (), {}),
+    "a parameter with state": call("torch._utils._rebuild_parameter_with_state", 1, True, {}, {}),
+    "a storage of another type": op(
+        written(("storage", Raw(b"ctorch\nComplexFloatStorage\n"), "0", "cpu", 1)) + b"Q"
+    ),
+    "a persistent module": op(written(("module", "a", 1)) + b"Q"),
+    "an extension of two bytes": op(b"\x83\x01\x01"),
+    "an extension of four bytes": op(b"\x84\x01\0\0\0"),
+    "a set of nothing": op(SET + b"(NtR(N\x90"),
+    "a set of text": op(SET + b"(" + written("abc") + b"tR(N\x90"),
+    "a set without a list": op(SET + b")R(N\x90"),
+    "a frozen set": op(b"(N\x91"),
+    "a number of less than no bytes": op(b"\x8b\xff\xff\xff\xff"),
+    "a frame longer than the file": op(b"\x95" + b"\xff" * 7 + b"\x7fN"),
+    "text with half a character": op(b"X\x03\0\0\0\xed\xa0\x80"),
+    "a key of the memo that is huge": op(b"Nr\xff\xff\xff\xff"),
+    "pairs that are none": call("collections.OrderedDict", [1, 2]),
+    "a dictionary of itself": op(b"ccollections\nOrderedDict\n]\x94h\x00\x85R"),
+    "marks": op(b"(" * 100_000 + b"N"),
+    "two ends": op(b"N.N"),
+}
+HOSTILE = {**RUNS, **TAKES, **LIES}
 
 
 def state():
@@ -221,7 +269,7 @@ def bring(data, tmp_path):
 
 def test_there_are_many_kinds():
     assert len(RUNS) >= 40
-    assert len(HOSTILE) >= 70
+    assert len(HOSTILE) >= 100
 
 
 @pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE)
@@ -265,6 +313,8 @@ REASONS = {
     "an object of no class": "makes an object of something that is not a class",
     "a storage of code": "refers to something other than a storage",
     "INST": "uses the pickle operation INST 'os system', which no tensor needs",
+    "a storage of another type": "not read: torch.ComplexFloatStorage",
+    "a stride too far": "a tensor reaches beyond its storage",
     "a buffer outside": "uses the pickle operation NEXT_BUFFER",
 }
 
@@ -272,6 +322,85 @@ REASONS = {
 @pytest.mark.parametrize(("name", "reason"), REASONS.items(), ids=REASONS)
 def test_the_reason_is_the_one_that_is_meant(name, reason, tmp_path):
     assert reason in str(bring(pickled(HOSTILE[name]), tmp_path))
+
+
+ARCHIVE = io.BytesIO()
+torch.save({"a.w": torch.ones(8)}, ARCHIVE)
+with zipfile.ZipFile(ARCHIVE) as plain:
+    ENTRIES = {entry.filename: plain.read(entry) for entry in plain.infolist()}
+FOLDER = min(ENTRIES, key=len).partition("/")[0]
+DATA, PROGRAM = f"{FOLDER}/data/0", f"{FOLDER}/data.pkl"
+
+
+def archive(*more, drop=(), method=zipfile.ZIP_STORED, **changes):
+    """The archive with other entries; DATA's is called `data`."""
+    found = {**ENTRIES, **{DATA: changes.get("data", ENTRIES[DATA])}}
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as made, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a name is there twice
+        for name, data in [*found.items(), *more]:
+            if name not in drop:
+                made.writestr(name, data)
+    return file.getvalue()
+
+
+def patched(at, data, before=b"PK\x01\x02"):
+    """The archive with other bytes at a position in the directory entry of each file."""
+    made = bytearray(archive())
+    where = made.find(before)
+    while where >= 0:
+        made[where + at : where + at + len(data)] = data
+        where = made.find(before, where + 4)
+    return bytes(made)
+
+
+def link():
+    entry = zipfile.ZipInfo(DATA)
+    entry.external_attr = 0o120777 << 16
+    return archive((entry, b"/etc/passwd "), drop=(DATA,))
+
+
+def overlapping(count):
+    """Storages that are the same bytes of the file."""
+    made = Raw(b"ctorch\nFloatStorage\n")
+    stored = [Raw(written(("storage", made, f"{n}", "cpu", 1 << 16)) + b"Q") for n in range(count)]
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as together:
+        together.writestr("x/data.pkl", pickled(stored))
+        together.writestr("x/data/0", bytes(1 << 18))
+        for number in range(1, count):
+            other = copy.copy(together.getinfo("x/data/0"))
+            other.filename = f"x/data/{number}"
+            together.filelist.append(other)
+    return file.getvalue()
+
+
+ARCHIVES = {
+    "a bomb": (archive(data=bytes(1 << 24), method=zipfile.ZIP_DEFLATED), "compressed entries"),
+    "another checksum": (
+        archive().replace(torch.ones(8).numpy().tobytes(), bytes(32), 1), "Bad CRC-32"
+    ),
+    "an entry twice": (archive((DATA, b"x" * 32)), "not from torch.save"),
+    "a program twice": (archive((PROGRAM, b"\x80\x02N.")), "not from torch.save"),
+    "two programs": (archive(("other/data.pkl", b"\x80\x02N.")), "not from torch.save"),
+    "no storage": (archive(drop=(DATA,)), "is damaged"),
+    "a storage too short": (archive(data=b"abc"), "is damaged: buffer length"),
+    "a storage too long": (archive(data=bytes(400)), "wrong dtype or size"),
+    "an encrypted file": (patched(8, b"\x01"), "is damaged"),
+    "sizes that lie": (patched(20, b"\xff\xff\xff\x7f" * 2), "is damaged"),
+    "sizes of 64 bits that are missing": (patched(20, b"\xff" * 8), "is damaged"),
+    "an offset outside": (patched(42, b"\0\0\0\x40"), "is damaged"),
+    "a link": (link(), "is damaged: buffer length|wrong dtype or size"),
+    "the same bytes many times": (overlapping(16), "storages are larger than the file"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "reason"), ARCHIVES.values(), ids=ARCHIVES)
+def test_an_archive_that_lies_is_refused_in_a_line(data, reason, tmp_path):
+    error = bring(data, tmp_path)
+    assert isinstance(error, WeightsError)
+    assert re.search(reason, str(error))
+    assert [path.name for path in tmp_path.iterdir()] == ["file.pkl"]
 
 
 def test_source_is_not_kept():

@@ -129,7 +129,7 @@ class InertMachine(Machine):
         target = self.stack[-1]
         if not isinstance(target, Record):
             super().append(values)
-        elif target.name == SET:
+        elif target.name == SET and target.arguments and type(target.arguments[0]) is list:
             target.arguments[0].extend(values)
 
     def set_items(self, values: list[Any]) -> None:

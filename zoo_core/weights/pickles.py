@@ -182,6 +182,8 @@ class Machine:
                 kind.name in DTYPES and not any(view) and count >= 0
             ):
                 dtype = DTYPES[kind.name]
+            case ("storage", Global() as kind, *_) if kind.name not in DTYPES:
+                raise Malformed(f"has numbers of a type that is not read: {kind.name[:80]}")
             case _:
                 raise Malformed("refers to something other than a storage")
         self.push(Storage(self.storages.fetch(key, dtype, count)))
