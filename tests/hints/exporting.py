@@ -7,6 +7,7 @@ from typing import Any
 
 from hints.places import judge, run, translator
 from hints.scenario import Row, World
+from zoo_core.weights.graphs import FORMATS
 
 
 def forward(change: Callable[..., Any]) -> Callable[[World], None]:
@@ -63,7 +64,13 @@ ROWS = (
     Row(OPTION, f"{EXPORT} --free-size", run),
     Row(OPTION, f"{EXPORT} --image-size 8", run),
     Row(OPTION, "zoo export judge out.pt2 --to pt2 --no-speed --truncation 0.5", judge),
-    Row("weights/exporting.py _checked", "zoo export run out.pt2 --no-speed", run),
+    Row(
+        "weights/exporting.py _checked",
+        "zoo export run out --to tflite --no-speed",
+        run,
+        steps=tuple(f"zoo export run out --to {each} --no-speed" for each in FORMATS),
+    ),
+    Row("weights/exporting.py _checked 2", "zoo export run out.pt2 --no-speed", run),
     Row((WRITE, WAY), EXPORT, (run, forward(by_count))),
     Row((WRITE, f"{WAY} 2"), EXPORT, (run, forward(by_truncation))),
     Row((WRITE, f"{WAY} 3"), f"{EXPORT} --half", (run, forward(whole_only))),

@@ -408,9 +408,11 @@ def test_a_generator_has_no_features(toys):
 @pytest.mark.parametrize(
     ("options", "kind", "said"),
     [
-        ({"to": "onx"}, UnknownNameError, "no format is called 'onx'; nearest: onnx"),
+        ({"to": "onx"}, UnknownNameError, "no format is called 'onx'; nearest: onnx; try"),
         ({"file": "out.pt2"}, InputError, r"would not hold pt2, but onnx; try: --to pt2"),
-        ({"batch": 0}, InputError, "invalid batch; given: 0; allowed: 1 or more"),
+        ({"batch": 0}, InputError, "invalid batch; given: 0; allowed: 1 to 4,096"),
+        ({"batch": 10**20}, InputError, "invalid batch; given: 1000"),
+        ({"image_size": 10**9}, InputError, "invalid image size; given: 1000"),
         ({"image_size": 0}, InputError, "invalid image size; given: 0"),
         ({"truncation": float("nan")}, InputError, "invalid truncation; given: nan"),
         ({"file": "."}, InputError, "is a folder; allowed: a file"),

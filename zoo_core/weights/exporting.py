@@ -24,6 +24,8 @@ from zoo_core.weights.exportable import Opened, Options, open_network
 from zoo_core.weights.functions import Function
 from zoo_core.weights.graphs import FORMATS, Recording, Run, check_onnx, exported, first_line
 
+MAX_BATCH, MAX_SIDE = 4096, 8192  # images of a call, pixels a side: the trial needs memory for them
+
 
 class Exported(NamedTuple):
     """What was written, and how far it is from torch."""
@@ -98,16 +100,21 @@ def export(
 def _checked(path: str | Path, to: str, options: Options) -> Path:
     """The file to write. Raises for a format or an option that is wrong whatever the network is."""
     if to not in FORMATS:
-        raise UnknownNameError("format", to, FORMATS)
+        raise UnknownNameError(
+            "format", to, FORMATS, hint=" or ".join(f"--to {each}" for each in FORMATS)
+        )
     target = typed_path(str(path))
     if target.is_dir():
         raise InputError(f"{target} is a folder", allowed="a file")
     other = next((each for each in FORMATS if FORMATS[each].suffix == target.suffix), to)
     if other != to:
         raise InputError(f"{target} would not hold {other}, but {to}", hint=f"--to {other}")
-    for what, number in (("batch", options.batch), ("image size", options.image_size)):
-        if number is not None and number < 1:
-            raise InputError(f"invalid {what}", given=number, allowed="1 or more")
+    for what, number, most in (
+        ("batch", options.batch, MAX_BATCH),
+        ("image size", options.image_size, MAX_SIDE),
+    ):
+        if number is not None and not 1 <= number <= most:
+            raise InputError(f"invalid {what}", given=number, allowed=f"1 to {most:,}")
     if options.truncation is not None and not math.isfinite(options.truncation):
         raise InputError("invalid truncation", given=options.truncation, allowed="a finite number")
     if to == "onnx":
