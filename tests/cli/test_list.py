@@ -13,6 +13,9 @@ import msgspec
 import pytest
 from PIL import Image
 
+from zoo_core.data.files import PictureFiles
+from zoo_core.data.packing import pack
+
 
 def test_models_are_listed_with_plugin_and_task(zoo):
     answer = zoo("list")
@@ -154,6 +157,16 @@ def test_every_bad_picture_is_named_with_its_reason(zoo, photos):
     assert "3 of 11 images cannot be used" in answer.error
     found = zoo("data", "check", photos, "--json")
     assert len(found.json["checks"][0]["bad"]) == 3
+
+
+def test_a_check_removes_what_is_damaged_of_these_images_in_the_cache(zoo, photos):
+    assert "damaged" not in zoo("data", "check", photos).err
+    folder = pack(PictureFiles(photos), 16, 3).folder
+    (folder / "images").write_bytes(bytes((folder / "images").stat().st_size))
+    answer = zoo("data", "check", photos)
+    assert answer.code == 0
+    assert f"packed images in {folder} (images is not as it was written) were" in answer.err
+    assert not folder.exists()
 
 
 def test_classes_are_listed_in_the_order_of_their_numbers(zoo, photos):

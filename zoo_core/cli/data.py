@@ -117,9 +117,12 @@ def check(
 ) -> None:
     """Read every image and list the unusable ones with the reason.
 
-    The exit code is 2 if there are any.
+    The exit code is 2 if there are any. What was packed of them in the cache is read as well, and
+    removed if it is damaged.
     """
+    from zoo_core.cli.output import warn
     from zoo_core.cli.progress import counting
+    from zoo_core.data.cache import check_cached
     from zoo_core.data.reporting import warn_ignored, warn_remarks
     from zoo_core.errors import DataError
     from zoo_core.pictures import BadPicture, read_every
@@ -148,6 +151,8 @@ def check(
                 classes[dataset.classes[item.label]] += 1
     for dataset in datasets:
         warn_remarks(dataset)
+    for damaged in check_cached(datasets[0], counting):
+        warn(f"packed images in {damaged} were damaged, and are removed; they are packed again")
     _report_check(path, summary, total, bad, sizes, classes, as_json)
     if bad:
         raise DataError(

@@ -1,4 +1,4 @@
-"""What packed images take on the disk, and how to get it back."""
+"""What packed images take on the disk, how to get it back, and whether they are as they were."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from zoo_core.data.packs import DAMAGED, made_from, read_whole, remove
+from zoo_core.data.progress import Counting, silent
 from zoo_core.filesystem import cache_folder
+from zoo_core.pictures import PictureDataset
 
 DAY = 24 * 3600
 
@@ -45,6 +48,26 @@ def prune(
     """
     old = [each for each in cached_images(cache) if time.time() - each.used >= days * DAY]
     return [each for each in old if dry_run or _remove(each.folder)]
+
+
+def check_cached(
+    dataset: PictureDataset, counting: Counting = silent, *, cache: Path | None = None
+) -> list[str]:
+    """Read all that was packed of these images; returns what was damaged, and is removed now.
+
+    It is packed again when it is used next.
+    """
+    where = made_from(dataset)
+    damaged = []
+    for each in cached_images(cache):
+        if each.made_from == where:
+            try:
+                with counting(f"reading {each.folder.name} in the cache") as on_progress:
+                    read_whole(each.folder, on_progress)
+            except DAMAGED as error:
+                remove(each.folder)
+                damaged.append(f"{each.folder} ({error})")
+    return damaged
 
 
 def _read(folder: Path) -> CachedImages | None:

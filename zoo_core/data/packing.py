@@ -3,7 +3,8 @@
 This finds every bad file before training rather than in the middle of it, and reduces loading a
 batch to copying a few kilobytes. The array lies in the cache folder under a name derived from its
 inputs; deleting it costs only the time to pack again. Where it would take too much of the disk, all
-images are checked likewise, but decoded again whenever they are used.
+images are checked likewise, but decoded again whenever they are used. `packs.py` writes and reads
+the files, and notices damage.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import errno
 import hashlib
 import json
 import logging
-import math
 import os
 import shutil
 import time
@@ -28,10 +28,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo_core.data.decoding import Fit
+from zoo_core.data.packs import (
+    ARRAYS,
+    DAMAGED,
+    content_text,
+    made_from,
+    mapped,
+    read_index,
+    remove,
+    seal,
+)
 from zoo_core.data.progress import OnProgress, no_progress
 from zoo_core.data.streaming import Form, RowReader, StreamedImages
 from zoo_core.errors import DataError, PictureError, RunError, first_few
-from zoo_core.filesystem import as_argument, cache_folder
+from zoo_core.filesystem import as_argument, cache_folder, sync, sync_folder, write_synced
 from zoo_core.pictures import BadPicture, Picture, PictureDataset
 
 logger = logging.getLogger("zoo")
@@ -41,7 +51,7 @@ Storage = Literal["auto", "always", "never"]  # whether the array is written
 DISK_SHARE = 0.5  # of the free disk that an array takes at most, unless it is "always" written
 LARGE = 1 << 30  # bytes of an array that are worth a word before they are written
 STALE_AFTER = 24 * 3600  # seconds without a write after which a packing process is taken to be dead
-PACK_VERSION = 2  # increase when the same images are packed into different bytes
+PACK_VERSION = 3  # increase when the same images are packed into different files
 
 
 @dataclass(frozen=True)
@@ -61,9 +71,12 @@ class PackedData:
         return len(self.images)
 
     def names(self, ids: Sequence[int]) -> list[str]:
-        """The names of the images with these ids."""
-        every = json.loads((self.folder / "names.json").read_text(encoding="utf-8"))
-        return [every[index] for index in ids]
+        """The names of the images with these ids; their numbers if somebody removed the names."""
+        try:
+            every = json.loads((self.folder / "names.json").read_bytes())
+            return [every[index] for index in ids]
+        except (OSError, ValueError, IndexError):  # while images are mapped, they are still there
+            return [f"image {index}" for index in ids]
 
 
 def pack(
@@ -90,12 +103,12 @@ def pack(
     folder = (cache or cache_folder()) / "data" / hashlib.sha256(key.encode()).hexdigest()[:24]
     form = Form(resolution, channels, source_channels, mode)
     packer = _Packer(dataset, form, skip_bad, on_progress)
-    if packed := _opened(folder, packer):
-        return packed
-    if not packer.is_to_be_written(storage, folder.parent):
-        folder = folder.with_name(f"{folder.name}-streamed")
-        packer = replace(packer, streamed=True)
     try:
+        if packed := _opened(folder, packer):
+            return packed
+        if not packer.is_to_be_written(storage, folder.parent):
+            folder = folder.with_name(f"{folder.name}-streamed")
+            packer = replace(packer, streamed=True)
         return _opened(folder, packer) or packer.pack_into(folder)
     except OSError as error:
         raise RunError(
@@ -106,13 +119,13 @@ def pack(
 
 def _opened(folder: Path, packer: _Packer) -> PackedData | None:
     """What was packed before; None if nothing was, or if it is damaged, which is said."""
-    if not (folder / "index.json").is_file():
+    if not folder.is_dir():
         return None
     try:
         packed = _open(folder, packer)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except DAMAGED as error:
         logger.warning("packed images in %s are damaged (%s); packing again", folder, error)
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
         return None
     with contextlib.suppress(OSError):  # when it was used last, for `zoo data prune`
         os.utime(folder / "index.json")
@@ -120,9 +133,9 @@ def _opened(folder: Path, packer: _Packer) -> PackedData | None:
 
 
 def _open(folder: Path, packer: _Packer) -> PackedData:
-    """Memory-map what `pack` wrote, or decode it again. Raises ValueError if sizes do not match."""
-    index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-    images, source = packer.streamed_from(index) if packer.streamed else _mapped(folder, index)
+    """Memory-map what `pack` wrote, or decode it again. Raises one of DAMAGED."""
+    index = read_index(folder)
+    images, source = packer.streamed_from(index) if packer.streamed else mapped(folder, index)
     return PackedData(
         folder=folder,
         images=images,
@@ -133,20 +146,6 @@ def _open(folder: Path, packer: _Packer) -> PackedData:
         fingerprint=index["fingerprint"],
         remarks=index.get("remarks", {}),
     )
-
-
-def _mapped(folder: Path, index: dict[str, Any]) -> tuple[Any, Any]:
-    arrays = []
-    for name in ("images", "source"):
-        if name in index:
-            size = (folder / name).stat().st_size
-            if size != math.prod(index[name]):
-                raise ValueError(f"{name} has {size} bytes, not {math.prod(index[name])}")
-        shape = index.get(name)
-        arrays.append(
-            None if shape is None else np.memmap(folder / name, np.uint8, "r", shape=tuple(shape))
-        )
-    return arrays[0], arrays[1]
 
 
 @dataclass(frozen=True)
@@ -195,13 +194,13 @@ class _Packer:
         temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
         temporary.mkdir(parents=True)
         try:
-            index = json.dumps(self._write_arrays(temporary))
-            (temporary / "index.json").write_text(index, encoding="utf-8")
+            seal(temporary, self._write_arrays(temporary))
             try:
                 temporary.rename(folder)
             except OSError as error:  # another process was faster, with the same result
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
+            sync_folder(folder.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return _open(folder, self)
@@ -224,7 +223,7 @@ class _Packer:
         if not names:
             first = f"{bad[0].name}: {bad[0].reason}" if bad else None
             raise DataError(f"none of {len(self.dataset)} images can be read", given=first)
-        (folder / "names.json").write_text(json.dumps(names), encoding="utf-8")
+        write_synced(folder / "names.json", json.dumps(names).encode())
         shape = [len(names), self.form.resolution, self.form.resolution]
         index = {
             "images": [*shape, self.form.channels],
@@ -232,12 +231,12 @@ class _Packer:
             "labels": labels if self.dataset.classes else [],
             "classes": self.dataset.classes,
         }
-        digest.update(json.dumps(index).encode())
+        digest.update(content_text(index))
         more = {"rows": rows} if self.streamed else {}
         remarks = dict(self.dataset.remarks)
         return index | more | {
             "skipped": bad, "fingerprint": digest.hexdigest()[:24], "remarks": remarks,
-            "made_from": str(getattr(self.dataset, "path", type(self.dataset).__name__)),
+            "made_from": made_from(self.dataset),
         }  # fmt: skip
 
     def _read_all(self) -> Iterator[Picture | BadPicture]:
@@ -266,10 +265,12 @@ def _free(folder: Path) -> int:
 
 @contextlib.contextmanager
 def _written(folder: Path, streamed: bool) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-    """The files of both arrays; nowhere for images that are only checked."""
-    places = [Path(os.devnull)] * 2 if streamed else [folder / "images", folder / "source"]
+    """The files of both arrays, on the disk at the end; nowhere for images only checked."""
+    places = [Path(os.devnull) if streamed else folder / name for name in ARRAYS]
     with places[0].open("wb") as images, places[1].open("wb") as sources:
         yield images, sources
+        for file in () if streamed else (images, sources):
+            sync(file)
 
 
 def _sweep(folder: Path) -> None:
