@@ -174,6 +174,22 @@ def lock(file: IO[str]) -> bool:
     return True
 
 
+def place_of(file: IO[Any]) -> Path | None:
+    """Where an open file is now, wherever it was moved; None if that cannot be told, or nowhere."""
+    try:
+        if sys.platform == "darwin":
+            import fcntl
+
+            found = fcntl.fcntl(file, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0")
+            place = Path(os.fsdecode(found))
+        else:
+            place = Path(f"/proc/self/fd/{file.fileno()}").readlink()
+        is_there = os.path.samestat(place.stat(), os.fstat(file.fileno()))
+    except OSError:  # removed, or no such system
+        return None
+    return place if is_there else None
+
+
 def write_file(path: Path, data: bytes) -> None:
     """Replace the content of `path`; on failure (a full disk) keep it and raise CheckpointError."""
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -162,6 +163,24 @@ def impatient(w: World) -> None:
                 os.kill(os.getpid(), signal.SIGINT)
 
     w.patch.setattr("zoo_core.cli.progress.ProgressDisplay", Impatient)
+
+
+def moved_meanwhile(name: str | None) -> Callable[[World], None]:
+    """Somebody renames the run folder after four images, or removes it."""
+
+    def prepare(w: World) -> None:
+        from zoo_core.cli.progress import ProgressDisplay
+        from zoo_core.plugins.hookspecs import hookimpl
+
+        class Moving(ProgressDisplay):
+            @hookimpl
+            def zoo_progress(self, run: Any, images: int, terms: Any) -> None:
+                if images == 4 and run.directory.name != "elsewhere":
+                    shutil.rmtree(run.directory) if name is None else run.directory.rename(name)
+
+        w.patch.setattr("zoo_core.cli.progress.ProgressDisplay", Moving)
+
+    return prepare
 
 
 def alarms(**limits: float) -> Callable[[World], None]:

@@ -682,3 +682,76 @@ def test_adaptive_augmentation_needs_a_phase_that_reports_how_sure_the_discrimin
     spec = msgspec.structs.replace(toys.TOY, build_phases=silent)
     with pytest.raises(ConfigError, match="real_signs"):
         run(tmp_path, spec=spec, images=32, **ADAPTIVE)
+
+
+# A run folder that is moved while it is trained
+
+
+def moving(at: int, move):
+    """An observer that moves the run folder once so many images have been logged."""
+
+    def notify(hook, **arguments):
+        if hook == "zoo_progress" and arguments["images"] == at:
+            move(arguments["run"].directory)
+
+    return notify
+
+
+def moved(place: Path, move, at: int = 24, **settings) -> str:
+    """What is said of a run that is moved while it is trained."""
+    with pytest.raises(RunError) as caught:
+        run(place, notify=moving(at, move), images=64, checkpoint_every=16, log_every=8, **settings)
+    assert caught.value.exit_code == 1
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+needs_places = pytest.mark.skipif(sys.platform == "win32", reason="open folders cannot be moved")
+
+
+@needs_places
+def test_a_run_folder_that_was_moved_is_found_and_goes_on_from_its_last_checkpoint(tmp_path: Path):
+    whole = run(tmp_path, "whole", images=64, checkpoint_every=16, log_every=8)
+    there = tmp_path / "better name"
+    said = moved(tmp_path, lambda folder: folder.rename(there))
+    assert f"the run folder {tmp_path / 'run'} was moved to {there} while it was trained" in said
+    assert "its last checkpoint is that of 16 images" in said
+    assert said.endswith(f"try: --run-dir '{there}'")
+    assert not (tmp_path / "run").exists()
+    again = run(tmp_path, there.name, images=64, checkpoint_every=16, log_every=8)
+    assert last_checkpoint(again) == last_checkpoint(whole)
+
+
+@needs_places
+def test_a_run_folder_that_was_removed_is_said_to_be_gone(tmp_path: Path):
+    said = moved(tmp_path, shutil.rmtree)
+    assert f"the run folder {tmp_path / 'run'} is gone: it was removed, or moved to" in said
+    assert not (tmp_path / "run").exists()
+
+
+@needs_places
+def test_a_run_that_was_moved_writes_nothing_into_another_one_in_its_place(tmp_path: Path):
+    def replaced(folder: Path) -> None:
+        folder.rename(tmp_path / "first")
+        run(tmp_path, images=8)
+        (folder / ".lock").write_text("1")  # of another process
+
+    alone = run(tmp_path, "alone", images=8)
+    assert f"was moved to {tmp_path / 'first'}" in moved(tmp_path, replaced)
+    second = RunFolder(tmp_path / "run")
+    assert last_checkpoint(second) == last_checkpoint(alone)
+    assert second.log.read_bytes() == alone.log.read_bytes()
+
+
+@needs_places
+def test_a_run_that_was_moved_before_it_could_save_makes_no_new_folder(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(RunFolder, "_is_in_place", lambda folder: folder.path.exists())
+    there = tmp_path / "there"
+
+    def late(hook, **arguments):
+        if hook == "zoo_samples":  # the checkpoint comes next
+            arguments["run"].directory.rename(there)
+
+    with pytest.raises(RunError, match=r"was moved to .*there while .*; no checkpoint"):
+        run(tmp_path, notify=late, images=16)
+    assert not (tmp_path / "run").exists()

@@ -66,7 +66,8 @@ class Checkpoints:
         }
         try:
             self._sweep()
-            temporary.mkdir(parents=True)
+            self.folder.mkdir(exist_ok=True)  # without parents: a run that was moved stays so
+            temporary.mkdir()
             for name, data in files.items():
                 write_synced(temporary / name, data)
             write_synced(temporary / "MANIFEST.json", json.dumps(manifest, indent=1).encode())

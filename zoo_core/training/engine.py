@@ -29,7 +29,7 @@ from zoo_core.config import Resolved, RunConfig
 from zoo_core.data.batches import batches
 from zoo_core.data.packing import PackedData
 from zoo_core.data.preparation import check_enough, check_fits
-from zoo_core.errors import CollapseError, Interrupted, NonFiniteError, RunError
+from zoo_core.errors import CheckpointError, CollapseError, Interrupted, NonFiniteError, RunError
 from zoo_core.filesystem import as_argument, remedy
 from zoo_core.interfaces import Batch, Phase, Progress
 from zoo_core.metrics.protocol import Evaluation
@@ -120,7 +120,7 @@ def train(
 
 def _go_through(state: TrainState, run: Run, restored: bool) -> int:
     """Train to the end, by way of changes that are still to come; return images seen."""
-    with _report_end(state, run) as end, _translate_write_errors(), translate_torch_errors():
+    with _report_end(state, run) as end, _translate_write_errors(run), translate_torch_errors():
         while True:
             reopen(state, run, restored)
             loop(state, run, restored)
@@ -174,6 +174,7 @@ def maintain(
     state: TrainState, run: Run, clock: Clock, finished: bool, stopping: bool
 ) -> dict[str, float] | None:
     """Do what is due before the next step; return the mean terms if a log line was written."""
+    run.folder.check_in_place()
     settings = run.resolved.run
     due = _Due(state.images_seen, settings.batch_size)
     means = None
@@ -268,11 +269,14 @@ def _report_end(state: TrainState, run: Run) -> Iterator[_End]:
 
 
 @contextlib.contextmanager
-def _translate_write_errors() -> Iterator[None]:
-    """Raise RunError for a file that cannot be written."""
+def _translate_write_errors(run: Run) -> Iterator[None]:
+    """Raise RunError for a file that cannot be written, or for a run that was moved meanwhile."""
     try:
         yield
-    except OSError as problem:
+    except (OSError, CheckpointError) as problem:
+        run.folder.check_in_place()
+        if isinstance(problem, CheckpointError):
+            raise
         what = f"the run cannot write its files: {problem}"
         hint = f"{remedy(problem)}, then run the same command again"
         raise RunError(what, hint=hint) from problem

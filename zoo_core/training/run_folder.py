@@ -18,15 +18,17 @@ import json
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 
 from zoo_core.config import Resolved
-from zoo_core.errors import InputError
+from zoo_core.errors import InputError, RunError
 from zoo_core.filesystem import (
+    as_argument,
     lock,
     mkdir_with_rollback,
+    place_of,
     replacing,
     sync,
     sync_folder,
@@ -48,6 +50,8 @@ class RunFolder:
         self.samples = path / "samples"
         self.checkpoints = path / "checkpoints"
         self.best = path / "best.safetensors"
+        self._held: IO[str] | None = None  # the lock file, while it is locked
+        self._number = 0  # the folder's, as the file system counts
 
     def weights(self, role: str) -> Path:
         """Path of the averaged network's weights; `role` is generator or classifier."""
@@ -183,7 +187,41 @@ class RunFolder:
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
+            self._held, self._number = file, self.path.stat().st_ino
+            stack.callback(setattr, self, "_held", None)
             yield
+
+    def check_in_place(self) -> None:
+        """Raise RunError if the folder that is locked is no longer at its path.
+
+        What is written next would be lost, or get into another run that was started there.
+        """
+        if self._held is None or self._is_in_place():
+            return
+        place = place_of(self._held)
+        if place is None:
+            raise RunError(
+                f"the run folder {self.path} is gone: it was removed, or moved to another disk, "
+                "while it was trained",
+                hint="--run-dir FOLDER if it is elsewhere",
+            )
+        found = [int(path.name) for path in place.parent.glob("checkpoints/[0-9]*")]
+        last = f"its last checkpoint is that of {max(found):,} images" if found else "no checkpoint"
+        raise RunError(
+            f"the run folder {self.path} was moved to {place.parent} while it was trained; {last}",
+            hint=f"--run-dir {as_argument(place.parent)}",
+        )
+
+    def _is_in_place(self) -> bool:
+        """Whether the folder is there: by its number or, where that may change, by its lock."""
+        try:
+            if self.path.stat().st_ino == self._number:
+                return True
+            return (self.path / ".lock").read_text(encoding="utf-8") == str(os.getpid())
+        except FileNotFoundError:
+            return False
+        except OSError:  # whoever writes will say what is wrong
+            return True
 
     def _remove_lonely_lock(self) -> None:
         with contextlib.suppress(OSError):
