@@ -44,10 +44,22 @@ class ZipTree(Tree):
 
     def read(self, number: int) -> bytes:
         """The bytes of a member."""
-        process, name = os.getpid(), self.names[number]
+        return self._archive().read(self._member(number))
+
+    def start(self, number: int, size: int) -> bytes:
+        """The first bytes of a member."""
+        with self._archive().open(self._member(number)) as file:
+            return file.read(size)
+
+    def _archive(self) -> zipfile.ZipFile:
+        process = os.getpid()
         if process not in self._open:
             self._open.setdefault(process, zipfile.ZipFile(self.path))
-        return self._open[process].read(self._own.get(name, name))
+        return self._open[process]
+
+    def _member(self, number: int) -> str:
+        name = self.names[number]
+        return self._own.get(name, name)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_open": {}}
@@ -78,9 +90,13 @@ class TarTree(Tree):
 
     def read(self, number: int) -> bytes:
         """The bytes of a member."""
+        return self.start(number, self.sizes[number])
+
+    def start(self, number: int, size: int) -> bytes:
+        """The first bytes of a member."""
         with self.shard(number).open("rb") as file:
             file.seek(self._places[number])
-            return file.read(self.sizes[number])
+            return file.read(min(size, self.sizes[number]))
 
     def _members(self, places: dict[str, int], unreadable: Counter[str]) -> Iterator[File]:
         """Every member; the place of its first byte goes into `places`."""

@@ -162,7 +162,10 @@ def _second_byte(rawmode: str) -> str:
 
 
 def _joined(high: Pixels, low: Pixels) -> NDArray[Any]:
-    return (high.astype("uint16") << 8) | low
+    values = high.astype("uint16")
+    values <<= 8
+    values |= low
+    return values
 
 
 def _rawmode(tile: Any) -> Any:

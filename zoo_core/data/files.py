@@ -17,6 +17,7 @@ from zoo_core.data.formats import readable_suffixes
 from zoo_core.data.layouts import Layout, by_split, find_layout
 from zoo_core.data.levels import Levels, ValueRange, joined_levels, value_range
 from zoo_core.data.pairs import find_pairs, has_two_sides
+from zoo_core.data.room import ROOM
 from zoo_core.data.sidecars import Labels, read_labels
 from zoo_core.data.trees import SingleFile, Tree, suffix_of
 from zoo_core.errors import DataError, PictureError
@@ -24,6 +25,7 @@ from zoo_core.pictures import Picture, PictureDataset, Pixels
 
 MAX_FILE_BYTES = 1 << 30
 MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
+MAGIC_BYTES = max(map(len, MAGIC))
 
 
 class PictureFiles(PictureDataset):
@@ -107,20 +109,27 @@ class PictureFiles(PictureDataset):
     def _range(self, position: int) -> ValueRange | None:
         number = self._images[position]
         try:
-            return value_range(self._tree.read(number), self._tree.names[number])
+            with ROOM.borrowed():
+                return value_range(self._read(number), self._tree.names[number])
         except Exception:  # it is named where it is decoded
             return None
 
     def _decoded(self, position: int) -> tuple[str, Pixels]:
         number = self._images[position]
+        name = self._tree.names[number]
+        with ROOM.borrowed():
+            return name, decode(self._read(number), name, self.levels, self.remarks)
+
+    def _read(self, number: int) -> bytes:
+        """The bytes of a file, for which it waits for room. Raises PictureError."""
         name, size = self._tree.names[number], self._tree.sizes[number]
         if size > MAX_FILE_BYTES:
             raise PictureError(name, f"{size} bytes is too large for an image file")
+        ROOM.take(size)
         try:
-            data = self._tree.read(number)
+            return self._tree.read(number)
         except Exception as error:  # zipfile passes on errors of its codecs, such as zlib.error
             raise PictureError(name, f"cannot be read ({error})") from None
-        return name, decode(data, name, self.levels, self.remarks)
 
     def _choose(self, split: str) -> str:
         splits = self.layout.splits
@@ -168,8 +177,9 @@ class PictureFiles(PictureDataset):
         """A number in [0, 1) that the bytes of an image decide."""
         number = self._images[position]
         try:
-            data = self._tree.read(number)
-        except Exception:  # it is named where it is decoded
+            with ROOM.borrowed():
+                data = self._read(number)
+        except PictureError:  # it is named where it is decoded
             data = os.fsencode(self._tree.names[number])
         return int.from_bytes(hashlib.blake2b(data, digest_size=6).digest(), "big") / (1 << 48)
 
@@ -248,10 +258,9 @@ def _how_to_read(tree: Tree) -> str:
 
 def _starts_like_an_image(tree: Tree, number: int) -> bool:
     try:
-        data = tree.read(number)
+        return tree.start(number, MAGIC_BYTES).startswith(MAGIC)
     except Exception:
         return False
-    return data.startswith(MAGIC)
 
 
 def _ignored(tree: Tree, *used: Iterable[int]) -> Mapping[str, int]:

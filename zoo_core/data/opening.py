@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from zoo_core.data import formats, jpegxl, tiff
+from zoo_core.data.room import PIXEL_BYTES, ROOM
 from zoo_core.errors import PictureError, ZooError
 
 MAX_PIXELS = 100_000_000
@@ -28,8 +29,14 @@ def opened(data: bytes, name: str) -> Iterator[Any]:
     """Open an image by its content: the header is read and checked, the pixels are not decoded yet.
 
     Everything that goes wrong, also while the caller decodes the pixels, is raised as PictureError
-    with a reason of one line.
+    with a reason of one line. It waits for room for the pixels.
     """
+    with ROOM.borrowed(), _opened(data, name) as image:
+        yield image
+
+
+@contextmanager
+def _opened(data: bytes, name: str) -> Iterator[Any]:
     from PIL import Image, UnidentifiedImageError
 
     _mute_pillow()
@@ -37,6 +44,8 @@ def opened(data: bytes, name: str) -> Iterator[Any]:
         _check_before_opening(data, name)
         with Image.open(io.BytesIO(data), formats=formats.candidates(data, name)) as image:
             check_size(image.size, name)
+            if image.format != "JXL":  # which is decoded by now
+                ROOM.take(image.width * image.height * PIXEL_BYTES)
             if image.format == "TIFF":
                 tiff.mend(image)
             if reason := _why_misread(image, data):
@@ -82,6 +91,7 @@ def _check_before_opening(data: bytes, name: str) -> None:
     if formats.is_jxl(data):
         header = jpegxl.read_header(data)
         check_size((header.width, header.height), name)
+        ROOM.take(header.width * header.height * PIXEL_BYTES)
         if header.is_animated:
             raise PictureError(name, "an animated JPEG XL, of which only the last frame is read")
     if data.startswith(ICONS):

@@ -18,8 +18,9 @@ import os
 import shutil
 import time
 import uuid
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -39,6 +40,7 @@ from zoo_core.data.packs import (
     seal,
 )
 from zoo_core.data.progress import OnProgress, no_progress
+from zoo_core.data.room import ROOM
 from zoo_core.data.streaming import Form, RowReader, StreamedImages
 from zoo_core.errors import DataError, PictureError, RunError, first_few
 from zoo_core.filesystem import as_argument, cache_folder, sync, sync_folder, write_synced
@@ -51,6 +53,7 @@ Storage = Literal["auto", "always", "never"]  # whether the array is written
 DISK_SHARE = 0.5  # of the free disk that an array takes at most, unless it is "always" written
 LARGE = 1 << 30  # bytes of an array that are worth a word before they are written
 STALE_AFTER = 24 * 3600  # seconds without a write after which a packing process is taken to be dead
+AHEAD_BYTES = 1 << 28  # of fitted images that have to wait until one before them is written
 PACK_VERSION = 3  # increase when the same images are packed into different files
 
 
@@ -245,14 +248,28 @@ class _Packer:
         Pillow's decoders release the GIL, so files are decoded in parallel.
         """
         workers = os.cpu_count() or 1
-        ahead = 64 * workers  # bounds how many are decoded but not yet written
+        waiting: deque[Future[Picture | BadPicture]] = deque()
         with ThreadPoolExecutor(workers) as pool:
-            for start in range(0, len(self.dataset), ahead):
-                yield from pool.map(self._read, range(start, min(start + ahead, len(self.dataset))))
+            try:
+                for index in range(len(self.dataset)):
+                    waiting.append(pool.submit(self._read, index))
+                    if len(waiting) >= self._ahead(workers):
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def _ahead(self, workers: int) -> int:
+        """How many images may be fitted and not yet written, or on the way there."""
+        size = self.form.resolution**2 * (self.form.channels + self.form.source_channels)
+        return max(1, min(64 * workers, AHEAD_BYTES // size))
 
     def _read(self, index: int) -> Picture | BadPicture:
         try:
-            return self.form.fit(self.dataset[index])
+            with ROOM.borrowed():
+                return self.form.fit(self.dataset[index])
         except PictureError as error:
             return BadPicture(error.name, error.reason)
 

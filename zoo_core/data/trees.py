@@ -62,6 +62,10 @@ class Tree(ABC):
     def read(self, number: int) -> bytes:
         """The bytes of a file; whatever the system or a codec raises."""
 
+    @abstractmethod
+    def start(self, number: int, size: int) -> bytes:
+        """The first bytes of a file, without reading all of it."""
+
 
 class FolderTree(Tree):
     """The files of a folder and its sub-folders."""
@@ -75,17 +79,19 @@ class FolderTree(Tree):
         """The bytes of a file."""
         return (self.path / self.names[number]).read_bytes()
 
+    def start(self, number: int, size: int) -> bytes:
+        """The first bytes of a file."""
+        with (self.path / self.names[number]).open("rb") as file:
+            return file.read(size)
 
-class SingleFile(Tree):
+
+class SingleFile(FolderTree):
     """One image file as a data set."""
 
     def __init__(self, path: Path):
         status = path.stat()
-        super().__init__(path.parent, [File(path.name, status.st_size, status.st_mtime_ns)])
-
-    def read(self, number: int) -> bytes:
-        """The bytes of the file."""
-        return (self.path / self.names[number]).read_bytes()
+        file = File(path.name, status.st_size, status.st_mtime_ns)
+        Tree.__init__(self, path.parent, [file])
 
 
 def suffix_of(name: str) -> str:
