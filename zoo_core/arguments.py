@@ -6,6 +6,7 @@ Whatever is wrong is an InputError that says what is allowed.
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -25,6 +26,16 @@ SLACK = 1e-3
 
 # Class numbers or names: one per image, or one for all.
 Labels: TypeAlias = int | str | Sequence[int | str] | Tensor
+
+
+def count_of(seeds: Any) -> int:
+    """How many seeds these are, before there is a list of them; 0 where that is not known."""
+    try:
+        return len(seeds)
+    except TypeError:
+        return 0
+    except OverflowError:  # of a range
+        return sys.maxsize
 
 
 def checked_seeds(seeds: Iterable[int]) -> list[int]:

@@ -6,6 +6,7 @@ The classes here are abstract; a plugin's class is final and never subclassed.
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -20,13 +21,17 @@ from zoo_core.arguments import (
     checked_rows,
     checked_seeds,
     checked_source,
+    count_of,
 )
 from zoo_core.errors import InputError, PluginError
+from zoo_core.memory import check_memory
 from zoo_core.noise import SeededNoise
 from zoo_core.spec import LatentDistribution
 
 # Limits of a sampling chunk, to bound memory: number of images, and total pixels (H x W).
 SAMPLE_BATCH, SAMPLE_PIXELS = 64, 64 * 128 * 128
+# Bytes of a seed in a list and in a tensor, and of a number of noise while it is drawn.
+SEED_BYTES, NOISE_BYTES = 64, 128
 
 
 def sample_batch(image_shape: tuple[int, int, int]) -> int:
@@ -100,6 +105,9 @@ class Generator(nn.Module, ABC):
         They are float32, unless the parameters were cast, and on the same device. Raises InputError
         for seeds that `sample` rejects, and for a model without latents.
         """
+        if self.latent_shape is not None:
+            needed = count_of(seeds) * (SEED_BYTES + math.prod(self.latent_shape) * NOISE_BYTES)
+            check_memory(needed, "the latents of so many seeds", hint="fewer at a time")
         return self.latents_of(SeededNoise(checked_seeds(seeds)))
 
     def latents_of(self, noise: SeededNoise, purpose: str = "latents") -> Tensor:
@@ -149,6 +157,7 @@ class Generator(nn.Module, ABC):
             raise InputError(
                 f"{type(self).__name__} has no latents to truncate", given=truncation, allowed="1"
             )
+        self._check_room(count_of(seeds))
         seeds = checked_seeds(seeds)
         labels = self.checked_labels(labels, len(seeds))
         source = self.checked_source(source, len(seeds))
@@ -193,8 +202,15 @@ class Generator(nn.Module, ABC):
 
         return self._drawn(make, len(latents))
 
+    def _check_room(self, count: int) -> None:
+        """Raise InputError for more images than fit into memory, if they are made there."""
+        if next(self.parameters()).device.type == "cpu":
+            needed = count * (SEED_BYTES + 4 * math.prod(self.image_shape))
+            check_memory(needed, "so many images", hint="fewer at a time")
+
     def _drawn(self, make: Callable[[slice], Tensor], count: int) -> Tensor:
         """Images of rows 0 to count - 1 in evaluation mode, in chunks, clamped to [-1, 1]."""
+        self._check_room(count)
         pictures = torch.empty(count, *self.image_shape, device=next(self.parameters()).device)
         with evaluating(self):
             chunk = sample_batch(self.image_shape)

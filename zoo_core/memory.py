@@ -1,9 +1,14 @@
-"""The memory that is left for this process."""
+"""The memory that is left for this process, and what would take more than that."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+from zoo_core.errors import InputError
+
+SHARE = 0.9  # of the memory that is left, for one thing
+SMALL = 1 << 26  # bytes that are not worth asking the system
 
 MACHINE = Path("/proc/meminfo")  # Linux
 CONTAINER = Path("/sys/fs/cgroup")  # Linux, its control group
@@ -21,6 +26,18 @@ def available_memory() -> int | None:
     """
     found = [_left_on_machine(), *(_left_in_container(limit) for limit in LIMITS)]
     return min((each for each in found if each is not None), default=None)
+
+
+def check_memory(needed: int, what: str, hint: str = "") -> None:
+    """Raise InputError, before it is taken, for more memory than there is for `what`, a plural."""
+    available = None if needed < SMALL else available_memory()
+    if available is not None and needed > SHARE * available:
+        raise InputError(
+            f"{what} do not fit into memory",
+            given=f"{needed / 1e9:,.1f} GB",
+            allowed=f"{SHARE * available / 1e9:,.1f} GB",
+            hint=hint,
+        )
 
 
 def _left_on_machine() -> int | None:

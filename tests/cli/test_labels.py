@@ -179,7 +179,7 @@ def test_the_columns_of_the_rows_are_the_seeds(zoo, learned, draw):
 def test_many_seeds_of_many_classes_stay_in_their_rows(learned, draw, monkeypatch):
     learned(*PETS)
     whole = draw("--seeds", "0-4")
-    monkeypatch.setattr("zoo_core.cli.sample.CHUNK", 3)
+    monkeypatch.setattr("zoo_core.generators.SAMPLE_BATCH", 3)
     assert np.array_equal(draw("--seeds", "0-4"), whole)
 
 

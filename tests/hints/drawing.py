@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hints.places import (
     TRAIN,
     classes,
@@ -21,6 +23,21 @@ from hints.places import (
     wide,
 )
 from hints.scenario import Row, World
+
+MIX = (
+    ">>> from zoo_core.sampling.latents import mix_styles as mix; "
+    "mix(zoo.load('styled.safetensors')"
+)
+
+
+def memory(size: int) -> Callable[[World], None]:
+    """A machine with so many bytes left, where each counts."""
+
+    def prepare(w: World) -> None:
+        w.patch.setattr("zoo_core.memory.available_memory", lambda: size)
+        w.patch.setattr("zoo_core.memory.SMALL", 0)
+
+    return prepare
 
 
 def put_pngs(w: World) -> None:
@@ -52,6 +69,16 @@ FINISHED = "cli/train.py _say_finished"
 ROWS = (
     Row("cli/drawing.py parse_seeds", "zoo sample run --seeds x", run),
     Row("cli/drawing.py parse_seeds", "zoo mix run --layers 0 --with x", run, then="no styles"),
+    Row(("memory.py check_memory", "cli/sample.py check_grid"),
+        "zoo sample run --seeds 0-999", (run, memory(2_000_000))),
+    Row("cli/mix.py mix", "zoo mix styled.safetensors --seeds 0-39 --with 0-39 --layers 0",
+        (ws, memory(2_000_000)),
+        steps=("zoo mix styled.safetensors --seeds 0-1 --with 0-1 --layers 0",)),
+    Row("cli/interpolate.py interpolate", "zoo interpolate run --out x.gif --frames 999",
+        (run, memory(2_000_000)),
+        steps=("zoo interpolate run --frames 9 --out FILE.webp",
+               "zoo interpolate run --frames 9 --out folder")),
+    Row("cli/data.py _draw", "zoo data show toys --resolution 512 --out x.png", memory(10**7)),
     Row("cli/drawing.py parse_seeds 2", "zoo sample run --seeds 5-1", run),
     Row(("cli/sample.py sample", "cli/drawing.py check_grid"), "zoo sample run --out a.gif", run),
     Row(
@@ -60,7 +87,7 @@ ROWS = (
     ),
     Row("cli/drawing.py writing 2", "zoo sample run --out file/grid.png", (run, file("file"))),
     Row(
-        "cli/interpolate.py interpolate", "zoo interpolate run --out frames",
+        "cli/interpolate.py interpolate 2", "zoo interpolate run --out frames",
         (run, put_pngs), fill={"NEW_FOLDER": "new"},
     ),
     Row((READ, f"{READ} 2", f"{READ} 3"), f"{OF_FILE} --seeds 1", (run, Z)),
@@ -130,6 +157,8 @@ ROWS = (
         steps=("zoo sample ./o4 --source photos",),
     ),
     Row("sampling/latents.py mix_styles", "zoo mix run --layers 0", run),
+    Row("sampling/latents.py mix_styles 2", f"{MIX}, range(10**7), range(10**7), [0])", ws,
+        steps=(f"{MIX}, range(2), range(2), [0])",)),
     Row(
         "sampling/latents.py _check_latent", "zoo interpolate translator", (translator, photos),
         fill={"NAME": "translator"},

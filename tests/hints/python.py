@@ -105,6 +105,8 @@ PPL = (
 ROWS = (
     Row("data/tensors.py read_pictures", ">>> zoo.read_pictures()", photos,
         steps=(">>> zoo.read_pictures('photos')",)),
+    Row("data/tensors.py _check_memory", ">>> zoo.read_pictures('photos', resolution=10**6)",
+        photos, steps=(">>> zoo.read_pictures('photos', resolution=16)",)),
     Row("data/tensors.py save_pictures", f"{SAVE}(images, 'new', columns=2)", some_images,
         steps=(f"{SAVE}(images, 'new')", f"{SAVE}(images, 'new.png', columns=2)")),
     Row("data/tensors.py _of_one_size", ">>> zoo.read_pictures('sizes')", two_sizes,
@@ -131,6 +133,9 @@ ROWS = (
         steps=(f"{TRANSLATE}({PAIR}, source=source.byte() / 127.5 - 1)",)),
     Row("arguments.py checked_source 4", f"{TRANSLATE}({PAIR}, source=source)", a_source,
         steps=(f"{TRANSLATE}({PAIR}, source={{hint}})",)),
+    Row("generators.py _check_room", f"{LOAD}(range(10**12))", run, steps=(f"{LOAD}([0])",)),
+    Row("generators.py latents", ">>> zoo.load('run').latents(range(10**12))", run,
+        steps=(">>> zoo.load('run').latents([0])",)),
     Row("generators.py _made", ">>> generator.sample([0])", half,
         steps=(">>> {hint}.sample([0])",)),
     Row("generators.py _no_latents", ">>> generator.latents([0])", translating,

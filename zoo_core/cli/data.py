@@ -288,13 +288,16 @@ def _draw(dataset: Any, resolution: int, out: Path) -> None:
     import numpy as np
 
     from zoo_core.data.decoding import fit
-    from zoo_core.data.saving import save_grid
+    from zoo_core.data.saving import check_grid_memory, save_grid
 
+    count, columns = min(64, len(dataset)), 16 if dataset.paired else 8
+    shape = (3, resolution, resolution)
+    check_grid_memory(count * (1 + dataset.paired), columns, shape, hint="--resolution 64")
     pictures = []
-    for index in range(min(64, len(dataset))):
+    for index in range(count):
         picture = dataset[index]
         if picture.source is not None:
             pictures.append(fit(picture.source, resolution, 3, "crop"))
         pictures.append(fit(picture.pixels, resolution, 3, "crop"))
     with writing(out):
-        save_grid(out, np.stack(pictures), 16 if dataset.paired else 8)
+        save_grid(out, np.stack(pictures), columns)

@@ -43,6 +43,7 @@ def interpolate(
     from zoo_core.data.batches import to_uint8
     from zoo_core.data.saving import save_animation, save_png
     from zoo_core.errors import InputError
+    from zoo_core.memory import check_memory
     from zoo_core.sampling.latents import interpolate
 
     generator = load_generator(name, device, plugins)
@@ -57,6 +58,13 @@ def interpolate(
     )
     pictures = (to_uint8(picture[None])[0].transpose(1, 2, 0) for picture in walk)
     folder = target.is_dir() or not target.suffix
+    if not folder and target.suffix.lower() != ".webp":  # whose frames are written one by one
+        count, (_, height, width) = frames * len(numbers), generator.image_shape
+        check_memory(
+            count * height * width * 4,
+            "the frames of this animation",
+            hint="--out FILE.webp, or --out FOLDER",
+        )
     with writing(target, folder):
         if not folder:
             save_animation(target, pictures, fps)

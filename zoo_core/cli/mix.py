@@ -20,6 +20,8 @@ from zoo_core.cli.labels import LABEL, class_number
 from zoo_core.cli.loading import load_generator
 from zoo_core.cli.output import loaded_plugins
 
+FLOAT_COPIES = 4  # of the memory of a grid, for the images before they have 8 bits
+
 
 def mix(
     name: str = WEIGHTS,
@@ -48,13 +50,16 @@ def mix(
     import torch
 
     from zoo_core.data.batches import to_uint8
-    from zoo_core.data.saving import save_grid
+    from zoo_core.data.saving import check_grid_memory, save_grid
     from zoo_core.sampling.latents import mix_styles
 
     generator = load_generator(name, device, plugins)
     number = class_number(label, generator)
     what = f"mix-{file_stem(seeds)}-{file_stem(others)}-layers-{file_stem(layers)}"
     target = out or default_target(name, what, ".png", label, truncation)
+    across = len(columns) + 1
+    cells = FLOAT_COPIES * (len(rows) + 1) * across
+    check_grid_memory(cells, across, generator.image_shape, hint="fewer --seeds, or fewer --with")
     with writing(target):
         mixed = mix_styles(generator, rows, columns, chosen, label=number, truncation=truncation)
         labels = None if number is None else [number] * (len(rows) + len(columns))
@@ -62,5 +67,5 @@ def mix(
         left, top = whole[: len(rows), None], whole[len(rows) :]
         corner = torch.ones_like(top[:1])
         sheet = torch.cat([torch.cat([corner, top])[None], torch.cat([left, mixed], dim=1)])
-        save_grid(target, to_uint8(sheet.flatten(0, 1)), len(columns) + 1)
+        save_grid(target, to_uint8(sheet.flatten(0, 1)), across)
     typer.echo(target)

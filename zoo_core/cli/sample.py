@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     Pictures: TypeAlias = NDArray[np.uint8]  # [N, C, H, W]
     Drawn: TypeAlias = Iterator[tuple[Pictures | None, Pictures]]  # sources, images
 
-CHUNK = 256  # images per call; bounds the memory of --each
 SEEDS, SEEDS_PER_CLASS = "0-15", "0-7"  # by default
 
 
@@ -94,6 +93,8 @@ def sample(
     files = [target / f"{file}.png" for file in file_names(names)] if each else [target]
     check_output_outside_source(files, source)
     columns = columns if each else wanted.columns(columns)
+    if not each:
+        wanted.check_grid(generator, columns)
     drawn = wanted.draw(generator, truncation)
     save_latents(save, generator, chosen, name, latents)
     with writing(target, folder=each):
@@ -136,14 +137,28 @@ class _Wanted(NamedTuple):
             )
         return len(self.seeds) if self.in_rows else given
 
+    @property
+    def total(self) -> int:
+        """The number of images."""
+        return len(self.seeds) * (1 if self.classes is None else len(self.classes))
+
+    def check_grid(self, generator: Generator, columns: int | None) -> None:
+        """Raise InputError for a grid that does not fit into memory, before images are made."""
+        from zoo_core.data.saving import check_grid_memory
+
+        channels, height, width = generator.image_shape
+        shape = (3, height, 2 * width) if self.sources else (channels, height, width)
+        columns = columns or max(1, round(self.total**0.5))
+        check_grid_memory(self.total, columns, shape, hint="--each to write one file per image")
+
     def draw(self, generator: Generator, truncation: float) -> Drawn:
         """Yield chunks of (sources, generated images); sources are None for a latent model."""
         from zoo_core.data.batches import to_uint8
+        from zoo_core.generators import sample_batch
 
-        length = len(self.seeds)
-        total = length * (1 if self.classes is None else len(self.classes))
-        for first in range(0, total, CHUNK):
-            places = [divmod(n, length) for n in range(first, min(first + CHUNK, total))]
+        length, total, chunk = len(self.seeds), self.total, sample_batch(generator.image_shape)
+        for first in range(0, total, chunk):
+            places = [divmod(n, length) for n in range(first, min(first + chunk, total))]
             seeds = [self.seeds[column] for _, column in places]
             labels = None if self.classes is None else [self.classes[row] for row, _ in places]
             begin = self.sources and self.sources.images(column for _, column in places)

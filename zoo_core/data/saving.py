@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo_core.errors import InputError
 from zoo_core.filesystem import replacing
+from zoo_core.memory import check_memory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from zoo_core.pictures import Pixels
 
 
+GRID_BYTES = 5  # a channel of a pixel: images, all of them, the sheet, its transpose, Pillow's
 COLUMNS, WIDTH = 8, 1024  # of a grid: at most so many columns and pixels, but one image
 
 
@@ -24,11 +27,23 @@ def grid_columns(side: int) -> int:
     return max(1, min(COLUMNS, WIDTH // side))
 
 
+def check_grid_memory(
+    count: int,
+    columns: int,
+    shape: tuple[int, int, int],  # C, H, W of an image
+    hint: str = "fewer images",
+) -> None:
+    """Raise InputError for a grid that does not fit into memory, before its images are made."""
+    cells = max(columns * -(-count // columns), count)
+    check_memory(cells * math.prod(shape) * GRID_BYTES, "the images of this grid", hint)
+
+
 def save_grid(path: Path, pictures: NDArray[np.uint8], columns: int) -> None:
     """Save images [N, C, H, W] as one PNG, row by row from the top left, atomically."""
     import numpy as np
 
     count, channels, height, width = pictures.shape
+    check_grid_memory(count, columns, (channels, height, width))
     rows = -(-count // columns)
     sheet = np.full((rows * columns, channels, height, width), 255, dtype=np.uint8)
     sheet[:count] = pictures

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from zoo_core.data.files import PictureFiles
 from zoo_core.data.saving import save_grid, save_png
 from zoo_core.errors import InputError
 from zoo_core.filesystem import mkdir_with_rollback, typed_path
+from zoo_core.memory import check_memory
 from zoo_core.pictures import Picture, Pixels
 
 logger = logging.getLogger("zoo")
@@ -50,6 +52,10 @@ def read_pictures(
     if not opened:
         raise InputError("no images to read", hint="read_pictures(FOLDER)")
 
+    count = sum(map(len, opened))
+    if resolution is not None:
+        _check_memory(count, (channels, resolution, resolution))
+
     def read(place: tuple[PictureFiles, int]) -> Picture:
         picture = place[0][place[1]]
         if resolution is None:
@@ -60,7 +66,7 @@ def read_pictures(
     pool = ThreadPoolExecutor()
     try:
         found = pool.map(read, [(each, index) for each in opened for index in range(len(each))])
-        pixels = np.stack(list(_of_one_size(found)))
+        pixels = np.stack(list(_of_one_size(found, count)))
     finally:
         pool.shutdown(cancel_futures=True)
     for each in opened:
@@ -97,6 +103,15 @@ def save_pictures(
     return [target]
 
 
+def _check_memory(count: int, shape: tuple[int, ...]) -> None:
+    """Raise InputError if so many images of [C, H, W] do not fit: as bytes twice, and as floats."""
+    check_memory(
+        6 * count * math.prod(shape),
+        f"{count:,} images at this resolution",
+        hint="a smaller resolution, or some of the paths at a time",
+    )
+
+
 def _check_options(resolution: int | None, channels: int, fit: str) -> None:
     """Raise InputError for an invalid argument of `read_pictures`."""
     if resolution is not None and resolution < 1:
@@ -130,14 +145,16 @@ def _planes(pixels: Pixels, channels: int) -> Pixels:
     return np.asarray(image).reshape(*pixels.shape[:2], channels).transpose(2, 0, 1)
 
 
-def _of_one_size(pictures: Iterable[Picture]) -> Iterator[Pixels]:
+def _of_one_size(pictures: Iterable[Picture], count: int) -> Iterator[Pixels]:
     """Yield the pixels [C, H, W]; InputError for the first image that is not as large as the first.
 
-    It is raised before more are read: a folder of photos may be larger than memory.
+    It is raised before more are read, and so it is if all `count` do not fit into memory.
     """
     first: Picture | None = None
     for picture in pictures:
-        first = first or picture
+        if first is None:
+            first = picture
+            _check_memory(count, picture.pixels.shape)
         if picture.pixels.shape != first.pixels.shape:
             raise InputError(
                 "the images differ in size",

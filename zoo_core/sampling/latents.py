@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from zoo_core.arguments import checked_seeds, integer, summarize
+from zoo_core.arguments import checked_seeds, count_of, integer, summarize
 from zoo_core.errors import InputError
 from zoo_core.generators import Generator, StyleGenerator, evaluating, sample_batch
+from zoo_core.memory import check_memory
 from zoo_core.noise import SeededNoise
 
 
@@ -70,6 +71,8 @@ def mix_styles(
         raise InputError(
             "no such layers", given=wrong or "none", allowed=f"0 to {generator.num_ws - 1}"
         )
+    ws = count_of(seeds) * count_of(others) * generator.num_ws * generator.style_size
+    check_memory(8 * ws, "so many mixed images", hint="fewer seeds")  # float32, twice
     seeds, others = checked_seeds(seeds), checked_seeds(others)
     own, other = (_ws(generator, some, label, truncation) for some in (seeds, others))
     mixed = own[:, None].repeat(1, len(others), 1, 1)
