@@ -1,5 +1,9 @@
 """Plain data in YAML is read; anything more is refused."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import pytest
 
 from zoo_core.errors import ConfigError
@@ -54,6 +58,20 @@ def test_nesting_is_read_up_to_the_limit(file):
 def test_a_large_file_is_refused(file):
     with pytest.raises(ConfigError, match="too large"):
         read_yaml(file("#" * (MAX_FILE_BYTES + 1)))
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="no such device")  # noqa: PTH110
+def test_a_device_without_an_end_is_refused():
+    with pytest.raises(ConfigError, match="/dev/zero is too large"):
+        read_yaml(Path("/dev/zero"))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_what_another_program_writes_into_a_pipe_is_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor() as pool:
+        pool.submit((tmp_path / "pipe").write_bytes, b"a: 1\r\nb: 2\r\n")
+        assert read_yaml(tmp_path / "pipe") == {"a": 1, "b": 2}
 
 
 def test_a_byte_order_mark_is_ignored(file):

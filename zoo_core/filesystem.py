@@ -190,6 +190,12 @@ def place_of(file: IO[Any]) -> Path | None:
     return place if is_there else None
 
 
+def read_start(path: Path, most: int) -> bytes:
+    """The bytes of a file or a pipe, but no more than `most`: there are devices without an end."""
+    with path.open("rb") as file:
+        return file.read(most)
+
+
 def write_file(path: Path, data: bytes) -> None:
     """Replace the content of `path`; on failure (a full disk) keep it and raise CheckpointError."""
     try:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from unicodedata import normalize
 
-from zoo_core.errors import PictureError
+from zoo_core.errors import PictureError, ZooError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,11 +56,26 @@ class PictureDataset(ABC):
     def __getitem__(self, index: int) -> Picture: ...
 
 
+def read_picture(
+    dataset: PictureDataset, index: int, change: Callable[[Picture], Picture] = lambda it: it
+) -> Picture:
+    """Read an image, and `change` it. Raises PictureError, whatever the data set raises; it is
+    raised as it is if it is a ZooError, or if ZOO_STRICT=1 is set, for authors.
+    """
+    try:
+        return change(dataset[index])
+    except Exception as error:
+        if isinstance(error, ZooError) or os.environ.get("ZOO_STRICT") == "1":
+            raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+        raise PictureError(f"image {index}", f"cannot be read ({reason})") from error
+
+
 def read_every(dataset: PictureDataset) -> Iterator[Picture | BadPicture]:
     """Read every image once, in order: the image, or what is wrong with it."""
     for index in range(len(dataset)):
         try:
-            yield dataset[index]
+            yield read_picture(dataset, index)
         except PictureError as error:
             yield BadPicture(error.name, error.reason)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo_core.errors import ConfigError
+from zoo_core.filesystem import read_start
 
 MAX_FILE_BYTES = 1 << 20  # larger files are not configuration files
 MAX_FILE_DEPTH = 50  # of nested lists and mappings
@@ -14,14 +15,14 @@ MAX_FILE_DEPTH = 50  # of nested lists and mappings
 def read_yaml(path: Path) -> Any:
     """The content of a small YAML file. Raises ConfigError for tags, aliases and duplicate keys."""
     try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
+        data = read_start(path, MAX_FILE_BYTES + 1)
+        if len(data) > MAX_FILE_BYTES:
             raise ConfigError(
                 f"{path} is too large",
-                given=f"{size} bytes",
+                given=f"{max(len(data), path.stat().st_size)} bytes or more",
                 allowed=f"at most {MAX_FILE_BYTES} bytes",
             )
-        text = path.read_text(encoding="utf-8-sig")
+        text = data.decode("utf-8-sig").replace("\r\n", "\n")
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a path with a zero byte
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(f"cannot read {path}: {reason}") from None

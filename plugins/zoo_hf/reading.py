@@ -90,6 +90,8 @@ def _pixels(value: dict[str, Any] | None, name: str) -> Pixels:
     if data is None and path is None:
         raise PictureError(name, "there is no image in this row")
     if data is None:
+        if Path(path).exists() and not Path(path).is_file():
+            raise PictureError(name, f"{path} is not a regular file")
         try:
             data = Path(path).read_bytes()
         except OSError as error:

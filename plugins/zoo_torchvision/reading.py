@@ -151,6 +151,8 @@ class FilePictures(PictureDataset):
 
     def __getitem__(self, index: int) -> Picture:
         name = self.files[index]
+        if (self.folder / name).exists() and not (self.folder / name).is_file():
+            raise PictureError(name, "is not a regular file")
         try:
             data = (self.folder / name).read_bytes()
         except OSError as error:

@@ -13,8 +13,8 @@ from toy_datasets import Numbered
 from zoo_core.data.files import PictureFiles
 from zoo_core.data.packing import pack
 from zoo_core.data.saving import save_png
-from zoo_core.errors import DataError, RunError
-from zoo_core.pictures import Picture
+from zoo_core.errors import DataError, PictureError, RunError
+from zoo_core.pictures import Picture, read_every
 
 
 def test_packed_pictures_keep_order_names_labels_and_pairs():
@@ -77,6 +77,57 @@ def test_bad_pictures_are_counted_and_named():
     assert "number 2 (damaged (on purpose))" in message
     assert "and 1 more" in message
     assert "bad_pictures=skip" in message
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError("image file is truncated"), "OSError: image file is truncated"),
+        (KeyError("width"), "KeyError: 'width'"),
+        (ValueError("two\nlines"), "ValueError: two lines"),
+        (MemoryError(), "MemoryError"),
+    ],
+)
+@pytest.mark.parametrize("storage", ["auto", "never"])
+def test_whatever_a_data_set_raises_is_the_fault_of_that_picture(error, reason, storage):
+    class Failing(Numbered):
+        def __getitem__(self, index: int) -> Picture:
+            if index == 3:
+                raise error
+            return super().__getitem__(index)
+
+    with pytest.raises(DataError) as caught:
+        pack(Failing(10), 4, 3, storage=storage)
+    assert f"1 of 10 images cannot be used: image 3 (cannot be read ({reason}))" in str(
+        caught.value
+    )
+    assert len(pack(Failing(10), 4, 3, skip_bad=True, storage=storage)) == 9
+    assert [item.name for item in read_every(Failing(5))][3] == "image 3"
+
+
+def test_the_author_of_a_data_set_sees_what_it_raises(monkeypatch):
+    class Failing(Numbered):
+        def __getitem__(self, index: int) -> Picture:
+            raise IndexError("of mine")
+
+    monkeypatch.setenv("ZOO_STRICT", "1")
+    with pytest.raises(IndexError, match="of mine"):
+        pack(Failing(2), 4, 3)
+
+
+def test_a_picture_that_can_no_longer_be_read_is_named_when_it_is_used():
+    class Failing(Numbered):
+        broken = False
+
+        def __getitem__(self, index: int) -> Picture:
+            if self.broken:
+                raise OSError("gone")
+            return super().__getitem__(index)
+
+    data = pack(dataset := Failing(4), 4, 3, storage="never")
+    dataset.broken = True
+    with pytest.raises(PictureError, match=r"image 2: cannot be read \(OSError: gone\)"):
+        data.images[np.array([2])]
 
 
 def test_nobody_is_told_to_leave_all_pictures_out():

@@ -378,6 +378,16 @@ def test_a_damaged_file_is_a_bad_image_with_its_name(fake):
     assert dataset[0].label == 0
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_among_its_files_is_not_waited_for(fake):
+    folder = fake("Food101")
+    path = folder / "food-101/images/dog/2.jpg"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(PictureError, match=r"dog/2\.jpg: is not a regular file"):
+        opened("Food101", folder)[1]
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # not closed there
 def test_a_damaged_image_that_torchvision_decodes_is_a_bad_image_too(fake):
     folder = fake("GTSRB")

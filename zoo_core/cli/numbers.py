@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from zoo_core.plugins.loading import Plugins
     from zoo_core.spec import Metric
 
+MAX_BYTES = 1 << 24  # that are read of it
 CHANGE = "change"  # what --compare adds to a number in --json
 
 
@@ -22,10 +23,11 @@ def read_numbers(path: Path) -> list[Metric]:
     import msgspec
 
     from zoo_core.errors import InputError
+    from zoo_core.filesystem import read_start
     from zoo_core.spec import Metric
 
     try:
-        records = msgspec.json.decode(path.read_bytes())["metrics"]
+        records = msgspec.json.decode(read_start(path, MAX_BYTES))["metrics"]
         for record in records:
             record.pop(CHANGE, None)
         return msgspec.convert(records, list[Metric])

@@ -44,7 +44,7 @@ from zoo_core.data.room import ROOM
 from zoo_core.data.streaming import Form, RowReader, StreamedImages
 from zoo_core.errors import DataError, PictureError, RunError, first_few
 from zoo_core.filesystem import as_argument, cache_folder, sync, sync_folder, write_synced
-from zoo_core.pictures import BadPicture, Picture, PictureDataset
+from zoo_core.pictures import BadPicture, Picture, PictureDataset, read_picture
 
 logger = logging.getLogger("zoo")
 
@@ -269,7 +269,7 @@ class _Packer:
     def _read(self, index: int) -> Picture | BadPicture:
         try:
             with ROOM.borrowed():
-                return self.form.fit(self.dataset[index])
+                return read_picture(self.dataset, index, self.form.fit)
         except PictureError as error:
             return BadPicture(error.name, error.reason)
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo_core.data.decoding import Fit, fit
-from zoo_core.pictures import Picture, PictureDataset
+from zoo_core.pictures import Picture, PictureDataset, read_picture
 
 
 class Form(NamedTuple):
@@ -43,8 +43,8 @@ class RowReader:
         """The images of some rows. Raises PictureError for one that can no longer be read."""
         key = tuple(ids.tolist())
         if key != self._last[0]:
-            positions = (int(self.rows[row]) for row in key)
-            self._last = (key, [self.form.fit(self.dataset[position]) for position in positions])
+            fit, positions = self.form.fit, (int(self.rows[row]) for row in key)
+            self._last = (key, [read_picture(self.dataset, number, fit) for number in positions])
         return self._last[1]
 
     def __getstate__(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from threading import Lock
 
 from zoo_core.data.progress import OnProgress, no_progress
 from zoo_core.errors import PictureError, first_few
-from zoo_core.pictures import Picture, PictureDataset
+from zoo_core.pictures import Picture, PictureDataset, read_picture
 
 AHEAD = 256  # images whose reading is planned at once
 
@@ -51,7 +51,7 @@ def count_sizes(pictures: PictureDataset, on_progress: OnProgress = no_progress)
 
     def read(index: int) -> None:
         with contextlib.suppress(PictureError):
-            noted[index]
+            read_picture(noted, index)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, count, AHEAD):
