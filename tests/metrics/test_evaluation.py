@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import toys
+from safetensors.torch import load_file
 
 from zoo_core.data.packing import pack
 from zoo_core.errors import InputError, PictureError
@@ -25,6 +26,7 @@ from zoo_core.metrics.feature_sets import FeatureVisitor, ReferenceFeatures, ext
 from zoo_core.metrics.frechet import frechet_distance
 from zoo_core.metrics.picture_sets import generated_pictures, packed_pictures, spread
 from zoo_core.metrics.protocol import METRICS, Protocol, improves_on
+from zoo_core.weights.tensors import write_tensors
 
 HOW = Protocol(data="toys", split="train", metrics=("fd",), command="zoo evaluate", count=24)
 
@@ -180,6 +182,29 @@ def test_a_damaged_memory_is_measured_anew(reference):
         .statistics
     )
     assert torch.equal(again.mean, expected.mean)
+
+
+@pytest.mark.parametrize("place", [-3, -200])
+@pytest.mark.parametrize("byte", [b"\0", b"\x3f"])
+def test_numbers_in_the_memory_that_have_changed_are_not_used(reference, caplog, place, byte):
+    expected = reference.measure(keep=True)
+    for path in (reference.cache / "features").iterdir():
+        data = bytearray(path.read_bytes())
+        data[place : place + 2] = byte * 2
+        path.write_bytes(data)
+    again = ReferenceFeatures(reference.data, reference.extractor, cache=reference.cache)
+    assert torch.equal(again.measure(keep=True).statistics.mean, expected.statistics.mean)
+    assert torch.equal(again.measure(keep=True).rows, expected.rows)
+    assert "are damaged (its numbers are not as they were written); measuring" in caplog.text
+
+
+def test_features_of_an_older_version_are_measured_again(reference, caplog):
+    expected = reference.measure().statistics
+    for path in (reference.cache / "features").iterdir():
+        write_tensors(path, {k: v + 1 for k, v in load_file(path).items()}, {})
+    again = ReferenceFeatures(reference.data, reference.extractor, cache=reference.cache)
+    assert torch.equal(again.measure().statistics.mean, expected.mean)
+    assert caplog.text == ""
 
 
 def test_features_without_memory_for_all_are_refused_by_the_first_batch(data, extractor):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,12 @@ from zoo_core.metrics.picture_sets import (
     packed_pictures,
     visit,
 )
+from zoo_core.weights.header import parse_header
 from zoo_core.weights.tensors import Tensors, read_tensors, write_tensors
+
+logger = logging.getLogger("zoo")
+
+SHA256 = "sha256"  # of the numbers in a file, in its metadata
 
 
 @dataclass(frozen=True)
@@ -157,15 +163,34 @@ class ReferenceFeatures:
         return (self.cache or cache_folder()) / "features" / f"{name}.safetensors"
 
     def _read(self, what: str) -> Tensors | None:
+        """What is cached; None if nothing is, or if it is damaged, which is said."""
         path = self._path(what)
         try:
-            return read_tensors(path.read_bytes(), str(path))
-        except (OSError, WeightsError):  # missing or damaged
+            data = path.read_bytes()
+        except OSError:
             return None
+        try:
+            expected = parse_header(data, len(data), "the file").metadata.get(SHA256)
+            tensors = read_tensors(data, "the file")
+            if expected not in (None, _sha256(tensors)):
+                raise WeightsError("its numbers are not as they were written")
+        except WeightsError as error:
+            logger.warning("features in %s are damaged (%s); measuring again", path, error)
+            return None
+        return tensors if expected else None  # an older version wrote no hash
 
     def _write(self, what: str, tensors: Tensors) -> None:
         path = self._path(what)
         about = {"extractor": self.extractor.fingerprint, "data": self.data.fingerprint}
+        about[SHA256] = _sha256(tensors)
         with contextlib.suppress(OSError, CheckpointError):  # may be read-only; it only saves time
             path.parent.mkdir(parents=True, exist_ok=True)
             write_tensors(path, tensors, about)
+
+
+def _sha256(tensors: Tensors) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].detach().cpu().contiguous().view(-1).numpy())
+    return digest.hexdigest()
