@@ -69,6 +69,12 @@ def test_the_room_is_held_until_an_image_is_fitted(room, photos, monkeypatch, tm
     assert min(held) > PIXELS * PIXEL_BYTES
 
 
+def test_what_small_images_are_enlarged_to_waits_for_room(room, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 16)
+    assert len(pack(Numbered(12), 64, 3)) == 12
+    assert PIXELS * PIXEL_BYTES <= room.most <= room.size
+
+
 def test_an_image_that_needs_more_than_all_room_is_decoded_alone(room):
     data = BytesIO()
     Image.new("L", (200, 200)).save(data, "PNG")

@@ -40,7 +40,7 @@ from zoo_core.data.packs import (
     seal,
 )
 from zoo_core.data.progress import OnProgress, no_progress
-from zoo_core.data.room import ROOM
+from zoo_core.data.room import PIXEL_BYTES, ROOM
 from zoo_core.data.streaming import Form, RowReader, StreamedImages
 from zoo_core.errors import DataError, PictureError, RunError, first_few
 from zoo_core.filesystem import as_argument, cache_folder, sync, sync_folder, write_synced
@@ -269,6 +269,7 @@ class _Packer:
     def _read(self, index: int) -> Picture | BadPicture:
         try:
             with ROOM.borrowed():
+                ROOM.take(self.form.resolution**2 * PIXEL_BYTES)  # for what it is made into
                 return read_picture(self.dataset, index, self.form.fit)
         except PictureError as error:
             return BadPicture(error.name, error.reason)
