@@ -21,7 +21,16 @@ def test_every_public_name_exists(door):
     assert package.__all__
     for name in package.__all__:
         assert getattr(package, name) is not None
-        assert name in dir(package)
+
+
+@by_door
+def test_dir_shows_the_public_names_alone(door):
+    """In a fresh process too, where other names are modules that were imported since."""
+    program = f"import {door} as door; print(dir(door) == door.__all__)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "True", done.stderr
+    package = importlib.import_module(door)
+    assert dir(package) == package.__all__
 
 
 @by_door
