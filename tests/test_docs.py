@@ -116,6 +116,7 @@ def test_python_in_the_readme_runs(tmp_path, monkeypatch):
     assert tuple(names["images"].shape) == (16, 3, 32, 32)
     assert -1 <= float(names["images"].min()) <= float(names["images"].max()) <= 1
     assert tuple(names["features"].shape) == (16, 1280)
+    assert tuple(each.shape[1] for each in names["maps"]) == names["extractor"].channels
     if has_onnx:
         torch.testing.assert_close(torch.from_numpy(names["drawn"]), sampled, rtol=0, atol=1e-3)
 

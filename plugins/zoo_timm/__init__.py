@@ -26,7 +26,7 @@ def zoo_feature_extractors() -> list[FeatureExtractorSpec]:
 
 @hookimpl
 def zoo_find_feature_extractor(name: str) -> FeatureExtractorSpec | None:
-    """Find `timm/NAME` or `timm/NAME.TAG`."""
+    """timm/NAME[.TAG] for every backbone of timm, such as timm/resnet50.a1_in1k"""
     if not name.startswith("timm/"):
         return None
     from zoo_timm.names import find

@@ -39,6 +39,19 @@ def test_a_model_that_can_learn_classes_says_so_unless_its_task_does(zoo, monkey
     assert setting["allowed"] == "integer >= 0, or auto"
 
 
+def test_feature_extractors_are_listed_and_who_is_missed_is_sent_there(zoo, monkeypatch):
+    monkeypatch.setenv("ZOO_PLUGINS", "toy,sorter,timm")
+    missed = zoo("evaluate", "a", "--data", "toys", "--extractor", "runs/classifier.nope")
+    assert "try: zoo list --features" in missed.error
+    answer = zoo("list", "--features")
+    listed = {line.split()[0] for line in answer.out.splitlines()[1:]}
+    assert {"toy-features", "timm/tf_efficientnet_lite0.in1k"} <= listed
+    assert "and timm/NAME[.TAG]" in answer.err
+    assert "and every classifier" in answer.err
+    record = zoo("list", "timm/*", "--features", "--json").json["feature_extractors"][0]
+    assert (record["plugin"], record["input_size"]) == ("timm", 224)
+
+
 def test_json_carries_schema_records_and_problems(zoo):
     listed = zoo("list", "--json").json
     assert listed["schema"] == 1

@@ -118,6 +118,6 @@ def test_namespaces_are_described_by_the_first_line_of_a_docstring():
         def zoo_find_dataset(self, name):
             return None
 
-    [first, second] = with_spaces(space=Space(), silent=Silent()).dataset_namespaces()
+    [first, second] = with_spaces(space=Space(), silent=Silent()).namespaces("zoo_find_dataset")
     assert (first.plugin, first.spec) == ("space", "space/NAME, from far away")
     assert (second.plugin, second.spec) == ("silent", "silent/...")

@@ -51,7 +51,7 @@ def list_datasets(as_json: bool = JSON_OPTION) -> None:
         {"name": name, **_record(contribution.spec), "plugin": contribution.plugin}
         for name, contribution in zip(plugins.datasets.names(), plugins.datasets, strict=True)
     ]
-    spaces = plugins.dataset_namespaces()
+    spaces = plugins.namespaces("zoo_find_dataset")
     if as_json:
         namespaces = [{"names": each.spec, "plugin": each.plugin} for each in spaces]
         print_json("datasets", records, plugins.problems, namespaces=namespaces)

@@ -58,7 +58,9 @@ def evaluate(
     count: int = typer.Option(DEFAULT_COUNT, "--count", min=2, help="Images to generate."),
     seed: int = typer.Option(0, "--seed", min=0, help="Seed of the first generated image."),
     truncation: float = TRUNCATION,
-    extractor: str = typer.Option(EXTRACTOR, "--extractor", help="Network to compare features of."),
+    extractor: str = typer.Option(
+        EXTRACTOR, "--extractor", help="Network to compare features of: see zoo list --features."
+    ),
     fit: Fit = FIT_OPTION,
     bad_pictures: BadPictures = typer.Option(
         None, "--bad-pictures", help="For unusable images [default: as in the run, or refuse]."

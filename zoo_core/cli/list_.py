@@ -1,4 +1,4 @@
-"""`zoo list`: the installed models, their plugins and their weights."""
+"""`zoo list`: the installed models with their plugins and weights, or feature extractors."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import typer
 from zoo_core.cli.output import (
     JSON_OPTION,
     describe_task,
+    note,
     print_json,
     print_table,
     warn,
@@ -18,9 +19,15 @@ def list_models(
     pattern: str = typer.Argument(
         "*", help="Shell pattern for models or weights, such as 'style*'."
     ),
+    features: bool = typer.Option(
+        False, "--features", help="List feature extractors instead, and which more are found."
+    ),
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """List models with their plugins and weights."""
+    """List models with their plugins and weights, or feature extractors."""
+    if features:
+        _list_extractors(pattern, as_json)
+        return
     from fnmatch import fnmatchcase
 
     from zoo_core.plugins.loading import load_plugins
@@ -64,3 +71,38 @@ def list_models(
             for r in records
         ],
     )
+
+
+def _list_extractors(pattern: str, as_json: bool) -> None:
+    """List what `zoo.load_features` and `--extractor` take by name."""
+    from fnmatch import fnmatchcase
+
+    from zoo_core.plugins.loading import load_plugins
+
+    plugins = load_plugins()
+    extractors = plugins.feature_extractors
+    records = [
+        {
+            "name": name,
+            "input_size": each.spec.input_size,
+            "feature_maps": list(each.spec.widths),
+            "licence": each.spec.licence,
+            "plugin": each.plugin,
+            "summary": each.spec.summary,
+        }
+        for name, each in zip(extractors.names(), extractors, strict=True)
+        if fnmatchcase(name, pattern)
+    ]
+    spaces = plugins.namespaces("zoo_find_feature_extractor")
+    if as_json:
+        namespaces = [{"names": each.spec, "plugin": each.plugin} for each in spaces]
+        print_json("feature_extractors", records, plugins.problems, namespaces=namespaces)
+        return
+    warn_problems(plugins)
+    print_table(
+        ("NAME", "PIXELS", "PLUGIN", "LICENCE", "SUMMARY"),
+        [(r["name"], r["input_size"], r["plugin"], r["licence"], r["summary"]) for r in records],
+    )
+    for each in spaces:
+        note(f"and {each.spec}")
+    note("and every classifier: registered weights, a file, or the folder of a run")

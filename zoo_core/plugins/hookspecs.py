@@ -66,7 +66,10 @@ def zoo_registries() -> Iterable[Path]:  # type: ignore[empty-body]
 
 @hookspec(firstresult=True)
 def zoo_find_feature_extractor(name: str) -> FeatureExtractorSpec | None:
-    """The feature extractor `name`, for plugins that offer too many to list, or None."""
+    """The feature extractor `name`, for plugins that offer too many to list, or None.
+
+    `zoo list --features` prints the first line of an implementation's docstring, as below.
+    """
 
 
 @hookspec(firstresult=True)

@@ -49,7 +49,7 @@ class Plugins:
         self.models: Contributions[ModelSpec] = Contributions("model", "zoo list")
         self.datasets: Contributions[DatasetSpec] = Contributions("data set", "zoo data list")
         self.feature_extractors: Contributions[FeatureExtractorSpec] = Contributions(
-            "feature extractor", "zoo plugin list"
+            "feature extractor", "zoo list --features"
         )
         self.importers: Contributions[ImporterSpec] = Contributions("importer", "zoo import --list")
         self._muted: set[tuple[str, str]] = set()
@@ -101,10 +101,10 @@ class Plugins:
         name = name.removesuffix(":")
         return self._search(self.datasets, "zoo_find_dataset", DatasetSpec, name)
 
-    def dataset_namespaces(self) -> list[Contribution[str]]:
-        """The first line of the docstring of each plugin's `zoo_find_dataset`."""
+    def namespaces(self, hook: str) -> list[Contribution[str]]:
+        """The first line of the docstring of each plugin's `hook`: which names it finds."""
         found = []
-        for implementation in self.manager.hook.zoo_find_dataset.get_hookimpls():
+        for implementation in getattr(self.manager.hook, hook).get_hookimpls():
             info = self._info(str(implementation.plugin_name))
             first = (implementation.function.__doc__ or "").strip().partition("\n")[0]
             found.append(Contribution(info.name, info.distribution, first or f"{info.name}/..."))
