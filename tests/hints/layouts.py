@@ -178,6 +178,8 @@ ROWS = (
     Row("data/doubts.py refuse_sides", OF_SPLITS,
         pictures("splits/train/images", "splits/train/masks", "splits/val/images"),
         by_hand=f"{OF_SPLITS}/train/images"),
+    Row("data/doubts.py refuse_sides", "zoo data show pairs", pairs,
+        by_hand="zoo data show pairs/A"),
     Row("data/doubts.py refuse_others", OF_SPLITS, (splits, pictures("splits/more")),
         by_hand=removed("splits/more")),
     Row("data/doubts.py refuse_others 2", f"{OF_SPLITS} --set layout=splits",

@@ -17,8 +17,10 @@ from zoo_core.cli.output import (
     note,
     print_json,
     print_table,
+    warn,
     warn_problems,
 )
+from zoo_core.cli.sources import MAYBE_PAIRS
 from zoo_core.data.reading import OF_FILES
 
 if TYPE_CHECKING:
@@ -32,6 +34,10 @@ SET_OPTION = typer.Option(
     "-s",
     metavar="KEY=VALUE",
     help=f"Read your own images as in training with: {', '.join(OF_FILES)}.",
+)
+
+PAIRS = typer.Option(
+    False, "--pairs", help="Read pairs: folders A/ and B/, or two images side by side per file."
 )
 
 app = typer.Typer(
@@ -72,6 +78,7 @@ def show(
         64, "--resolution", min=1, max=4096, help="Width and height in pixels."
     ),
     split: str = typer.Option("train", "--split", help="Split to open."),
+    pairs: bool = PAIRS,
     assignments: list[str] = SET_OPTION,
     out: Path = typer.Option(
         None, "--out", "-o", help="PNG file for a grid of the first 64 images."
@@ -84,7 +91,7 @@ def show(
 
     plugins = loaded_plugins()
     settings = _settings(assignments, "zoo data show")
-    opened = open_dataset(name, resolution, split, plugins, settings=settings)
+    opened = open_dataset(name, resolution, split, plugins, pairs, settings)
     record = _record(opened.spec) if opened.spec else {"provenance": opened.description}
     record |= {
         "pictures": len(opened.dataset),
@@ -106,9 +113,7 @@ def show(
 @app.command("check")
 def check(
     path: str = typer.Argument(help="Folder or zip file of images, or a data set."),
-    pairs: bool = typer.Option(
-        False, "--pairs", help="Read pairs: folders A/ and B/, or two images side by side per file."
-    ),
+    pairs: bool = PAIRS,
     split: str = typer.Option(
         "", "--split", help="Only this split; by default, all of your own images, or train."
     ),
@@ -153,12 +158,20 @@ def check(
         warn_remarks(dataset)
     for damaged in check_cached(datasets[0], counting):
         warn(f"packed images in {damaged} were damaged, and are removed; they are packed again")
+    if sizes and not datasets[0].paired and all(map(_is_wide, sizes)):
+        warn(f"all images are {MAYBE_PAIRS}")
     _report_check(path, summary, total, bad, sizes, classes, as_json)
     if bad:
         raise DataError(
             f"{len(bad)} of {total} images cannot be used",
             hint="remove them, or train with --set bad_pictures=skip",
         )
+
+
+def _is_wide(size: str) -> bool:
+    """Whether an image of this size, such as 64x32, may be two squares side by side."""
+    width, height = map(int, size.split("x"))
+    return width == 2 * height
 
 
 def _settings(assignments: list[str], command: str) -> RunConfig:

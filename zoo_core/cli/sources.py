@@ -35,6 +35,7 @@ PAIRS = typer.Option(
 REVERSE_PAIRS = typer.Option(
     None, "--reverse-pairs", help="Use side B of each pair as input [default: as in the run]."
 )
+MAYBE_PAIRS = "twice as wide as high; if they are side-by-side pairs, use --pairs"
 
 
 class Sources:
@@ -80,9 +81,7 @@ class Sources:
                 hint=f"zoo data check {_argument(self.spelled)}" + " --pairs" * self.source.paired,
             )
         if wide == len(names) and pairs is None and not self.source.paired:
-            warn(
-                "all sources are twice as wide as high; if they are side-by-side pairs, use --pairs"
-            )
+            warn(f"all sources are {MAYBE_PAIRS}")
         return names
 
     def images(self, numbers: Iterable[int]) -> Tensor:

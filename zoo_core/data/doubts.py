@@ -30,7 +30,8 @@ def refuse_sides(folders: Collection[str], where: object, layout: str = "classes
             f"{where} may hold pairs of images, or images of {_count(folders, 'class', 'classes')}",
             given=first_few(sorted(folders)),
             allowed="pairs for an image-to-image model; classes for the others",
-            hint=f"--set layout={layout}; or pass one of the folders",
+            hint=f"--pairs with zoo data; --set layout={layout} for classes; "
+            "or pass one of the folders",
         )
 
 
