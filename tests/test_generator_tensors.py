@@ -143,7 +143,7 @@ def test_labels_reach_the_network():
 
 
 def test_a_translator_is_a_function_of_its_source():
-    source = torch.rand(2, *SHAPE)
+    source = torch.rand(2, *SHAPE) * 2 - 1
     assert torch.equal(Translator().sample([0, 1], source=source), Translator()(source))
 
 

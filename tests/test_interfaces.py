@@ -8,7 +8,8 @@ from zoo_core.generators import SAMPLE_BATCH, Generator, sample_batch
 from zoo_core.interfaces import Batch, Discriminator, FeatureExtractor, Networks
 
 SHAPE = (3, 4, 4)
-SOURCE = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 4, 4)
+SOURCE = torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 4, 4)
+UNIT = (SOURCE + 1) / 2  # the same in 0..1
 
 
 class Latent(Generator):
@@ -220,14 +221,15 @@ def test_a_translator_has_nothing_to_truncate():
         (Translator, torch.zeros(1, 1, 4, 4), "given: (1, 1, 4, 4); allowed: "),
         (Translator, SOURCE.numpy(), "given: ndarray; allowed: "),
         (Translator, SOURCE.numpy(), "; try: torch.as_tensor(source)"),
-        (Translator, SOURCE.byte(), "given: torch.uint8; allowed: "),
-        (Translator, SOURCE.byte(), "in [-1, 1]; try: source / 127.5 - 1"),
-        (Translator, 255 * SOURCE, "given: values in [0, 255]; allowed: "),
-        (Translator, 255 * SOURCE, "in [-1, 1]; try: source / 127.5 - 1"),
-        (Translator, 1.1 * SOURCE, "given: values in [0, 1.1]; allowed: "),
-        (Translator, -1.1 * SOURCE, "given: values in [-1.1, -0]; allowed: "),
-        (Translator, SOURCE / SOURCE, "given: values in [nan, nan]; allowed: "),
-        (Translator, 1 / SOURCE, "given: values in [1, inf]; allowed: "),
+        (Translator, SOURCE.long(), "given: torch.int64; allowed: "),
+        (Translator, SOURCE.long(), "in [-1, 1]; try: source / 127.5 - 1"),
+        (Translator, 255 * UNIT, "given: values in [0, 255]; allowed: "),
+        (Translator, 255 * UNIT, "in [-1, 1]; try: images / 127.5 - 1"),
+        (Translator, UNIT, "in [-1, 1]; try: images * 2 - 1"),
+        (Translator, 1.1 * UNIT, "given: values in [0, 1.1]; allowed: "),
+        (Translator, 1.1 * SOURCE, "given: values in [-1.1, 1.1]; allowed: "),
+        (Translator, UNIT / UNIT, "given: values in [nan, nan]; allowed: "),
+        (Translator, 1 / UNIT, "given: values in [1, inf]; allowed: "),
         (Latent, torch.zeros(2, 1, 4, 4), "takes no source images; given: Tensor; try: leave"),
     ],
 )
@@ -237,7 +239,7 @@ def test_source_pictures_that_do_not_fit_are_refused(generator, source, said):
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize("source", [1.1 * SOURCE, SOURCE / SOURCE, 1 / SOURCE, -255 * SOURCE])
+@pytest.mark.parametrize("source", [1.1 * UNIT, UNIT / UNIT, 1 / UNIT, 255 * SOURCE])
 def test_only_pictures_in_0_to_255_are_said_to_be_scaled(source):
     with pytest.raises(InputError, match=r"allowed: [^;]*$"):
         Translator().sample([1, 2], source=source)
@@ -250,8 +252,13 @@ def test_source_pictures_of_other_float_types_become_float32(dtype):
     assert torch.equal(checked, SOURCE)
 
 
+def test_source_pictures_of_bytes_are_in_0_to_255():
+    checked = Translator().checked_source((UNIT * 255).byte(), 2)
+    assert torch.equal(checked, SOURCE)
+
+
 def test_source_pictures_may_be_out_of_range_by_rounding():
-    Translator().sample([1, 2], source=(2 * SOURCE - 1) * (1 + 1e-4))
+    Translator().sample([1, 2], source=SOURCE * (1 + 1e-4))
 
 
 @pytest.mark.parametrize("kind", [Generator, Discriminator, FeatureExtractor])

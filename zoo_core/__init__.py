@@ -16,7 +16,7 @@ from zoo_core.lazy import public
 
 if TYPE_CHECKING:  # for editors and type checkers
     from zoo_core.config import Count, ModelConfig, check_power_of_two, fields, resolve, setting
-    from zoo_core.data.tensors import read_pictures, save_pictures
+    from zoo_core.data.tensors import read_pictures, save_pictures, to_pil
     from zoo_core.errors import (
         AmbiguousNameError,
         ConfigError,
@@ -96,8 +96,9 @@ __getattr__, __dir__, __all__ = public(
         "fetch": "weights.catalog",  # the verified files of registered weights
         "save_latents": "sampling.files",  # latents or ws to a file
         "load_latents": "sampling.files",  # and back
-        "read_pictures": "data.tensors",  # image files to a tensor in [-1, 1]
+        "read_pictures": "data.tensors",  # files or pictures of Pillow to a tensor in [-1, 1]
         "save_pictures": "data.tensors",  # such a tensor to PNG files
+        "to_pil": "data.tensors",  # such a tensor to pictures of Pillow
         "import_weights": "weights.importing",  # somebody's checkpoint to weights that load
         "Imported": "weights.importing",  # what that returns: paths, and what was recognized
         "export": "weights.exporting",  # a network for other runtimes: ONNX, TorchScript, pt2

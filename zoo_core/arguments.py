@@ -9,7 +9,7 @@ import operator
 import sys
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from unicodedata import normalize
 
 import numpy as np
@@ -26,6 +26,9 @@ SLACK = 1e-3
 
 # Class numbers or names: one per image, or one for all.
 Labels: TypeAlias = int | str | Sequence[int | str] | Tensor
+
+# A tensor, and what data/given.py reads: an array, a picture of Pillow, a path, a list of these.
+Images: TypeAlias = Any
 
 
 def count_of(seeds: Any) -> int:
@@ -118,7 +121,7 @@ def _class(generator: Generator, label: object) -> int:
     return integer(label, generator.num_classes)
 
 
-def checked_source(generator: Generator, source: Tensor | None, rows: int) -> Tensor | None:
+def checked_source(generator: Generator, source: Images | None, rows: int) -> Tensor | None:
     """Source images as float32, None for a latent model. Raises InputError."""
     if generator.source_shape is None:
         if source is not None:
@@ -130,18 +133,58 @@ def checked_source(generator: Generator, source: Tensor | None, rows: int) -> Te
     refuse = partial(InputError, "source images do not fit the model", allowed=allowed)
     if source is None:
         raise refuse(given="none")
+    if generator.reader is not None:
+        source = generator.reader.fitted(source, generator.source_shape)
     if not isinstance(source, Tensor):
         raise refuse(given=type(source).__name__, hint="torch.as_tensor(source)")
     if source.shape != expected:
         raise refuse(given=tuple(source.shape))
-    if not source.is_floating_point():
+    if not source.is_floating_point() and source.dtype is not torch.uint8:
         raise refuse(given=source.dtype, hint="source / 127.5 - 1, if it is in 0..255")
-    source = source.float()
+    if said := wrong_range(source):
+        raise refuse(given=said.given, hint=said.hint)
+    source = unit_floats(source)
     low, high = map(float, source.aminmax()) if rows else (0.0, 0.0)
     if not -1 - SLACK <= low <= high <= 1 + SLACK:  # also refuses NaN
-        hint = "source / 127.5 - 1" if low >= 0 and 2 < high <= 255 else ""
-        raise refuse(given=f"values in [{low:g}, {high:g}]", hint=hint)
+        raise refuse(given=f"values in [{low:g}, {high:g}]")
     return source
+
+
+class WrongRange(NamedTuple):
+    """The values of images that are in another range, and what brings them into -1..1."""
+
+    given: str
+    hint: str
+
+
+def wrong_range(images: Tensor) -> WrongRange | None:
+    """What is wrong with float images that are clearly in 0..255 or in 0..1; None for others.
+
+    In -1..1 nothing negative would mean nothing darker than middle gray. That is taken for 0..1
+    where values are from below 0.25 to above 0.5, unless all are levels of 8 bits, which are odd
+    multiples of 1/255 in -1..1: a drawing in gray on white is read as it is.
+    """
+    if not images.is_floating_point() or not images.numel():
+        return None
+    images = images.detach().float()
+    low, high = map(float, images.aminmax())
+    given = f"values in [{low:g}, {high:g}]"
+    if low >= 0 and 2 < high <= 255 + SLACK:
+        return WrongRange(given, "images / 127.5 - 1")
+    if 0 <= low < 0.25 and 0.5 < high <= 1 + SLACK and not _are_levels(images):
+        return WrongRange(given, "images * 2 - 1")
+    return None
+
+
+def _are_levels(images: Tensor) -> bool:
+    """Whether all values are what 8-bit levels are in -1..1: odd multiples of 1/255."""
+    halves = (images * 255 - 1) / 2
+    return bool(((halves - halves.round()).abs() < 0.1).all())
+
+
+def unit_floats(images: Tensor) -> Tensor:
+    """Images as float32, uint8 in 0..255 as floats in -1..1."""
+    return images.float() / 127.5 - 1 if images.dtype is torch.uint8 else images.float()
 
 
 def checked_rows(kind: str, rows: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -10,12 +10,13 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from zoo_core.arguments import (
+    Images,
     Labels,
     checked_labels,
     checked_rows,
@@ -50,6 +51,13 @@ def evaluating(network: nn.Module) -> Iterator[None]:
         network.train(training)
 
 
+class SourceReader(Protocol):
+    """Reads arrays, pictures and paths; `zoo.load` and `zoo.create` give one to a network."""
+
+    def fitted(self, given: Images, shape: tuple[int, int, int]) -> Tensor:
+        """A float32 tensor [N, *shape] in [-1, 1]."""
+
+
 class Generator(nn.Module, ABC):
     """Makes images from seeds (a latent model) or from source images (an image-to-image model).
 
@@ -73,6 +81,7 @@ class Generator(nn.Module, ABC):
     source_shape: tuple[int, int, int] | None = (
         None  # C, H, W of a source image; None for a latent model
     )
+    reader: SourceReader | None = None  # of what `sample` takes for a source beside tensors
     test_mode: str = ""  # what `forward` does in evaluation mode, for a model that has several ways
 
     def __init_subclass__(cls, **options: Any):
@@ -140,18 +149,21 @@ class Generator(nn.Module, ABC):
         seeds: Sequence[int],
         *,
         labels: Labels | None = None,
-        source: Tensor | None = None,
+        source: Images | None = None,
         truncation: float = 1.0,
     ) -> Tensor:
         """One image per seed: float32 [N, C, H, W] in [-1, 1], made in evaluation mode.
 
         Seeds are integers in 0 .. 2**64 - 1; labels are class numbers or names in `classes` (2 is
-        class number 2, "2" the class of that name), one per seed or one for all; a source is float
-        [N, C, H, W] in [-1, 1]. Image i depends only on `seeds[i]`, `labels[i]` and `source[i]`,
-        and its noise is the same in any batch and on any device. The image may differ by rounding:
-        across batch sizes by at most one 8-bit level where measured. Raises InputError when seeds,
-        labels or source images are missing, superfluous, of the wrong shape or out of range, or
-        when truncation is requested of an image-to-image model.
+        class number 2, "2" the class of that name), one per seed or one for all; a source is a
+        tensor [N, C, H, W], float in [-1, 1] or uint8. A network that `zoo.load` made takes what
+        `data/given.py` lists as well: arrays, pictures of Pillow and paths, fitted as in its run.
+
+        Image i depends only on `seeds[i]`, `labels[i]` and `source[i]`, and its noise is the same
+        in any batch and on any device. The image may differ by rounding: across batch sizes by at
+        most one 8-bit level where measured. Raises InputError when seeds, labels or source images
+        are missing, superfluous, of the wrong shape or out of range, or when truncation is
+        requested of an image-to-image model, and PictureError for a picture that cannot be read.
         """
         if truncation != 1 and self.source_shape is not None:
             raise InputError(
@@ -241,7 +253,7 @@ class Generator(nn.Module, ABC):
         """Labels as int64 [rows], None for a model without classes. Raises InputError."""
         return checked_labels(self, labels, rows)
 
-    def checked_source(self, source: Tensor | None, rows: int) -> Tensor | None:
+    def checked_source(self, source: Images | None, rows: int) -> Tensor | None:
         """Source images as float32, None for a latent model. Raises InputError."""
         return checked_source(self, source, rows)
 

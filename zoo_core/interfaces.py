@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from zoo_core.arguments import Images
 from zoo_core.errors import InputError
 from zoo_core.generators import Generator
 from zoo_core.noise import SeededNoise
@@ -80,7 +81,10 @@ class FeatureExtractor(nn.Module, ABC):
     maps, and `num_classes` (K) if it is a classifier. `fingerprint` identifies weights, resize,
     normalization and dtype: metrics measured under different fingerprints cannot be compared.
 
-    Images are [N, C, H, W] of any size, gray or RGB: uint8 in 0..255, or float in [-1, 1].
+    Images are [N, C, H, W] of any size, gray or RGB: uint8 in 0..255, or float in [-1, 1]. With a
+    `reader`, which `zoo.load_features` sets, they are also what `data/given.py` lists: arrays,
+    pictures of Pillow, paths. It refuses floats that are clearly in 0..255 or in 0..1. Without
+    one, as in training, nothing is checked.
 
     Its weights always come from its own source. They are left out of the state dict of any module
     that contains it, so that no checkpoint repeats or changes them.
@@ -91,6 +95,7 @@ class FeatureExtractor(nn.Module, ABC):
     strides: tuple[int, ...] = ()
     num_classes: int = 0
     fingerprint: str
+    reader: Callable[[Images], Iterable[Tensor]] | None = None
     distance: str = "fd"  # name of the Frechet distance of its features
 
     @abstractmethod
@@ -103,6 +108,10 @@ class FeatureExtractor(nn.Module, ABC):
         Raises InputError if the network has none.
         """
         raise InputError(f"{type(self).__name__} offers no feature maps")
+
+    def batches(self, images: Images) -> Iterable[Tensor]:
+        """What was given for images as tensors [N, C, H, W], each of one size."""
+        return (images,) if self.reader is None else self.reader(images)
 
     def logits(self, images: Tensor) -> Tensor:
         """A logit for each class: float32 [N, K]. Raises InputError if it is not a classifier."""

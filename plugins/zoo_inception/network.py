@@ -67,11 +67,15 @@ class InceptionExtractor(FeatureExtractor):
         return self._outputs(images)[1]
 
     def _outputs(self, images: Tensor) -> tuple[Tensor, ...]:
-        with exact_float32(images.device):
-            pixels = as_rgb(images)
-            broken = ~pixels.isfinite().flatten(1).all(1, keepdim=True)
-            levels = (pixels * 255).round().clamp(0, 255).to(torch.uint8)
-            return tuple(each.masked_fill(broken, torch.nan) for each in self.network(levels))
+        device = next(self.network.parameters()).device
+        with exact_float32(device):
+            parts = [self._of_one_size(as_rgb(e.to(device))) for e in self.batches(images)]
+            return tuple(map(torch.cat, zip(*parts, strict=True)))
+
+    def _of_one_size(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        broken = ~pixels.isfinite().flatten(1).all(1, keepdim=True)
+        levels = (pixels * 255).round().clamp(0, 255).to(torch.uint8)
+        return tuple(each.masked_fill(broken, torch.nan) for each in self.network(levels))
 
 
 def load(input_size: int) -> InceptionExtractor:

@@ -284,6 +284,7 @@ class ProjectedDiscriminator(Discriminator):
 
     def __init__(self, config: ProjectedConfig, extractor: FeatureExtractor):
         super().__init__()
+        extractor.reader = None  # what it is shown in training may have any range
         self.extractor = extractor
         sizes = projected_sizes(extractor)
         if not sizes or sizes[-1] < 2:

@@ -250,3 +250,11 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
     for path in (tmp_path / "taken", tmp_path / "taken" / "x.png"):
         assert "cannot write to" in one_line(InputError, zoo.save_pictures, images, path)
     assert (tmp_path / "taken").read_text() == "a file"
+
+
+def test_images_that_look_as_if_in_0_to_1_are_written_with_a_warning(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING, logger="zoo"):
+        zoo.to_pil(torch.linspace(-1, 1, 192).view(1, 3, 8, 8))
+        assert not caplog.messages
+        zoo.save_pictures(torch.linspace(0, 1, 192).view(1, 3, 8, 8), tmp_path / "a.png")
+    assert caplog.messages == ["these images look as if in 0..1; for -1..1: images * 2 - 1"]

@@ -24,8 +24,19 @@ def some_images(w: World) -> None:
 
 
 def an_array(w: World) -> None:
+    w.names["images"] = np.zeros((2, 3, 16, 16), np.float32)
+
+
+def unread(w: World) -> None:
+    """A translator that no door made, and what it does not take."""
     translator(w)
-    w.names["images"] = w.names["source"] = np.zeros((2, 3, 16, 16), np.float32)
+    import zoo_core
+
+    generator = zoo_core.load("translator")
+    generator.reader = None
+    levels = torch.rand(2, 3, 16, 16) * 255
+    w.names |= {"generator": generator, "array": np.zeros((2, 3, 16, 16), np.float32)}
+    w.names |= {"images": levels, "source": levels.long()}
 
 
 def channels_last(w: World) -> None:
@@ -43,7 +54,8 @@ def a_file(w: World) -> None:
 
 def a_source(w: World) -> None:
     translator(w)
-    w.names["source"] = torch.rand(2, 3, 16, 16) * 255
+    w.names["images"] = torch.rand(2, 3, 16, 16)
+    w.names["last"] = torch.zeros(2, 16, 16, 3)
 
 
 def features(w: World) -> None:
@@ -95,6 +107,7 @@ def whole(w: World) -> str:
 
 
 LOAD = ">>> zoo.load('run').sample"
+DRAW = ">>> generator.sample"
 TRANSLATE = ">>> zoo.load('translator').sample"
 SAVE = ">>> zoo.save_pictures"
 PPL = (
@@ -127,11 +140,15 @@ ROWS = (
         steps=(">>> zoo.load('sorted').sample([0], labels=1)",)),
     Row("arguments.py checked_source", f"{LOAD}({PAIR}, source=1)", run,
         steps=(f"{LOAD}({PAIR})",)),
-    Row("arguments.py checked_source 2", f"{TRANSLATE}({PAIR}, source=source)", an_array,
-        steps=(f">>> import torch; {TRANSLATE[4:]}({PAIR}, source={{hint}})",)),
-    Row("arguments.py checked_source 3", f"{TRANSLATE}({PAIR}, source=source.byte())", a_source,
-        steps=(f"{TRANSLATE}({PAIR}, source=source.byte() / 127.5 - 1)",)),
-    Row("arguments.py checked_source 4", f"{TRANSLATE}({PAIR}, source=source)", a_source,
+    Row("arguments.py checked_source 2", f"{DRAW}({PAIR}, source=array)", unread,
+        steps=(f">>> import torch; source = array; {DRAW[4:]}({PAIR}, source={{hint}})",)),
+    Row("arguments.py checked_source 3", f"{DRAW}({PAIR}, source=source)", unread,
+        steps=(f"{DRAW}({PAIR}, source=source / 127.5 - 1)",)),
+    Row("arguments.py checked_source 4", f"{DRAW}({PAIR}, source=images)", unread,
+        steps=(f"{DRAW}({PAIR}, source={{hint}})",)),
+    Row("data/given.py _checked", f"{TRANSLATE}({PAIR}, source=last)", a_source,
+        steps=(f">>> images = last; {TRANSLATE[4:]}({PAIR}, source={{hint}})",)),
+    Row("data/given.py _checked 2", f"{TRANSLATE}({PAIR}, source=images)", a_source,
         steps=(f"{TRANSLATE}({PAIR}, source={{hint}})",)),
     Row("generators.py _check_room", f"{LOAD}(range(10**12))", run, steps=(f"{LOAD}([0])",)),
     Row("generators.py latents", ">>> zoo.load('run').latents(range(10**12))", run,

@@ -125,7 +125,6 @@ def check(
     The exit code is 2 if there are any. What was packed of them in the cache is read as well, and
     removed if it is damaged.
     """
-    from zoo_core.cli.output import warn
     from zoo_core.cli.progress import counting
     from zoo_core.data.cache import check_cached
     from zoo_core.data.reporting import warn_ignored, warn_remarks

@@ -13,14 +13,15 @@ if TYPE_CHECKING:  # for editors and type checkers
     from zoo_core.data.files import PictureFiles
     from zoo_core.data.packing import PackedData, pack
     from zoo_core.data.saving import save_grid, save_png
-    from zoo_core.data.tensors import read_pictures, save_pictures
+    from zoo_core.data.tensors import read_pictures, save_pictures, to_pil
 
 __getattr__, __dir__, __all__ = public(
     __name__,
     {
         # images
-        "read_pictures": "tensors",  # files to a tensor in [-1, 1]
+        "read_pictures": "tensors",  # files or pictures of Pillow to a tensor in [-1, 1]
         "save_pictures": "tensors",  # such a tensor to PNG files
+        "to_pil": "tensors",  # such a tensor to pictures of Pillow
         "decode": "decoding",  # an encoded file to pixels
         "fit": "decoding",  # pixels to a square of the given size
         "save_png": "saving",  # one image to a PNG

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from zoo_core.data import deep, tiff
 from zoo_core.data.levels import Levels, extremes, scaled
-from zoo_core.data.opening import opened, upright
+from zoo_core.data.opening import decoded, opened, upright
 from zoo_core.errors import PictureError
 
 if TYPE_CHECKING:
@@ -68,6 +68,18 @@ def decode(
             with _counting:
                 remarks.update(notes)
         return pixels
+
+
+def from_pillow(image: Image.Image, name: str = "picture") -> Pixels:
+    """The pixels of an image that Pillow has opened or made, by the policy above where it applies.
+
+    Raises PictureError if it cannot be decoded, and for gray of 16 or 32 bits: what is black and
+    white in it is known where the file is read.
+    """
+    if deep.is_gray(image):
+        raise PictureError(name, f"gray of more than 8 bits ({image.mode}), read from files only")
+    with decoded(name):
+        return _to_uint8(upright(image, name))
 
 
 def fit(

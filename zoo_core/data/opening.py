@@ -68,6 +68,17 @@ def _opened(data: bytes, name: str) -> Iterator[Any]:
         raise PictureError(name, f"damaged ({reason})") from error
 
 
+@contextmanager
+def decoded(name: str) -> Iterator[None]:
+    """Whatever goes wrong with an image of Pillow is raised as PictureError."""
+    try:
+        yield
+    except ZooError:
+        raise
+    except Exception as error:
+        raise PictureError(name, f"damaged ({_line(error) or type(error).__name__})") from error
+
+
 def upright(image: Any, name: str) -> Any:
     """Decode the pixels of an opened image, and turn it as its EXIF orientation says."""
     image.load()

@@ -1,12 +1,11 @@
-"""Images in files to one tensor, and back: `zoo.read_pictures` and `zoo.save_pictures`."""
+"""Pictures to one tensor, and back: `zoo.read_pictures`, `zoo.save_pictures`, `zoo.to_pil`."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import math
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import get_args
@@ -17,10 +16,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from zoo_core.arguments import Images, wrong_range
 from zoo_core.data.batches import to_uint8
 from zoo_core.data.decoding import Fit
 from zoo_core.data.decoding import fit as fitted
 from zoo_core.data.files import PictureFiles
+from zoo_core.data.given import flat, pictures
 from zoo_core.data.saving import save_grid, save_png
 from zoo_core.errors import InputError
 from zoo_core.filesystem import mkdir_with_rollback, typed_path
@@ -33,22 +34,23 @@ HALF_A_LEVEL = 1 / 255  # what is outside -1..1 by less rounds to -1 or 1
 
 
 def read_pictures(
-    *paths: str | Path | Iterable[str | Path],
+    *paths: Images,  # paths, pictures of Pillow, uint8 arrays [H, W, C], or lists of these
     resolution: int | None = None,  # side length in pixels; None: as in the files
     channels: int = 3,  # 1 for gray, 3 for RGB
     fit: Fit = "crop",  # how an image becomes a square of `resolution`
 ) -> Tensor:
-    """Read images from files as training does: float32 [N, channels, H, W] in [-1, 1].
+    """Read images as training does: float32 [N, channels, H, W] in [-1, 1].
 
-    `paths` are image files, folders, zip and tar files, or lists of them. The images are in this
-    order; those of a folder are in the order of their paths, whatever its sub-folders mean. What
-    is left out, and what their owner may not expect, is a warning of the logger "zoo".
+    Paths are those of image files, folders, zip and tar files; a picture of Pillow is read as its
+    file would be. The images are in the order given; those of a folder are in the order of their
+    paths, whatever its sub-folders mean. What is left out, and what their owner may not expect, is
+    a warning of the logger "zoo".
 
     Raises InputError if no `resolution` is given and images differ in size, DataError for a path
     without images, and PictureError for an image that cannot be read.
     """
     _check_options(resolution, channels, fit)
-    opened = [PictureFiles(typed_path(str(path)), layout="plain") for path in _flat(paths)]
+    opened = [pictures(each) for each in flat(paths)]
     if not opened:
         raise InputError("no images to read", hint="read_pictures(FOLDER)")
 
@@ -56,7 +58,7 @@ def read_pictures(
     if resolution is not None:
         _check_memory(count, (channels, resolution, resolution))
 
-    def read(place: tuple[PictureFiles, int]) -> Picture:
+    def read(place: tuple[Sequence[Picture] | PictureFiles, int]) -> Picture:
         picture = place[0][place[1]]
         if resolution is None:
             return picture._replace(pixels=_planes(picture.pixels, channels))
@@ -70,7 +72,8 @@ def read_pictures(
     finally:
         pool.shutdown(cancel_futures=True)
     for each in opened:
-        _warn(each)
+        if isinstance(each, PictureFiles):
+            _warn(each)
     return torch.from_numpy(pixels).float().div_(127.5).sub_(1)
 
 
@@ -112,6 +115,19 @@ def _check_memory(count: int, shape: tuple[int, ...]) -> None:
     )
 
 
+def to_pil(
+    images: Tensor,  # float in [-1, 1] or uint8, [N, C, H, W] or [C, H, W]; C is 1 or 3
+) -> list[Image.Image]:
+    """Pictures of Pillow, one for each image, which a notebook shows.
+
+    Raises InputError for images of another shape, type or range. `read_pictures` leads back.
+    """
+    return [
+        Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0).copy())
+        for image in _levels(images)
+    ]
+
+
 def _check_options(resolution: int | None, channels: int, fit: str) -> None:
     """Raise InputError for an invalid argument of `read_pictures`."""
     if resolution is not None and resolution < 1:
@@ -120,14 +136,6 @@ def _check_options(resolution: int | None, channels: int, fit: str) -> None:
         raise InputError("invalid number of channels", given=channels, allowed="1 or 3")
     if fit not in get_args(Fit):
         raise InputError("invalid fit", given=fit, allowed=", ".join(get_args(Fit)))
-
-
-def _flat(paths: Iterable[str | Path | Iterable[str | Path]]) -> Iterator[str | Path]:
-    for path in paths:
-        if isinstance(path, str | os.PathLike):
-            yield path
-        else:
-            yield from path
 
 
 def _warn(files: PictureFiles) -> None:
@@ -194,6 +202,8 @@ def _levels(images: Tensor) -> NDArray[np.uint8]:
             given=f"{low:g} to {high:g}",
             hint="images.clamp(-1, 1); or images.to(torch.uint8), if they are in 0..255",
         )
+    if wrong_range(batch):  # no error: what a generator draws may be bright
+        logger.warning("these images look as if in 0..1; for -1..1: images * 2 - 1")
     return to_uint8(batch)
 
 

@@ -33,7 +33,7 @@ from zoo_core.plugins.loading import Plugins, load_plugins
 from zoo_core.runtime import Runtime
 from zoo_core.spec import Metric
 from zoo_core.weights.header import is_run
-from zoo_core.weights.loading import load_features, load_main
+from zoo_core.weights.loading import load_extractor, load_main
 from zoo_core.weights.registry import check_only_path, load_registry
 
 logger = logging.getLogger("zoo")
@@ -134,7 +134,7 @@ def _of_generator(generator: Generator, options: Options, plugins: Plugins) -> l
     compared = needs_any(wanted, "statistics", "features")
     extractor = data = reference = None
     if compared or needs_any(wanted, "logits", "latents"):
-        extractor = load_features(options.extractor, device=options.device, plugins=plugins)
+        extractor = load_extractor(options.extractor, device=options.device, plugins=plugins)
         check_extractor(wanted, extractor)
     protocol = as_protocol(options)
     if conditional or compared or needs_any(wanted, "pairs"):
@@ -154,7 +154,7 @@ def _of_pictures(path: Path, options: Options, plugins: Plugins) -> list[Metric]
     wanted = options.wanted
     check_metrics(wanted, None, options.truncation)
     check_seed(wanted, options.seed, 0)
-    extractor = load_features(options.extractor, device=options.device, plugins=plugins)
+    extractor = load_extractor(options.extractor, device=options.device, plugins=plugins)
     check_extractor(wanted, extractor)
     fake, side, fitted = made_images(path, options, plugins)
     protocol, data, reference = as_protocol(options, fitted=fitted), None, None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -79,7 +79,7 @@ class BackboneExtractor(FeatureExtractor):
 
     def forward(self, images: Tensor) -> Tensor:
         """Pooled features: float32 [N, D]."""
-        with exact_float32(images.device):
+        with exact_float32(self.mean.device):
             return self.backbone(self.prepare(images))
 
     def feature_maps(self, images: Tensor) -> list[Tensor]:
@@ -92,13 +92,14 @@ class BackboneExtractor(FeatureExtractor):
         """One logit per class: float32 [N, K]. Raises InputError if it is not a classifier."""
         if not self.num_classes:
             raise InputError(f"{self.name} is not a classifier")
-        with exact_float32(images.device):
+        with exact_float32(self.mean.device):
             return self.backbone.logits(self.prepare(images))
 
     def prepare(self, images: Tensor) -> Tensor:
         """Convert images to the backbone's input: float32 [N, 3, S, S], normalized."""
-        with exact_float32(images.device):
-            pixels = RESIZES[self.resize](as_rgb(images), (self.input_size, self.input_size))
+        device, size = self.mean.device, (self.input_size, self.input_size)
+        with exact_float32(device):
+            pixels = resized(self.batches(images), size, self.resize, device)
             return (pixels - self.mean) / self.std
 
     @torch.no_grad()
@@ -146,7 +147,7 @@ class ClassifierFeatures(FeatureExtractor):
 
     def forward(self, images: Tensor) -> Tensor:
         """Pooled features: float32 [N, D]."""
-        with exact_float32(images.device):
+        with exact_float32(self._device()):
             return self.classifier.features(self.prepare(images))
 
     def feature_maps(self, images: Tensor) -> list[Tensor]:
@@ -157,17 +158,20 @@ class ClassifierFeatures(FeatureExtractor):
 
     def logits(self, images: Tensor) -> Tensor:
         """One logit per class: float32 [N, K]."""
-        with exact_float32(images.device):
+        with exact_float32(self._device()):
             return self.classifier(self.prepare(images))
 
     def prepare(self, images: Tensor) -> Tensor:
         """Convert images to the classifier's input: float32 [N, C, H, W] in -1..1."""
         channels, *size = self.classifier.image_shape
-        with exact_float32(images.device):
-            pixels = RESIZES[self.resize](as_rgb(images), tuple(size))
+        with exact_float32(self._device()):
+            pixels = resized(self.batches(images), tuple(size), self.resize, self._device())
             if channels == 1:
                 pixels = (pixels * pixels.new_tensor(LUMA).reshape(3, 1, 1)).sum(1, keepdim=True)
             return pixels * 2 - 1  # as with mean 0.5 and std 0.5
+
+    def _device(self) -> torch.device:
+        return next(self.classifier.parameters()).device
 
 
 @contextlib.contextmanager
@@ -204,6 +208,16 @@ def as_rgb(images: Tensor) -> Tensor:
         )
     pixels = images.float() / 255 if images.dtype == torch.uint8 else (images.float() + 1) / 2
     return pixels.expand(-1, 3, -1, -1)
+
+
+def resized(
+    batches: Iterable[Tensor], size: tuple[int, int], resize: str, device: torch.device
+) -> Tensor:
+    """Images of any sizes as float32 RGB [N, 3, *size] in 0..1, in the order of the batches."""
+    parts = [RESIZES[resize](as_rgb(each.to(device)), size) for each in batches]
+    if not parts:
+        raise InputError("there are no images to take features of")
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def resize_linear(images: Tensor, size: tuple[int, int], **options: object) -> Tensor:

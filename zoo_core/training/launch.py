@@ -36,7 +36,7 @@ from zoo_core.training.run_folder import RunFolder
 from zoo_core.training.starting import Start, read_start
 from zoo_core.training.state import blueprint
 from zoo_core.weights.header import is_path, trained_classes, trained_images
-from zoo_core.weights.loading import load_features
+from zoo_core.weights.loading import load_extractor
 from zoo_core.weights.run_settings import resolve_run
 
 logger = logging.getLogger("zoo")
@@ -211,7 +211,7 @@ def _evaluation(
     if spec.role == "classifier":
         return of_classifier(packed)
     Runtime.detect(run.device).keep_freed_memory()  # makes this twice as fast
-    extractor = load_features(run.evaluate_with, device=run.device, plugins=plugins)
+    extractor = load_extractor(run.evaluate_with, device=run.device, plugins=plugins)
     reference = ReferenceFeatures(packed, extractor)
     with counting(f"measuring {opened.name}") as on_progress:
         reference.measure(on_progress=on_progress)

@@ -19,7 +19,7 @@ from zoo_core.weights.catalog import info
 from zoo_core.weights.functions import Drawing, Function, Seeing, Translating, axes
 from zoo_core.weights.graphs import Recording
 from zoo_core.weights.header import is_path, weights_path
-from zoo_core.weights.loading import load_features, load_main
+from zoo_core.weights.loading import load_extractor, load_main
 from zoo_core.weights.registry import load_registry, main_role
 from zoo_core.weights.store import digest_of
 
@@ -100,7 +100,7 @@ def _is_extractor(name: str | Path, plugins: Plugins) -> bool:
 
 def _of_extractor(name: str, plugins: Plugins) -> Opened:
     spec = plugins.find_feature_extractor(name)
-    extractor = load_features(name, plugins=plugins)
+    extractor = load_extractor(name, plugins=plugins)
     origin = {"name": name, "licence": spec.licence, "fingerprint": extractor.fingerprint}
     return Opened(extractor, origin, spec.input_size)
 

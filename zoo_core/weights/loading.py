@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from zoo_core.config import read_config
+from zoo_core.data.given import Reader
 from zoo_core.data.progress import OnProgress
 from zoo_core.errors import ConfigError, InputError, UnknownNameError, WeightsError
 from zoo_core.filesystem import exists
@@ -36,6 +37,7 @@ from zoo_core.weights.header import (
 from zoo_core.weights.hub import read_weights
 from zoo_core.weights.making import refitted
 from zoo_core.weights.registry import MAIN_ROLES, check_only_path, load_registry, main_role
+from zoo_core.weights.run_settings import settings_of_run
 from zoo_core.weights.tensors import load_weights
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -79,6 +81,8 @@ def load(
         )
     if settings or classes:
         network = refitted(network, settings, classes, tuple(adapt), plugins)
+    if network.source_shape is not None:
+        network.reader = _reader_of(name)
     return _placed(network, device)
 
 
@@ -108,6 +112,12 @@ def _loaded(
     return network.eval().requires_grad_(False)
 
 
+def _reader_of(name: str | Path) -> Reader:
+    """How pictures are read for the network: as in its run, where there is one."""
+    settings = settings_of_run(name)
+    return Reader(**{key: settings[key] for key in ("fit", "levels") if key in settings})
+
+
 def load_features(
     name: str,
     *,
@@ -117,15 +127,29 @@ def load_features(
 ) -> FeatureExtractor:
     """Load a frozen network that turns images into features; no code in a file is run.
 
-    `name` is an extractor of a plugin, such as `timm/tf_efficientnet_lite0.in1k`, or the registered
-    name, file or run folder of a classifier. Images are resized to `input_size` pixels a side, by
-    default the size that the network was trained on. Under `torch.device("meta")` it is built
-    there, without its weights.
+    It takes tensors, arrays, pictures of Pillow and paths, as data/given.py says. `name` is an
+    extractor of a plugin, such as `timm/tf_efficientnet_lite0.in1k`, or the registered name, file
+    or run folder of a classifier. Images are resized to `input_size` pixels a side, by default the
+    size that the network was trained on. Under `torch.device("meta")` it is built there, without
+    its weights.
 
     Raises UnknownNameError or AmbiguousNameError for a name, InputError for an unsupported size,
     WeightsError for a file that is not the expected one, and OfflineError for a file that is not on
     this machine.
     """
+    extractor = load_extractor(name, input_size=input_size, device=device, plugins=plugins)
+    extractor.reader = Reader()
+    return extractor
+
+
+def load_extractor(
+    name: str,
+    *,
+    input_size: int | None = None,
+    device: str = "cpu",
+    plugins: Plugins | None = None,
+) -> FeatureExtractor:
+    """Like `load_features`, for tensors only, whose values are not looked at."""
     plugins = plugins or load_plugins()
     if is_path(name):
         check_only_path(name, plugins.feature_extractors)

@@ -14,6 +14,7 @@ import msgspec
 from torch import nn
 
 from zoo_core.config import NUM_CLASSES, ModelConfig, fields, read_config, resolve
+from zoo_core.data.given import Reader
 from zoo_core.errors import ConfigError, InputError, UnknownNameError, nearest
 from zoo_core.generators import Generator
 from zoo_core.interfaces import Classifier, Discriminator
@@ -51,6 +52,8 @@ def create(
     config = _configuration(spec, preset, settings)
     role = role or spec.role
     network: Generator | Classifier | Discriminator = builders[role](config)
+    if isinstance(network, Generator):
+        network.reader = Reader()
     network.about = WeightsMetadata(
         model=model,
         role=role,
