@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from documents import blocks
 from PIL import Image
 
 pytest_plugins = "fresh"
@@ -48,6 +49,13 @@ def test_it_trains_and_its_run_is_sampled(installed, pictures, tmp_path):
     installed.zoo("sample", run, "--seeds", "0-3", "--out", grid)
     with Image.open(grid) as picture:
         assert picture.size == (32, 32)
+
+
+def test_the_python_of_its_page_runs(installed, pictures):
+    (block,) = (b for b in blocks() if b.kind == "python" and b.page.startswith("examples/"))
+    run = ("--preset", "tiny", "--data", pictures, "--run-dir", "runs/vae.critters32")
+    installed.zoo("train", "vae", *run)
+    installed.run("python", "-c", block.text)
 
 
 def test_it_keeps_the_contract(installed):

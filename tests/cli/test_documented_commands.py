@@ -28,7 +28,10 @@ RUN = re.compile(
 )
 OWN = re.compile(r"~|\b[A-Z]{3,}\b")  # images and runs of one's own
 MENTIONED = re.compile(r"zoo( [a-z]+){1,2}( --[a-z-]+)?|.*\b(MODEL|\.\.\.).*")  # not whole
-ELSEWHERE = "zoo train vae"  # examples/zoo-vae, which tests/test_example.py installs
+ELSEWHERE = (  # models that are installed to be tested
+    "zoo train vae",  # examples/zoo-vae: tests/test_example.py
+    "zoo train hello",  # CONTRIBUTING: tests/test_guide.py
+)
 
 
 def commands() -> Iterator[tuple[str, str]]:
