@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
-import types
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,11 +13,9 @@ from packaging.version import Version
 import zoo_core
 from zoo_core import errors
 from zoo_core.cli import build
-from zoo_core.data.datasets import open_dataset
-from zoo_core.data.packing import pack
 from zoo_core.plugins import hookspecs
-from zoo_core.plugins.loading import Plugins
 from zoo_core.strict_yaml import read_yaml
+from zoo_core.weights.registry import read_registry
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -115,34 +111,12 @@ def test_python_in_the_readme_runs(tmp_path, monkeypatch):
     torch.testing.assert_close(names["program"].module()(names["latents"]), sampled)
     assert tuple(names["images"].shape) == (16, 3, 32, 32)
     assert -1 <= float(names["images"].min()) <= float(names["images"].max()) <= 1
+    assert torch.equal(zoo_core.read_pictures(zoo_core.to_pil(sampled)), names["same"])
+    assert (tmp_path / "samples.png").is_file()
     assert tuple(names["features"].shape) == (16, 1280)
     assert tuple(each.shape[1] for each in names["maps"]) == names["extractor"].channels
     if has_onnx:
         torch.testing.assert_close(torch.from_numpy(names["drawn"]), sampled, rtol=0, atol=1e-3)
-
-
-def test_the_plugin_in_the_guide_works(monkeypatch):
-    module = types.ModuleType("zoo_hello")
-    grays = types.ModuleType("zoo_hello_pictures")
-    for block, file in zip(code_blocks(CONTRIBUTING), (module, grays), strict=False):
-        exec(block, vars(file))
-    monkeypatch.setitem(sys.modules, "zoo_hello_pictures", grays)
-    plugins = Plugins()
-    plugins.register("hello", module)
-    assert plugins.problems == []
-    data = pack(open_dataset("grays", 8, "train", plugins).dataset, 8, 1)
-    assert data.images[:, 0, 0, 0].tolist() == list(range(256))
-
-
-def test_the_generator_in_the_guide_is_a_function_of_latents():
-    names: dict = {"Generator": zoo_core.Generator, "torch": torch}
-    (block,) = (block for block in code_blocks(CONTRIBUTING) if "HelloGenerator" in block)
-    exec(block, names)
-    generator = names["HelloGenerator"](types.SimpleNamespace(resolution=8, latent_size=5))
-    latents = generator.latents([3, 4])
-    assert torch.equal(generator.sample([3, 4]), generator(latents))
-    average, same = generator(latents, truncation=0.0)
-    assert torch.equal(average, same)
 
 
 def test_the_guide_states_the_api_of_the_code():
@@ -180,3 +154,26 @@ def test_every_hook_has_one_sentence():
     hooks = [value for name, value in vars(hookspecs).items() if name.startswith("zoo_")]
     assert len(hooks) >= 10
     assert all(hook.__doc__ for hook in hooks)
+
+
+CARDS = [
+    (entry, path)
+    for entry in read_registry(ROOT / "registry.yaml")
+    for path in ROOT.glob(f"plugins/*_{entry.model}/README.md")
+]
+
+
+@pytest.mark.parametrize(("entry", "path"), CARDS, ids=[entry.name for entry, _ in CARDS])
+def test_a_card_says_what_training_took_and_how_good_its_numbers_are(entry, path: Path):
+    text = " ".join(path.read_text().split())
+    assert re.search(
+        r"Training took [\d.]+ (minutes|hours) on (one core|two cores) of an? \w+", text
+    )
+    assert f"`{entry.metrics[0].command}`" in text
+    assert "Lower is better for" in text
+    value = entry.metrics[0].value
+    assert any(f" {value:{digits}}" in text for digits in (".3g", ".3f", ".0f"))
+
+
+def test_every_published_weight_has_a_card():
+    assert len(CARDS) == len(read_registry(ROOT / "registry.yaml")) >= 8

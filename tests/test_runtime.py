@@ -192,3 +192,11 @@ def test_another_step_run_or_rank_draws_other_noise(runtime, seed, images):
 @pytest.mark.parametrize(("runtime", "precision"), [(FP32, "fp32"), (BF16, "bf16")])
 def test_it_describes_itself(runtime, precision):
     assert str(runtime) == f"cpu, {precision}, {torch.get_num_threads()} threads"
+
+
+def test_a_processor_is_named_where_its_name_is_known(monkeypatch):
+    monkeypatch.setattr(module, "processor", lambda: "AMD EPYC 9B14")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert Runtime.detect("cpu").device_name == "cpu (AMD EPYC 9B14), 2 threads"
+    monkeypatch.setattr(module, "processor", lambda: "")
+    assert Runtime.detect("cpu").device_name == "cpu, 2 threads"

@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from zoo_core.errors import InputError
+from zoo_core.errors import InputError, printable
 from zoo_core.noise import stream_key
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h
@@ -42,13 +45,14 @@ class Runtime:
 
     @property
     def device_name(self) -> str:
-        """The device in words, such as `NVIDIA H100 80GB HBM3` or `cpu, 2 threads`."""
+        """The device in words: `NVIDIA H100 80GB HBM3`, or `cpu (AMD EPYC 9B14), 2 threads`."""
         if self.device.type == "cuda":
             return str(torch.cuda.get_device_name(self.device))
         if self.device.type != "cpu":
             return self.device.type
         threads = torch.get_num_threads()
-        return f"cpu, {threads} thread{'s' if threads > 1 else ''}"
+        name = f" ({processor()})" if processor() else ""
+        return f"cpu{name}, {threads} thread{'s' if threads > 1 else ''}"
 
     def place(self, module: Module) -> Module:
         """Move a network to the device, and its convolution weights to the memory format."""
@@ -141,3 +145,14 @@ def _device(name: str) -> torch.device:
             hint="--set device=cpu with zoo train, --device cpu elsewhere",
         ) from None
     return device
+
+
+@cache
+def processor() -> str:
+    """The name of the processor, as its maker gives it; empty if it is not known."""
+    found = ""
+    with contextlib.suppress(OSError):
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        found = next((line for line in text.splitlines() if line.startswith("model name")), "")
+    name = found.partition(":")[2] or platform.processor()
+    return " ".join(printable(name).split())

@@ -13,6 +13,7 @@ from PIL import Image
 from toys import TOY, toy_plugins
 
 from zoo_core.config import parse_assignments
+from zoo_core.runtime import Runtime
 from zoo_core.spec import resolve_settings
 from zoo_core.training.launch import launch
 from zoo_core.training.provenance import Cost, commands, cost, import_command, without_folders
@@ -137,7 +138,7 @@ def test_a_run_records_its_device(tmp_path):
     folder = trained(tmp_path / "run")
     seconds, devices = cost(folder, 16)
     assert seconds > 0
-    assert devices == ("cpu, 1 thread",)
+    assert devices == (Runtime.detect("cpu").device_name,)
 
 
 def test_an_import_has_a_command():

@@ -23,6 +23,7 @@ from zoo_core.data.batches import to_uint8
 from zoo_core.errors import InputError, UnknownNameError, UploadError, WeightsError
 from zoo_core.plugins.hookspecs import hookimpl
 from zoo_core.plugins.loading import Plugins
+from zoo_core.runtime import Runtime
 from zoo_core.spec import Metric
 from zoo_core.strict_yaml import parse_yaml
 from zoo_core.training.launch import train
@@ -272,7 +273,7 @@ def test_the_card_says_how_they_were_made_and_measured(run):
         'generator = zoo.load("toy.bars")',
         "- images: toys, train split: drawn by the tests",
         "- seen: 16 images",
-        "- device: cpu, 1 thread",
+        f"- device: {Runtime.detect('cpu').device_name}",
         "- precision: fp32",
         "- command: `zoo train toy --preset tiny`",
         "| kd | 0.5 | subsets 100 |",
@@ -282,6 +283,8 @@ def test_the_card_says_how_they_were_made_and_measured(run):
     ):
         assert f"{line}\n" in text, line
     assert re.search(r"^- time: [\d.e-]+ s between log lines$", text, re.MULTILINE)
+    assert "\n\nLower is better for fd (0), kd (0). In parentheses: what the real images" in text
+    assert re.search(r"^Measured by\n\n    zoo evaluate ", text, re.MULTILINE)
 
 
 def test_what_protocols_do_not_share_is_with_its_metric(run):

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from zoo_core.config import NUM_CLASSES
+from zoo_core.metrics.protocol import HIGHER_IS_BETTER
 from zoo_core.spec import Metric, ModelSpec, Task, WeightsEntry
 from zoo_core.strict_yaml import as_yaml
 from zoo_core.training.provenance import Cost
@@ -23,6 +24,10 @@ PIPELINES: dict[Task, str] = {  # what the hub calls the tasks
     "image-to-image": "image-to-image",
     "classifier": "image-classification",
 }
+
+# What other real images would have, with very many of both.
+REAL = dict.fromkeys(("fd", "fid", "kd", "kid", "l1", "lpips", "loss"), 0)
+REAL |= dict.fromkeys(("precision", "recall", "density", "coverage", "ssim", "accuracy"), 1)
 
 
 class About(NamedTuple):
@@ -153,7 +158,21 @@ def _metrics(metrics: Sequence[Metric]) -> str:
         own = [f"{key} {each.protocol[key]}" for key in each.protocol if key not in shared]
         rows.append(f"| {each.name} | {each.value:.6g} | {', '.join(own).replace('|', ' ')} |")
     commands = dict.fromkeys(f"    {each.command}" for each in metrics)
-    return "\n\n".join(["\n".join(rows), _list(shared), "\n".join(commands)])
+    said = ["\n".join(rows), what_is_good(metrics), _list(shared), "Measured by"]
+    return "\n\n".join([*filter(None, said), "\n".join(commands)])
+
+
+def what_is_good(metrics: Sequence[Metric]) -> str:
+    """In which direction each number is better, and what the real images would have."""
+    said = []
+    for direction, higher in (("Lower", False), ("Higher", True)):
+        names = dict.fromkeys(m.name for m in metrics if HIGHER_IS_BETTER.get(m.name) is higher)
+        if names:
+            known = [f"{name} ({REAL[name]})" if name in REAL else name for name in names]
+            said.append(f"{direction} is better for {', '.join(known)}.")
+    if any(metric.name in REAL for metric in metrics):
+        said.append("In parentheses: what the real images themselves tend to.")
+    return " ".join([*said, "Compare numbers of one protocol only."] if said else [])
 
 
 def _sources(about: About) -> str:
