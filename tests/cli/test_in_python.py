@@ -6,8 +6,10 @@ import shlex
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import zoo_core
+from zoo_core.data.given import Reader
 from zoo_core.errors import ConfigError, DataError, InputError, UnknownNameError
 
 FEW = ("--count", "16", "--extractor", "toy-features")
@@ -96,3 +98,17 @@ def test_how_images_are_read_is_checked_in_python_too(zoo, photos):
         zoo_core.evaluate(photos, extractor="toy-features")
     with pytest.raises(DataError, match="no split 'val'"):
         zoo_core.evaluate(photos, data="toys", split="val", extractor="toy-features")
+
+
+@pytest.mark.parametrize("model", ["toy", "sorter"])
+def test_a_loaded_network_reads_pictures_as_its_run_did(zoo, model):
+    options = ("--set", "paired=true", "--data", "pairs") if model == "toy" else ()
+    if model == "toy":
+        for side in "AB":
+            Path("pairs", side).mkdir(parents=True)
+            for number in range(8):
+                Image.new("RGB", (20, 24), (9 * number, 0, 0)).save(f"pairs/{side}/{number}.png")
+    answer = zoo("train", model, "-p", "tiny", "--run-dir", "run", "--set", "fit=stretch", *options)
+    assert answer.code == 0, answer.err
+    network = zoo_core.load("run") if model == "toy" else zoo_core.load_features("run")
+    assert network.reader == Reader("stretch", side=0 if model == "toy" else 16)

@@ -116,6 +116,13 @@ def test_a_source_is_fitted_as_in_the_run(mode):
     assert torch.equal(drawn(wide, fit=mode), expected)
 
 
+def test_a_picture_for_a_classifier_is_fitted_as_in_its_run(extractor):
+    wide = Image.fromarray(noise(6, 12))
+    extractor.reader = Reader("pad", side=8)
+    expected = extractor(zoo.read_pictures(wide, resolution=8, fit="pad"))
+    torch.testing.assert_close(extractor(wide), expected)
+
+
 @pytest.mark.parametrize(
     ("given", "hint"),
     [

@@ -35,7 +35,6 @@ PAIRS = typer.Option(
 REVERSE_PAIRS = typer.Option(
     None, "--reverse-pairs", help="Use side B of each pair as input [default: as in the run]."
 )
-MAYBE_PAIRS = "twice as wide as high; if they are side-by-side pairs, use --pairs"
 
 
 class Sources:
@@ -81,7 +80,9 @@ class Sources:
                 hint=f"zoo data check {_argument(self.spelled)}" + " --pairs" * self.source.paired,
             )
         if wide == len(names) and pairs is None and not self.source.paired:
-            warn(f"all sources are {MAYBE_PAIRS}")
+            warn(
+                "all sources are twice as wide as high; if they are side-by-side pairs, use --pairs"
+            )
         return names
 
     def images(self, numbers: Iterable[int]) -> Tensor:

@@ -7,10 +7,10 @@
     path          of an image, folder, zip or tar file, by the policy in `decoding`
     list          of any of these
 
-Floats that are clearly in 0..255 or 0..1 are refused (`arguments.wrong_range`). Extractors resize
-all of them, whole, to their own square. For an image-to-image model, pictures and files are fitted
-to the size that it takes, as in its run; tensors and arrays of floats must have that size.
-`read_pictures` takes what is a picture here.
+Floats that are clearly in 0..255 or 0..1 are refused (`arguments.wrong_range`). For an image-to-
+image model and a classifier, pictures and files are fitted as in its run; not for other extractors,
+which resize whatever they get, whole, to their own square. Tensors and arrays of floats must have
+the size that an image-to-image model takes. `read_pictures` takes what is a picture here.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class Reader:
 
     fit: Fit = "crop"  # how a picture becomes a square
     levels: str = "full"  # of pictures of more than 8 bits in files, as in the settings of a run
+    side: int = 0  # pixels, to which pictures are fitted for an extractor; 0: they are not
 
     def __call__(self, given: Any) -> Iterable[Tensor]:
         """Tensors [N, C, H, W], each picture in one of its own size: for a feature extractor.
@@ -52,7 +53,7 @@ class Reader:
         """
         if isinstance(given, Tensor) and (traced() or given.requires_grad):
             return (given,)  # its values are not known yet, or are on their way through training
-        return map(_as_tensor, self._each(given))
+        return map(self._as_tensor, self._each(given))
 
     def fitted(self, given: Any, shape: tuple[int, int, int]) -> Tensor:
         """A float32 tensor [N, *shape] in [-1, 1]: for an image-to-image model.
@@ -74,6 +75,14 @@ class Reader:
         if not found:
             raise InputError("there are no images", given="an empty list", allowed=ALLOWED)
         return found[0] if len(found) == 1 else torch.cat(found)
+
+    def _as_tensor(self, each: Tensor | Picture) -> Tensor:
+        if isinstance(each, Tensor):
+            return each
+        planes = np.atleast_3d(each.pixels).transpose(2, 0, 1)
+        if self.side:
+            planes = fit(each.pixels, self.side, 3, self.fit, each.name)
+        return torch.from_numpy(planes[None].copy())  # torch warns about read-only arrays
 
     def _each(self, given: Any) -> Iterator[Tensor | Picture]:
         for item in flat(given):
@@ -130,13 +139,6 @@ def _channels_last(array: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
         array = np.moveaxis(array, -3, -1)
     for each in array if array.ndim == 4 else [array]:
         yield np.ascontiguousarray(each[:, :, 0] if each.shape[2:] == (1,) else each)
-
-
-def _as_tensor(each: Tensor | Picture) -> Tensor:
-    if isinstance(each, Tensor):
-        return each
-    planes = np.atleast_3d(each.pixels).transpose(2, 0, 1)[None]
-    return torch.from_numpy(planes.copy())  # torch warns about read-only arrays
 
 
 def _checked(images: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ folder; `zoo.load_features` for feature extractors, by name.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -139,6 +140,8 @@ def load_features(
     """
     extractor = load_extractor(name, input_size=input_size, device=device, plugins=plugins)
     extractor.reader = Reader()
+    if isinstance(extractor, ClassifierFeatures):
+        extractor.reader = replace(_reader_of(name), side=extractor.classifier.image_shape[1])
     return extractor
 
 
