@@ -127,6 +127,9 @@ ROWS = (
         then="1 of 9 images cannot be used",
     ),
     Row(
+        "cli/data.py check 2", "zoo data check wide", wide, steps=("zoo data check wide --pairs",),
+    ),
+    Row(
         "cli/sources.py names 2", "zoo sample translator --source wide", (translator, wide),
         steps=("zoo sample translator --source wide --pairs",),
     ),

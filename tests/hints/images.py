@@ -94,7 +94,7 @@ def latin(w: World) -> None:
 
 ROWS = (
     Row("cli/data.py check", "zoo data check toys --pairs"),
-    Row("cli/data.py check 2", "zoo data check photos", damaged,
+    Row("cli/data.py check 3", "zoo data check photos", damaged,
         steps=(mend, f"{OWN} --set bad_pictures=skip"),
     ),
     Row("cli/data.py cache", "zoo data cache", steps=("zoo data prune",)),

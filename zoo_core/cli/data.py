@@ -20,7 +20,6 @@ from zoo_core.cli.output import (
     warn,
     warn_problems,
 )
-from zoo_core.cli.sources import MAYBE_PAIRS
 from zoo_core.data.reading import OF_FILES
 
 if TYPE_CHECKING:
@@ -158,7 +157,7 @@ def check(
     for damaged in check_cached(datasets[0], counting):
         warn(f"packed images in {damaged} were damaged, and are removed; they are packed again")
     if sizes and not datasets[0].paired and all(map(_is_wide, sizes)):
-        warn(f"all images are {MAYBE_PAIRS}")
+        warn("all images are twice as wide as high; if they are side-by-side pairs, use --pairs")
     _report_check(path, summary, total, bad, sizes, classes, as_json)
     if bad:
         raise DataError(
