@@ -10,15 +10,16 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
-from zoo_core.errors import ConfigError, nearest
+from zoo_core.errors import ConfigError
 from zoo_core.strict_yaml import parse_yaml, read_yaml
+from zoo_core.wording import as_typed, image_count, unknown_key
 
 EXTRACTOR = "timm/tf_efficientnet_lite0.in1k"  # the default for evaluations
 NUM_CLASSES = "num_classes"  # the field by which a model's record says that it can learn classes
@@ -226,6 +227,21 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 f"batch_size {self.batch_size} must be divisible by micro_batch {self.micro_batch}"
             )
 
+    # Numbers of images, as are all settings called *_images.
+    COUNTS: ClassVar[frozenset[str]] = frozenset(
+        {
+            "images",
+            "batch_size",
+            "micro_batch",
+            "augment_rampup",
+            "ema_half_life",
+            "log_every",
+            "sample_every",
+            "checkpoint_every",
+            "evaluate_every",
+            "evaluate_count",
+        }
+    )
     # Settings that may change when a run is resumed: none affects the training of the networks.
     FREE: ClassVar[frozenset[str]] = frozenset(
         {
@@ -307,23 +323,23 @@ def resolve(
     config_type: type[ModelConfig],
     *layers: tuple[str, Mapping[str, Any]],  # (origin, flat keys), lowest precedence first
     preset: str = "",
+    elsewhere: Callable[[str], Sequence[str]] = lambda key: (),  # models with a setting, by name
 ) -> Resolved:
     """Lay the `layers` over the defaults and check every key and value.
 
     Where `num_classes` is `auto`, the result is complete only after `with_classes`.
     """
     keys = {**fields(RunConfig), **fields(config_type)}
+    examples = {**example_values(RunConfig), **example_values(config_type)}
     merged: dict[str, Any] = {}
     for origin, layer in layers:
         for key, value in layer.items():
             if key not in keys:
-                raise ConfigError(
-                    f"unknown configuration key {key!r} in {origin}",
-                    near=nearest(str(key), keys),  # YAML keys need not be text
-                    hint=f"--preset {value}" if key == "preset" else f"zoo show {model}",
-                )
+                raise unknown_key(key, value, origin, model, examples, elsewhere)
             is_auto = (key, value) == (NUM_CLASSES, AUTO)
-            merged[key] = AUTO if is_auto else read_value(key, keys[key], value, origin, model)
+            merged[key] = (
+                AUTO if is_auto else read_value(key, keys[key], value, origin, examples[key])
+            )
     auto_classes = merged.get(NUM_CLASSES) == AUTO
     if auto_classes:
         del merged[NUM_CLASSES]
@@ -352,10 +368,27 @@ def fields(record: type[msgspec.Struct]) -> dict[str, Any]:
     return {field.name: field.type for field in msgspec.structs.fields(record)}
 
 
-def read_value(key: str, kind: Any, value: Any, origin: str, model: str) -> Any:
+def example_values(record: type[msgspec.Struct]) -> dict[str, Any]:
+    """A value of each setting, for messages: its default, if that says anything."""
+    found = {}
+    for field in msgspec.structs.fields(record):
+        makes = field.default_factory  # for lists and mappings
+        default = field.default if makes is msgspec.NODEFAULT else makes()
+        said = {NUM_CLASSES: AUTO, "images": "200k", "data": "FOLDER"}.get(field.name, default)
+        found[field.name] = "..." if said in ("", (), [], msgspec.NODEFAULT) else said
+    return found
+
+
+def counts_images(key: str) -> bool:
+    """Whether a setting is a number of images, which may be written as 200k or 1.5M."""
+    return key in RunConfig.COUNTS or key.endswith("_images")
+
+
+def read_value(key: str, kind: Any, value: Any, origin: str, example: Any) -> Any:
     """`value` as type `kind`; infinities and NaN are refused, because JSON cannot store them.
 
     Text is parsed as that type, alone or in a list: `--set lr=1e-4`, and YAML, where 1e-4 is text.
+    Raises ConfigError, which shows how the `example` is typed.
     """
     if isinstance(value, str) and value != value.encode(errors="ignore").decode():
         raise ConfigError(
@@ -363,7 +396,8 @@ def read_value(key: str, kind: Any, value: Any, origin: str, model: str) -> Any:
             given=repr(value),
             hint="rename the file or folder",
         )
-    for reading in _readings(value):
+    count = image_count(value) if isinstance(value, str) and counts_images(key) else None
+    for reading in _readings(value) if count is None else [count]:
         lax = isinstance(reading, str | list | dict)
         with contextlib.suppress(msgspec.ValidationError):
             result = msgspec.convert(reading, kind, strict=not lax)
@@ -373,13 +407,14 @@ def read_value(key: str, kind: Any, value: Any, origin: str, model: str) -> Any:
         f"{key} in {origin} has an invalid value",
         given=repr(value),
         allowed=allowed_values(key, kind),
-        hint=f"zoo show {model}",
+        hint=as_typed(key, example, origin),
     )
 
 
 def allowed_values(key: str, kind: Any) -> str:
-    """What may be given for a setting: its type in words, and `auto` for a number of classes."""
-    return describe(kind) + (f", or {AUTO}" if key == NUM_CLASSES else "")
+    """What may be given for a setting: its type in words, and what else is understood."""
+    more = ", such as 200k or 1.5M" if counts_images(key) else ""
+    return describe(kind) + (f", or {AUTO}" if key == NUM_CLASSES else more)
 
 
 def describe(kind: Any) -> str:

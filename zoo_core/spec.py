@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -107,12 +108,18 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
         return {role: build for role, build in built.items() if build is not None}
 
 
+def having(models: Iterable[ModelSpec], key: str) -> list[str]:
+    """The names of the models with a setting of that name."""
+    return [spec.name for spec in models if key in fields(spec.config)]
+
+
 def resolve_settings(
     spec: ModelSpec,
     preset: str,
     config: Path | None,
     *given: tuple[str, Mapping[str, Any]],  # (origin, settings), lowest precedence first
     base: tuple[str, Mapping[str, Any]] = ("", {}),  # instead of the model's defaults
+    models: Iterable[ModelSpec] = (),  # all others, which may have a setting that this one lacks
 ) -> Resolved:
     """All settings of a run: defaults < base < preset < file < what was given.
 
@@ -129,6 +136,7 @@ def resolve_settings(
         (str(config), read_settings_file(config) if config else {}),
         *given,
         preset=preset,
+        elsewhere=partial(having, models),
     )
     if not resolved.run.data:
         raise ConfigError(f"{spec.name} has no default data set", hint="--data NAME_OR_FOLDER")

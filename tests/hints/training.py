@@ -33,7 +33,7 @@ from hints.faults import (
     unstartable_worker,
     variant,
 )
-from hints.places import SORT, TRAIN, command, file, pets, photos, run
+from hints.places import SORT, TRAIN, command, file, pets, photos, run, setenv
 from hints.scenario import Row
 
 RUN = f"{TRAIN} --run-dir run"
@@ -42,13 +42,22 @@ OWN = f"{TRAIN} --data ./photos --run-dir own"
 MEASURED = f"{TRAIN} --evaluate-every 8 --set evaluate_with=toy-features --set evaluate_count=16"
 LOGGED = f"{TRAIN} --images 64"
 
+WITH_DCGAN = setenv("ZOO_PLUGINS", "toy,sorter,dcgan")
+
 ROWS = (
     Row("spec.py resolve_settings", "zoo train toy --preset tinny"),
     Row("spec.py resolve_settings 2", "zoo train sorter --set images=16 --set batch_size=4",
         fill={"NAME_OR_FOLDER": "sorted-toys"}),
     Row("cli/train.py _say_finished 4", TRAIN, steps=(f"{TRAIN} --images 32",)),
-    Row("config.py resolve", "zoo train toy --set preset=tiny"),
-    Row("config.py resolve 2", f"{TRAIN} --set widht=8"),
+    Row("wording.py unknown_key", f"{TRAIN} --set lr=0.01", steps=(f"{TRAIN} {{hint}}",)),
+    Row("wording.py unknown_key", f"{TRAIN} --set epochs=3",
+        steps=(f"{TRAIN} --dry-run {{hint}}",)),
+    Row("wording.py unknown_key", f"{TRAIN} --config mine.yaml", file("mine.yaml", "bs: 4"),
+        by_hand=file("mine.yaml", "batch_size: 4")),
+    Row("wording.py unknown_key 2", "zoo train dcgan --set num_classes=2", WITH_DCGAN),
+    Row("wording.py unknown_key 3", f"{SORT} --set paired=true"),
+    Row("wording.py unknown_key 4", "zoo train toy --set preset=tiny"),
+    Row("wording.py unknown_key 5", f"{TRAIN} --set widht=8"),
     Row("config.py read_value 2", f"{TRAIN} --set width=wide"),
     Row("config.py parse_assignments", f"{TRAIN} --set batch_size"),
     Row("config.py parse_assignments", f"{LONGER} --change batch_size", run),
@@ -69,6 +78,8 @@ ROWS = (
         fill={"FOLDER": "new"}),
     Row("training/run_folder.py _read_line", LONGER, (run, damage_the_log),
         by_hand=remove_the_line),
+    Row("training/engine.py _warn_of_unused_classes 2", "zoo train dcgan --data ./pets --preset "
+        "tiny --images 8 --set batch_size=8", (pets, WITH_DCGAN), steps=("zoo list",)),
     Row("training/engine.py _warn_of_unused_classes", f"{TRAIN} --data ./pets", pets,
         steps=(f"{TRAIN} --data ./pets --set num_classes=auto --run-dir new",)),
     Row("training/beginning.py with_change", f"{RUN} --change batch_size=2", run),

@@ -42,7 +42,9 @@ def test_another_network_of_the_model_is_made_by_its_role():
 
 
 def test_what_is_not_a_setting_of_the_model_is_refused():
-    with pytest.raises(ConfigError, match=r"unknown configuration key 'widht' of toy.*width"):
+    with pytest.raises(
+        ConfigError, match=r"unknown configuration key 'widht' in the arguments.*width"
+    ):
         created(widht=6)
     with pytest.raises(ConfigError, match="batch_size"):  # of a run
         created(batch_size=6)

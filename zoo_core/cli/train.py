@@ -55,11 +55,17 @@ def train(
     assignments: list[str] = SET_OPTION,
     changes: list[str] = CHANGE_OPTION,
     start_from: str = FROM_OPTION,
-    images: int = typer.Option(
-        None, "--images", help="Train until N images have been seen in total."
+    images: str = typer.Option(
+        None,
+        "--images",
+        metavar="N",
+        help="Train until N images have been seen in total, such as 200k.",
     ),
-    evaluate_every: int = typer.Option(
-        None, "--evaluate-every", help="Evaluate every N images; keep the best weights."
+    evaluate_every: str = typer.Option(
+        None,
+        "--evaluate-every",
+        metavar="N",
+        help="Evaluate every N images; keep the best weights.",
     ),
     tag: str = typer.Option(
         None, "--tag", help="Second part of the run's name, MODEL.TAG [default: data and preset]."

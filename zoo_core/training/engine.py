@@ -131,8 +131,11 @@ def _go_through(state: TrainState, run: Run, restored: bool) -> int:
 
 
 def _warn_of_unused_classes(spec: ModelSpec, count: int) -> None:
-    learn = "; to learn them: --set num_classes=auto, in a new run" * spec.learns_classes
-    logger.warning("the data has %d classes, which this model does not use%s", count, learn)
+    if spec.learns_classes:
+        unused = "does not use; try: --set num_classes=auto, in a new run"
+    else:
+        unused = "cannot learn; models that can: zoo list"
+    logger.warning("the data has %d classes, which %s %s", count, spec.name, unused)
 
 
 def loop(state: TrainState, run: Run, restored: bool) -> None:

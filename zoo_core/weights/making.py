@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,24 @@ from typing import Any
 import msgspec
 from torch import nn
 
-from zoo_core.config import NUM_CLASSES, ModelConfig, fields, read_config, resolve
+from zoo_core.config import (
+    NUM_CLASSES,
+    ModelConfig,
+    example_values,
+    fields,
+    read_config,
+    resolve,
+)
 from zoo_core.data.given import Reader
-from zoo_core.errors import ConfigError, InputError, UnknownNameError, nearest
+from zoo_core.errors import InputError, UnknownNameError
 from zoo_core.generators import Generator
 from zoo_core.interfaces import Classifier, Discriminator
 from zoo_core.plugins.loading import Plugins, load_plugins
-from zoo_core.spec import ModelSpec
+from zoo_core.spec import ModelSpec, having
 from zoo_core.weights.adapting import RULES, Weights, adapt
 from zoo_core.weights.header import WeightsMetadata
 from zoo_core.weights.tensors import save_weights
+from zoo_core.wording import unknown_key
 
 logger = logging.getLogger("zoo")
 
@@ -45,11 +54,12 @@ def create(
     Raises UnknownNameError for the model or the preset, ConfigError for a setting, InputError for a
     role that the model does not have.
     """
-    spec = (plugins or load_plugins()).models.get(model)
+    plugins = plugins or load_plugins()
+    spec = plugins.models.get(model)
     builders = spec.builders()
     if role and role not in builders:
         raise InputError(f"{model} has no {role}", allowed=", ".join(builders))
-    config = _configuration(spec, preset, settings)
+    config = _configuration(spec, preset, settings, plugins)
     role = role or spec.role
     network: Generator | Classifier | Discriminator = builders[role](config)
     if isinstance(network, Generator):
@@ -112,7 +122,7 @@ def refitted(
     spec = plugins.models.get(about.model)
     before = read_config(spec.config, about.config, about.model)
     number = {NUM_CLASSES: len(classes)} if classes else {}
-    config = _configuration(spec, "", {**about.config, **number, **settings})
+    config = _configuration(spec, "", {**about.config, **number, **settings}, plugins)
     if wrong := [rule for rule in rules if rule not in RULES]:
         raise InputError("no such rule", given=", ".join(wrong), allowed=", ".join(RULES))
     made: Generator = spec.builders()[about.role](config)
@@ -126,16 +136,15 @@ def refitted(
     return made.eval().requires_grad_(False)
 
 
-def _configuration(spec: ModelSpec, preset: str, settings: Mapping[str, Any]) -> ModelConfig:
+def _configuration(
+    spec: ModelSpec, preset: str, settings: Mapping[str, Any], plugins: Plugins
+) -> ModelConfig:
     """The model's configuration: defaults < preset < settings."""
-    own = fields(spec.config)
-    for key in settings:
+    own, examples = fields(spec.config), example_values(spec.config)
+    elsewhere = partial(having, [found.spec for found in plugins.models])
+    for key, value in settings.items():
         if key not in own:
-            raise ConfigError(
-                f"unknown configuration key {key!r} of {spec.name}",
-                near=nearest(key, own),
-                hint=f"zoo show {spec.name}",
-            )
+            raise unknown_key(key, value, "the arguments", spec.name, examples, elsewhere)
     if preset and preset not in spec.presets:
         raise UnknownNameError("preset", preset, spec.presets, hint=f"zoo show {spec.name}")
     chosen = {key: value for key, value in spec.presets.get(preset, {}).items() if key in own}

@@ -39,7 +39,8 @@ def resolve_run(
 
     A run that exists is asked instead of the weights, which may be gone by then.
     """
-    resolved = resolve_settings(spec, preset, config, *given)
+    models = [found.spec for found in plugins.models]
+    resolved = resolve_settings(spec, preset, config, *given, models=models)
     name = resolved.run.start_from
     if not name:
         return resolved
