@@ -75,14 +75,17 @@ class Contributions(Generic[Spec]):
         found = self.matches(name)
         found = [contribution for contribution in found if contribution.plugin == name] or found
         if not found:
-            known = {*self.names(), *(name_of(o.spec) for o in self.records)}
-            raise UnknownNameError(self.kind, name, sorted(known), hint=self.listing)
+            raise UnknownNameError(self.kind, name, sorted(self.known()), hint=self.listing)
         if len(found) > 1:
             spellings = ", ".join(f"{o.plugin}/{name_of(o.spec)} ({o.distribution})" for o in found)
             raise AmbiguousNameError(
                 f"{len(found)} plugins provide a {self.kind} called {name!r}", allowed=spellings
             )
         return found[0]
+
+    def known(self) -> set[str]:
+        """What is suggested for a misspelled name."""
+        return {*self.names(), *(name_of(contribution.spec) for contribution in self.records)}
 
     def get(self, name: str) -> Spec:
         """Like `find`, but only the record."""

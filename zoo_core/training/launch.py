@@ -18,7 +18,7 @@ from zoo_core.data.preparation import prepare
 from zoo_core.data.progress import Counting, silent
 from zoo_core.data.reporting import say_what_it_is, warn_left_out
 from zoo_core.errors import InputError, first_few
-from zoo_core.filesystem import exists, with_home
+from zoo_core.filesystem import exists
 from zoo_core.generators import Generator
 from zoo_core.interfaces import Classifier
 from zoo_core.metrics.evaluation import during_training, of_classifier
@@ -35,7 +35,7 @@ from zoo_core.training.maintenance import check_data
 from zoo_core.training.run_folder import RunFolder
 from zoo_core.training.starting import Start, read_start
 from zoo_core.training.state import blueprint
-from zoo_core.weights.header import is_path, trained_classes, trained_images
+from zoo_core.weights.header import RUNS, is_path, located, trained_classes, trained_images
 from zoo_core.weights.loading import load_extractor
 from zoo_core.weights.run_settings import resolve_run
 
@@ -111,7 +111,7 @@ def launch(
     network = blueprint(spec, resolved.config)
     opened = _open(network, resolved.run, plugins)
     tag = tag or _tag(opened.name, network.image_shape[2], resolved)
-    folder = RunFolder(run_dir or Path("runs", f"{spec.name}.{tag}"))
+    folder = RunFolder(run_dir or RUNS / f"{spec.name}.{tag}")
     learned = trained_classes(folder.weights(spec.role))
     if resolved.auto_classes:
         resolved = with_classes(resolved, learned or opened.dataset.classes)
@@ -221,9 +221,9 @@ def _evaluation(
 def _with_absolute_start(resolved: Resolved) -> Resolved:
     """The settings with an absolute path to the weights to start from, if that is a path."""
     name = resolved.run.start_from
-    if not name or not is_path(name) or not exists(with_home(name)):
+    if not name or not is_path(name) or not exists(located(name)):
         return resolved
-    path = with_home(name).resolve().as_posix()
+    path = located(name).resolve().as_posix()
     return replace(resolved, run=replace(resolved.run, start_from=path))
 
 

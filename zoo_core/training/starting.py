@@ -38,6 +38,7 @@ from zoo_core.weights.header import (
     WeightsMetadata,
     is_path,
     is_repository,
+    located,
     parse_header,
     parse_metadata,
     read_file,
@@ -46,7 +47,7 @@ from zoo_core.weights.header import (
 )
 from zoo_core.weights.hub import read_weights
 from zoo_core.weights.loading import load_main
-from zoo_core.weights.registry import load_registry
+from zoo_core.weights.registry import check_only_path, load_registry
 from zoo_core.weights.run_settings import check_model
 from zoo_core.weights.store import digest_of
 from zoo_core.weights.tensors import Tensors, load_weights
@@ -81,10 +82,11 @@ def read_start(
     """
     if not is_path(name):
         return _registered(name, spec, plugins, on_progress)
+    check_only_path(name, load_registry(plugins))
     path = weights_path(name)
     record = parse_metadata(read_header(path), str(path))
     check_model(name, record.model, spec)
-    is_folder = path != Path(name)
+    is_folder = path != located(name)
     checkpoint = Checkpoints(path.parent / "checkpoints").load() if is_folder else None
     if checkpoint is not None:
         return _of_run(name, path.parent, record, checkpoint, spec)

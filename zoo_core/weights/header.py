@@ -17,10 +17,11 @@ from typing import Annotated, Any
 
 import msgspec
 
-from zoo_core.errors import InputError, WeightsError
+from zoo_core.errors import AmbiguousNameError, InputError, WeightsError
 from zoo_core.filesystem import as_argument, can_only_be_path, exists, with_home
 
 WEIGHTS_FILES = ("generator.safetensors", "classifier.safetensors")  # a run writes one of them
+RUNS = Path("runs")  # where `zoo train` puts a run unless told otherwise
 FORMAT = 1  # version of the record under the metadata key "zoo"
 MAX_HEADER_BYTES = 10 << 20
 MAX_NAME = 128  # characters; messages repeat these names
@@ -100,13 +101,39 @@ def is_repository(name: str | Path) -> bool:
 def is_path(name: str | Path) -> bool:
     """Whether `name` is a path, whatever is registered under that name.
 
-    It is one if it can be nothing else, if it has a slash and exists, or if it is a run here.
+    It is one if it can be nothing else, if it has a slash and exists, or if it is a run, here or in
+    runs/.
     """
     if is_repository(name):
         return False
     if isinstance(name, Path) or can_only_be_path(name, ".safetensors"):
         return True
-    return exists(name) if "/" in name else is_run(Path(name))
+    return exists(name) if "/" in name else is_run(Path(name)) or is_run(RUNS / name)
+
+
+def located(name: str | Path) -> Path:
+    """The path that a name means: itself, or the run called so in runs/.
+
+    Raises AmbiguousNameError if there is something of that name here as well, RuntimeError for the
+    home of an unknown user.
+    """
+    path = with_home(name)
+    if is_spelled_as_path(name) or not is_run(RUNS / path):
+        return path
+    if exists(path):
+        raise AmbiguousNameError(
+            f"{name!r} is both here and in {RUNS}/",
+            allowed=f"{as_argument(path)} or {as_argument(RUNS / path)}",
+        )
+    return RUNS / path
+
+
+def run_names() -> list[str]:
+    """The names of the runs in runs/."""
+    try:
+        return sorted(folder.name for folder in RUNS.iterdir() if is_run(folder))
+    except OSError:
+        return []
 
 
 def is_spelled_as_path(name: str | Path) -> bool:
@@ -122,7 +149,7 @@ def is_run(folder: Path) -> bool:
 def weights_path(name: str | Path) -> Path:
     """The weights file at a path or in a run folder. Raises InputError if there is none."""
     try:
-        path = with_home(name)
+        path = located(name)
         inside = [path / name for name in WEIGHTS_FILES]
         file = next(filter(Path.exists, inside), inside[0]) if path.is_dir() else path
         usable, taken = file.is_file(), file.exists()

@@ -19,7 +19,7 @@ from zoo_core.plugins.contributions import Contribution, Contributions, Problem,
 from zoo_core.plugins.loading import Plugins
 from zoo_core.spec import NAME, Role, WeightsEntry, about
 from zoo_core.strict_yaml import as_yaml, parse_yaml, read_yaml
-from zoo_core.weights.header import is_repository, is_spelled_as_path
+from zoo_core.weights.header import is_repository, is_spelled_as_path, located, run_names
 
 SCHEMA = 1
 ROLES = frozenset({"generator", "discriminator", "classifier"})
@@ -174,6 +174,10 @@ class Registry(Contributions[WeightsEntry]):
             if name in (alias, f"{contribution.plugin}/{alias}")
         ]
 
+    def known(self) -> set[str]:
+        """Registered names, and those of the runs in runs/, for suggestions."""
+        return super().known() | set(run_names())
+
     def usable(self, name: str) -> WeightsEntry:
         """The weights to load as `name`. An alias is warned of, on the logger `zoo`.
 
@@ -238,7 +242,8 @@ def check_only_path(name: str | Path, known: Contributions[Any]) -> None:
         return
     if found := known.matches(str(name)):
         spellings = [f"{o.plugin}/{name_of(o.spec)}" for o in found]
+        path = as_argument(located(name))
         raise AmbiguousNameError(
             f"{name!r} is both a file or folder here and a name that is registered",
-            allowed=f"{as_argument(name)} for the path; {' or '.join(spellings)} for the name",
+            allowed=f"{path} for the path; {' or '.join(spellings)} for the name",
         )

@@ -12,7 +12,7 @@ from zoo_core.filesystem import quoted
 from zoo_core.plugins.loading import Plugins
 from zoo_core.spec import ModelSpec, resolve_settings
 from zoo_core.weights.header import is_path, parse_metadata, read_header, weights_path
-from zoo_core.weights.registry import load_registry
+from zoo_core.weights.registry import check_only_path, load_registry
 
 
 def settings_of_run(name: str | Path) -> dict[str, Any]:
@@ -56,6 +56,7 @@ def resolve_run(
 def _configuration(name: str, spec: ModelSpec, plugins: Plugins) -> Mapping[str, Any]:
     """The configuration of the network at a path, or of registered weights."""
     if is_path(name):
+        check_only_path(name, load_registry(plugins))
         path = weights_path(name)
         about: Any = parse_metadata(read_header(path), str(path))
     else:
