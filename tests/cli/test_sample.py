@@ -30,6 +30,28 @@ def test_a_grid_is_drawn_and_its_path_printed(trained):
     assert pixels(Path(answer.out.strip())).shape == (64, 64, 3)
 
 
+def test_a_run_that_went_on_does_not_lose_the_grid_of_before(trained):
+    before = trained("sample", RUN).out.strip()
+    trained("train", "toy", "--preset", "tiny", "--images", 32)
+    after = trained("sample", RUN).out.strip()
+    assert (before, after) == (
+        f"samples/{RUN.name}-after-16-0-15.png", f"samples/{RUN.name}-after-32-0-15.png",
+    )  # fmt: skip
+    assert Path(before).exists()
+
+
+def test_a_grid_that_replaces_another_says_so_and_the_same_one_does_not(trained):
+    grid = ("sample", RUN, "--out", "grid.png", "--seeds")
+    assert "replaced" not in trained(*grid, "0").err + trained(*grid, "0").err
+    assert "replaced grid.png, which held something else; to keep both" in trained(*grid, "1").err
+
+
+def test_files_of_seeds_that_replace_others_are_counted(trained):
+    each = ("sample", RUN, "--each", "--out", "each", "--seeds")
+    assert "replaced" not in trained(*each, "0-3").err
+    assert "replaced 2 files in each, " in trained(*each, "2-5").err
+
+
 def test_one_file_a_seed(trained):
     trained("sample", RUN, "--seeds", "3,7-9", "--each", "--out", "each")
     assert sorted(p.name for p in Path("each").iterdir()) == [

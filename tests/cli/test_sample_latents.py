@@ -67,7 +67,7 @@ def test_files_of_latents_are_numbered(trained):
 def test_the_default_target_is_called_after_the_latents(trained):
     zoo_core.save_latents("walk.safetensors", zoo_core.load(RUN).latents([8, 9]))
     answer = trained("sample", RUN, "--latents", "walk.safetensors")
-    assert Path(answer.out.strip()) == Path("samples", f"{RUN.name}-walk.safetensors.png")
+    assert Path(answer.out.strip()) == Path("samples", f"{RUN.name}-after-16-walk.safetensors.png")
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,9 @@ MANY = weights("many.safetensors", num_classes=17)
 FINISHED = "cli/train.py _say_finished"
 
 ROWS = (
+    Row("cli/drawing.py _say_replaced", "zoo sample run --seeds 1 --out was.png",
+        (run, file("was.png", "another")),
+        steps=("zoo sample run --seeds 1 --out other.png",)),
     Row("cli/drawing.py parse_seeds", "zoo sample run --seeds x", run),
     Row("cli/drawing.py parse_seeds", "zoo mix run --layers 0 --with x", run, then="no styles"),
     Row(("memory.py check_memory", "cli/sample.py check_grid"),

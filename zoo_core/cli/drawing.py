@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from unicodedata import normalize
 
 import typer
 
-from zoo_core.cli.output import complete_weights, finite
+from zoo_core.cli.output import complete_weights, finite, note
 from zoo_core.filesystem import with_home
 
 MAX_SEEDS = 1_000_000
@@ -56,16 +57,34 @@ def parse_seeds(text: str, option: str = "--seeds") -> list[int]:
 def default_target(
     weights: str, what: str, suffix: str, label: str | None = None, truncation: float = 1.0
 ) -> Path:
-    """Return the default output path: `samples/WEIGHTS-WHAT`, plus label and truncation if set."""
-    path = with_home(weights).resolve()
+    """Return the default output path: `samples/WEIGHTS-WHAT`, plus label and truncation if set.
+
+    For weights of a run it says how many images they have seen, as the next ones are others.
+    """
+    from zoo_core.weights.header import is_path, located
+
+    path = (located(weights) if is_path(weights) else with_home(weights)).resolve()
     parts = [path.name, what]
     if path.suffix == ".safetensors":
         parts[0] = {"generator": path.parent.name, "best": f"{path.parent.name}-best"}.get(
             path.stem, path.stem
         )  # file names that are the same in every run
+    if images := _images_of_run(path):
+        parts.insert(1, f"after-{images}")
     parts += [f"label-{file_stem(label)}"] if label is not None else []
     parts += [f"psi{truncation:g}"] if truncation != 1 else []
     return Path("samples", file_stem("-".join(parts)) + suffix)
+
+
+def _images_of_run(path: Path) -> int:
+    """How many images the weights of a run have seen; 0 for others."""
+    from zoo_core.errors import InputError
+    from zoo_core.weights.header import trained_images, weights_path
+
+    with contextlib.suppress(InputError):
+        file = weights_path(path)
+        return trained_images(file) if file.with_name("config.json").is_file() else 0
+    return 0
 
 
 def file_stem(text: str) -> str:
@@ -122,11 +141,13 @@ def check_grid(out: Path | None, hint: str = "") -> None:
 def writing(target: Path, folder: bool = False) -> Iterator[None]:
     """Make the folder of `target`, or `target` itself if `folder` is set.
 
-    The folder is removed again if nothing is written to it. An OSError becomes an InputError.
+    The folder is removed again if nothing is written to it. A line says if something else was there
+    before, under the same name. An OSError becomes an InputError.
     """
     from zoo_core.errors import InputError
     from zoo_core.filesystem import as_argument, mkdir_with_rollback
 
+    before = _contents(target, folder)
     try:
         with mkdir_with_rollback(target if folder else target.parent):
             if not folder and target.is_dir():
@@ -134,7 +155,30 @@ def writing(target: Path, folder: bool = False) -> Iterator[None]:
                     f"{target} is a folder", hint=f"--out {as_argument(target / 'NAME.png')}"
                 )
             yield
+            _say_replaced(target, before, _contents(target, folder))
     except OSError as error:
         raise InputError(
             f"cannot write to {target}: {error.strerror or error}", hint="--out PATH"
         ) from None
+
+
+def _contents(target: Path, folder: bool) -> dict[str, object]:
+    """What tells one content from another: of a file its digest, in a folder when each was written.
+
+    Reading all files of a folder could take longer than drawing new ones.
+    """
+    import hashlib
+
+    with contextlib.suppress(OSError):
+        if folder:
+            return {each.name: each.stat().st_mtime_ns for each in os.scandir(target)}
+        if target.is_file():
+            return {target.name: hashlib.blake2b(target.read_bytes()).digest()}
+    return {}
+
+
+def _say_replaced(target: Path, before: dict[str, object], after: dict[str, object]) -> None:
+    replaced = [name for name in before if name in after and after[name] != before[name]]
+    if replaced:
+        what = target if target.name in replaced else f"{len(replaced)} files in {target}"
+        note(f"replaced {what}, which held something else; to keep both: --out PATH")
