@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
+from types import SimpleNamespace
 
+import msgspec
 import pytest
 import toys
 
-from zoo_core.cli.progress import ProgressDisplay, losses, receiving
+from zoo_core.cli.progress import (
+    Lines,
+    ProgressDisplay,
+    counting,
+    duration,
+    losses,
+    receiving,
+)
 from zoo_core.spec import Alarm, RunInfo
 
 ALARM = Alarm("logits", "the logits drift apart", "a larger penalty")
@@ -25,19 +35,70 @@ def info(tmp_path):
     )
 
 
-def test_without_a_terminal_a_line_comes_as_often_as_samples_are_drawn(info, capsys):
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds that a test sets."""
+    now = SimpleNamespace(seconds=0.0)
+    monkeypatch.setattr("zoo_core.cli.progress.time.perf_counter", lambda: now.seconds)
+    return now
+
+
+def test_without_a_terminal_the_first_line_comes_after_ten_seconds_with_the_hours_left(
+    info, capsys, clock
+):
+    info = msgspec.structs.replace(info, settings=toys.resolved(images=40_000).run)
     display = ProgressDisplay()
     display.zoo_run_started(info, 0)
-    for images in range(4, 41, 4):
-        display.zoo_progress(info, images, {"vae/loss": 0.5})
+    for clock.seconds, images in ((4, 4), (9.9, 8), (10, 10), (11, 14)):
+        display.zoo_progress(info, images, None)  # before the log has a line
+    _, line = capsys.readouterr().err.splitlines()
+    assert line == "10 of 40,000 images, 1 img/s, 11.1 hours left"
+
+
+def test_without_a_terminal_the_other_lines_come_at_growing_intervals_and_at_the_end(
+    info, capsys, clock
+):
+    display = ProgressDisplay()
+    display.zoo_run_started(info, 0)
+    for clock.seconds in range(1, 40):
+        display.zoo_progress(info, int(clock.seconds), {"vae/loss": 0.5})
+    display.zoo_progress(info, 40, {"vae/loss": 0.5})
     lines = capsys.readouterr().err.splitlines()[1:]
-    assert [line.split()[0] for line in lines] == ["8", "16", "24", "32", "40"]
+    assert [line.split()[0] for line in lines] == ["10", "20", "30", "40"]
     assert lines[0].endswith("V 0.5")
+    spaces, seconds = Lines(), []
+    for clock.seconds in range(40, 10_000):
+        seconds += [clock.seconds] * spaces.due()
+    gaps = [after - before for before, after in pairwise(seconds)]
+    assert gaps == sorted(gaps)
+    assert gaps[-1] == 600
 
 
-def test_numbers_and_alarms_stay_in_the_line_and_an_alarm_is_said_again_at_the_end(info, capsys):
+def test_without_a_terminal_other_work_says_how_far_it_is(capsys, clock):
+    with counting("measuring") as on_progress:
+        for clock.seconds in range(1, 35):
+            on_progress(clock.seconds, 120)
+    assert capsys.readouterr().err.splitlines() == [
+        "measuring (120 images)",
+        "measuring: 8%, 2 min left",
+        "measuring: 17%, 2 min left",
+        "measuring: 25%, 2 min left",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0 s"), (40, "40 s"), (720, "12 min"), (12_600, "3.5 hours")]
+)
+def test_a_time_is_said_in_its_unit(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_numbers_and_alarms_stay_in_the_line_and_an_alarm_is_said_again_at_the_end(
+    info, capsys, clock
+):
     display = ProgressDisplay()
     display.zoo_run_started(info, 0)
+    clock.seconds = 10
     display.zoo_evaluation(info, 4, {"fd": 12.34567})
     display.zoo_alarm(info, 6, ALARM)
     display.zoo_progress(info, 8, {"vae/loss": 0.5})

@@ -1,4 +1,4 @@
-"""Progress on stderr: bars on a terminal, otherwise a line whenever samples are drawn."""
+"""Progress on stderr: bars on a terminal, otherwise lines, the first after 10 seconds."""
 
 from __future__ import annotations
 
@@ -17,6 +17,32 @@ if TYPE_CHECKING:
     from zoo_core.spec import Alarm, RunInfo
 
 
+FIRST, LONGEST = 10.0, 600.0  # seconds to the first line, and at most between two
+
+
+class Lines:
+    """When the lines come that stand for a bar: after 10 seconds, then at growing intervals."""
+
+    def __init__(self) -> None:
+        self.started = time.perf_counter()
+        self._next = FIRST
+
+    def due(self) -> bool:
+        """Whether it is time for one."""
+        seconds = time.perf_counter() - self.started
+        if seconds < self._next:
+            return False
+        self._next = seconds + min(LONGEST, max(FIRST, seconds / 2))
+        return True
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it: 40 s, 12 min, 3.5 hours."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} hours"
+
+
 class ProgressDisplay:
     """Display of a run, fed by the same hooks as any plugin: images, img/s, time left, losses."""
 
@@ -33,7 +59,7 @@ class ProgressDisplay:
         """Print how the run starts, and open the bar."""
         how = f"resuming after {images:,} images" if images else "starting"
         note(f"{run.name}: {how}, {run.settings.images:,} in total; Ctrl-C saves and stops")
-        self._started, self._said = (images, time.perf_counter()), images
+        self._started, self._lines = (images, time.perf_counter()), Lines()
         if on_terminal():
             self._bar = _bar("{task.fields[rate]}", "{task.fields[losses]}")
             self._bar.start()
@@ -47,8 +73,8 @@ class ProgressDisplay:
         """Update the bar, or print a line if one is due."""
         if terms is not None:
             self._losses = losses(terms)
-            if self._bar is None and self._due(run, images):
-                self._say(run, images)
+        if self._bar is None and (self._lines.due() or images >= run.settings.images):
+            self._say(run, images)
         if self._bar is not None and self._task is not None:
             rate = f"{self._rate(images):.0f} img/s"
             self._bar.update(self._task, completed=images, rate=rate, losses=self._status())
@@ -75,16 +101,11 @@ class ProgressDisplay:
         for images, alarm in self._alarms.values():
             warn(f"after {images:,} images: {alarm.what}; try: {alarm.hint}")
 
-    def _due(self, run: RunInfo, images: int) -> bool:
-        """Whether to print a line in place of the bar: about as often as samples are drawn."""
-        every, before = run.settings.sample_every, self._said
-        self._said = images
-        return images // every > before // every or images >= run.settings.images
-
     def _say(self, run: RunInfo, images: int) -> None:
         left = (run.settings.images - images) / max(self._rate(images), 1e-9)
-        rate = f"{self._rate(images):.0f} img/s, {max(left, 0) / 60:.1f} min left"
-        note(f"{images:,} of {run.settings.images:,} images, {rate}, {self._status()}")
+        rate = f"{self._rate(images):.3g} img/s, {duration(max(left, 0))} left"
+        said = (f"{images:,} of {run.settings.images:,} images", rate, self._status())
+        note(", ".join(filter(None, said)))
 
     def _status(self) -> str:
         """Losses, numbers of the last evaluation, and names of all alarms so far."""
@@ -111,8 +132,11 @@ def receiving(name: str) -> contextlib.AbstractContextManager[Callable[[int, int
 
 @contextlib.contextmanager
 def counting(what: str, in_bytes: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """Progress bar for work with a known number of items; it appears after half a second."""
-    started = time.perf_counter()
+    """Progress bar for work with a known number of items; it appears after half a second.
+
+    Without a terminal a line names the work then, and others say how far it is.
+    """
+    started, lines = time.perf_counter(), Lines()
     bar: Progress | None = None
     task: TaskID | None = None
 
@@ -127,6 +151,9 @@ def counting(what: str, in_bytes: bool = False) -> Iterator[Callable[[int, int],
                         else f"{what} ({total:,} images)"
                     )
                     task = 0  # type: ignore[assignment]
+                elif 0 < done < total and lines.due():
+                    left = (time.perf_counter() - started) * (total - done) / done
+                    note(f"{what}: {done / total:.0%}, {duration(left)} left")
                 return
             bar = _bar(in_bytes=in_bytes)
             bar.start()

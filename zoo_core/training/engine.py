@@ -152,7 +152,7 @@ def loop(state: TrainState, run: Run, restored: bool) -> None:
             finished = run.until is None and state.images_seen >= settings.images
             stopping = run.stop_requested.is_set()
             if not restored:  # this was done before the checkpoint
-                means = maintain(state, run, clock, finished, stopping or changing)
+                means = maintain(state, run, clock, finished, stopping, changing)
                 if state.images_seen:
                     run.notify("zoo_progress", run=run.info, images=state.images_seen, terms=means)
             if finished or changing:
@@ -174,23 +174,30 @@ def loop(state: TrainState, run: Run, restored: bool) -> None:
 
 
 def maintain(
-    state: TrainState, run: Run, clock: Clock, finished: bool, stopping: bool
+    state: TrainState, run: Run, clock: Clock, finished: bool, stopping: bool, changing: bool
 ) -> dict[str, float] | None:
-    """Do what is due before the next step; return the mean terms if a log line was written."""
+    """Do what is due before the next step; return the mean terms if a log line was written.
+
+    Whatever ends the run, a grid shows where it stands. After a signal it is drawn once everything
+    is saved, for a second signal leaves at once.
+    """
     run.folder.check_in_place()
     settings = run.resolved.run
     due = _Due(state.images_seen, settings.batch_size)
     means = None
     if state.terms and (finished or due(settings.log_every)):
         means = log(state, run, clock)
-    if finished or due(settings.sample_every):
+    drawn = finished or due(settings.sample_every)
+    if drawn:
         draw_samples(state, run)
     every = settings.evaluate_every
     if run.evaluation and every and state.images_seen and (finished or due(every)):
         evaluate(state, run, run.evaluation)
     collapsed = settings.stop_collapsed and state.alarms.collapsed
-    if finished or stopping or collapsed or due(settings.checkpoint_every):
+    if finished or stopping or changing or collapsed or due(settings.checkpoint_every):
         save(state, run)
+    if (stopping or collapsed) and not drawn:
+        draw_samples(state, run)
     return means
 
 
