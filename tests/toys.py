@@ -38,7 +38,9 @@ class ToyConfig(ModelConfig, frozen=True, kw_only=True):
     width: Annotated[int, setting("feature maps", ge=1)] = 4
     num_classes: Annotated[int, setting("number of classes; 0 ignores labels", ge=0)] = 0
     paired: Annotated[bool, setting("image-to-image: start from source images")] = False
-    learning_rate: Annotated[float, setting("learning rate of both networks", gt=0)] = 1e-2
+    learning_rate: Annotated[
+        float, setting("learning rate of both networks", gt=0, group="optimizer")
+    ] = 1e-2
 
 
 class ToyGenerator(Generator):

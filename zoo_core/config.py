@@ -35,9 +35,19 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """
 
 
-def setting(description: str, **constraints: Any) -> msgspec.Meta:
-    """Description and bounds (`ge`, `gt`, `le`, `lt`) of a field, as shown by `zoo show`."""
-    return msgspec.Meta(description=description, **constraints)
+GROUPS = {  # of settings, as `zoo show` lists them
+    "data": "what is trained on",
+    "network": "network",
+    "loss": "loss",
+    "optimizer": "optimizer",
+    "augmentation": "augmentation",
+    "run": "run",
+}
+
+
+def setting(description: str, *, group: str = "network", **constraints: Any) -> msgspec.Meta:
+    """Description, group and bounds (`ge`, `gt`, `le`, `lt`) of a field, as shown by `zoo show`."""
+    return msgspec.Meta(description=description, extra={"group": group}, **constraints)
 
 
 def check_power_of_two(name: str, value: int, least: int) -> None:
@@ -227,6 +237,49 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 f"batch_size {self.batch_size} must be divisible by micro_batch {self.micro_batch}"
             )
 
+    # What is not of the run itself; `group` of `setting` says so of a model's settings.
+    GROUPED: ClassVar[Mapping[str, frozenset[str]]] = {
+        "data": frozenset(
+            {
+                "data",
+                "split",
+                "fit",
+                "levels",
+                "bad_pictures",
+                "layout",
+                "label_column",
+                "holdout",
+                "pack",
+                "reverse_pairs",
+            }
+        ),
+        "augmentation": frozenset(
+            {
+                "mirror",
+                "jitter",
+                "augment",
+                "augment_prob",
+                "augment_rampup",
+                "augment_blit",
+                "augment_geom",
+                "augment_color",
+                "augment_cutout",
+                "ada_target",
+                "ada_images",
+                "diffaugment",
+            }
+        ),
+        "optimizer": frozenset(
+            {
+                "batch_size",
+                "micro_batch",
+                "ema_half_life",
+                "ema_rampup",
+                "freeze_d",
+                "freeze_mapping",
+            }
+        ),
+    }
     # Numbers of images, as are all settings called *_images.
     COUNTS: ClassVar[frozenset[str]] = frozenset(
         {
@@ -413,7 +466,8 @@ def read_value(key: str, kind: Any, value: Any, origin: str, example: Any) -> An
 
 def allowed_values(key: str, kind: Any) -> str:
     """What may be given for a setting: its type in words, and what else is understood."""
-    more = ", such as 200k or 1.5M" if counts_images(key) else ""
+    is_large = counts_images(key) and "batch" not in key
+    more = ", such as 200k or 1.5M" if is_large else ""
     return describe(kind) + (f", or {AUTO}" if key == NUM_CLASSES else more)
 
 
@@ -451,8 +505,19 @@ def describe(kind: Any) -> str:
 
 def meaning(kind: Any) -> str:
     """The description of a field; empty if it has none."""
-    notes = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
-    return next((note.description for note in notes if note.description), "")
+    return next((note.description for note in _notes(kind) if note.description), "")
+
+
+def group_of(key: str, kind: Any) -> str:
+    """The group of a setting: a key of GROUPS."""
+    if key in fields(RunConfig):
+        return next((group for group, keys in RunConfig.GROUPED.items() if key in keys), "run")
+    said = (note.extra["group"] for note in _notes(kind) if note.extra and "group" in note.extra)
+    return next((group for group in said if group in GROUPS), "network")
+
+
+def _notes(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind)[1:] if get_origin(kind) is Annotated else ()
 
 
 def parse_assignments(

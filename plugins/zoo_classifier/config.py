@@ -28,19 +28,32 @@ class ClassifierConfig(ModelConfig, frozen=True, kw_only=True):
         ),
     ] = 0.0
     label_smoothing: Annotated[
-        float, setting("label smoothing: share of a label spread over all classes", ge=0, lt=1)
+        float,
+        setting(
+            "label smoothing: share of a label spread over all classes", ge=0, lt=1, group="loss"
+        ),
     ] = 0.1
     optimizer: Annotated[
-        Literal["adamw", "sgd"], setting("AdamW, or SGD with Nesterov momentum")
+        Literal["adamw", "sgd"], setting("AdamW, or SGD with Nesterov momentum", group="optimizer")
     ] = "adamw"
-    learning_rate: Annotated[float, setting("peak learning rate", gt=0)] = 3e-3
+    learning_rate: Annotated[float, setting("peak learning rate", gt=0, group="optimizer")] = 3e-3
     learning_rate_end: Annotated[
-        float, setting("learning rate at the start of the warm-up and at the end", ge=0)
+        float,
+        setting(
+            "learning rate at the start of the warm-up and at the end", ge=0, group="optimizer"
+        ),
     ] = 3e-5
-    warmup_images: Annotated[int, setting("images until the peak learning rate", ge=0)] = 1_500
-    schedule_images: Annotated[int, setting("images until the final learning rate", ge=1)] = 18_000
+    warmup_images: Annotated[
+        int, setting("images until the peak learning rate", ge=0, group="optimizer")
+    ] = 1_500
+    schedule_images: Annotated[
+        int, setting("images until the final learning rate", ge=1, group="optimizer")
+    ] = 18_000
     weight_decay: Annotated[
-        float, setting("weight decay; not applied to biases and normalization layers", ge=0)
+        float,
+        setting(
+            "weight decay; not applied to biases and normalization layers", ge=0, group="optimizer"
+        ),
     ] = 0.05
 
     def __post_init__(self) -> None:

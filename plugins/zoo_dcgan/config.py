@@ -33,13 +33,17 @@ class DCGANConfig(ModelConfig, frozen=True, kw_only=True):
         Literal[
             "minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "relativistic"
         ],
-        setting("adversarial loss; see zoo_core/training/losses.py"),
+        setting("adversarial loss; see zoo_core/training/losses.py", group="loss"),
     ] = "relativistic"
-    penalty: Annotated[float, setting("weight gamma of R1 and R2; 0 disables both", ge=0)] = 0.05
-    penalty_every: Annotated[int, setting("apply R1 and R2 every N steps", ge=1)] = 4
-    learning_rate: Annotated[float, setting("learning rate of both networks", gt=0)] = 1e-3
-    beta1: Annotated[float, setting("beta1 of Adam", ge=0, lt=1)] = 0.0
-    beta2: Annotated[float, setting("beta2 of Adam", ge=0, lt=1)] = 0.99
+    penalty: Annotated[
+        float, setting("weight gamma of R1 and R2; 0 disables both", ge=0, group="loss")
+    ] = 0.05
+    penalty_every: Annotated[int, setting("apply R1 and R2 every N steps", ge=1, group="loss")] = 4
+    learning_rate: Annotated[
+        float, setting("learning rate of both networks", gt=0, group="optimizer")
+    ] = 1e-3
+    beta1: Annotated[float, setting("beta1 of Adam", ge=0, lt=1, group="optimizer")] = 0.0
+    beta2: Annotated[float, setting("beta2 of Adam", ge=0, lt=1, group="optimizer")] = 0.99
 
     def __post_init__(self) -> None:
         check_power_of_two("resolution", self.resolution, 16)

@@ -40,16 +40,26 @@ class Pix2PixConfig(ModelConfig, frozen=True, kw_only=True):
     ] = "eval"
     loss: Annotated[
         Literal["non-saturating", "least-squares", "hinge", "relativistic"],
-        setting("adversarial loss; see zoo_core/training/losses.py"),
+        setting("adversarial loss; see zoo_core/training/losses.py", group="loss"),
     ] = "non-saturating"
-    l1: Annotated[float, setting("weight of the L1 distance to the target image", ge=0)] = 100.0
-    learning_rate: Annotated[float, setting("learning rate of both networks", gt=0)] = 2e-4
-    beta1: Annotated[float, setting("beta1 of Adam", ge=0, lt=1)] = 0.5
-    beta2: Annotated[float, setting("beta2 of Adam", ge=0, lt=1)] = 0.999
-    flat_images: Annotated[int, setting("images at the full learning rate", ge=0)] = 0
+    l1: Annotated[
+        float, setting("weight of the L1 distance to the target image", ge=0, group="loss")
+    ] = 100.0
+    learning_rate: Annotated[
+        float, setting("learning rate of both networks", gt=0, group="optimizer")
+    ] = 2e-4
+    beta1: Annotated[float, setting("beta1 of Adam", ge=0, lt=1, group="optimizer")] = 0.5
+    beta2: Annotated[float, setting("beta2 of Adam", ge=0, lt=1, group="optimizer")] = 0.999
+    flat_images: Annotated[
+        int, setting("images at the full learning rate", ge=0, group="optimizer")
+    ] = 0
     decay_images: Annotated[
         int,
-        setting("images over which the learning rate then falls to 0; 0 keeps it constant", ge=0),
+        setting(
+            "images over which the learning rate then falls to 0; 0 keeps it constant",
+            ge=0,
+            group="optimizer",
+        ),
     ] = 0
 
     def __post_init__(self) -> None:

@@ -31,20 +31,29 @@ class ProGANConfig(ModelConfig, frozen=True, kw_only=True):
     )
     loss: Annotated[
         Literal["wasserstein", "non-saturating"],
-        setting("wasserstein uses the gradient penalty, non-saturating uses R1"),
+        setting("wasserstein uses the gradient penalty, non-saturating uses R1", group="loss"),
     ] = "non-saturating"
     penalty: Annotated[
-        float, setting("lambda of the gradient penalty or gamma of R1; 0 disables it", ge=0)
+        float,
+        setting("lambda of the gradient penalty or gamma of R1; 0 disables it", ge=0, group="loss"),
     ] = 0.1
     penalty_every: Annotated[
-        int, setting("apply the penalty every N steps; 1 adds it to the discriminator's loss", ge=1)
+        int,
+        setting(
+            "apply the penalty every N steps; 1 adds it to the discriminator's loss",
+            ge=1,
+            group="loss",
+        ),
     ] = 8
     drift: Annotated[
-        float, setting("weight of the squared logits of real images; 0 disables it", ge=0)
+        float,
+        setting("weight of the squared logits of real images; 0 disables it", ge=0, group="loss"),
     ] = 0.0
-    learning_rate: Annotated[float, setting("learning rate of both networks", gt=0)] = 2e-3
-    beta1: Annotated[float, setting("beta1 of Adam", ge=0, lt=1)] = 0.0
-    beta2: Annotated[float, setting("beta2 of Adam", ge=0, lt=1)] = 0.99
+    learning_rate: Annotated[
+        float, setting("learning rate of both networks", gt=0, group="optimizer")
+    ] = 2e-3
+    beta1: Annotated[float, setting("beta1 of Adam", ge=0, lt=1, group="optimizer")] = 0.0
+    beta2: Annotated[float, setting("beta2 of Adam", ge=0, lt=1, group="optimizer")] = 0.99
 
     def __post_init__(self) -> None:
         for name, least in (("resolution", 8), ("first_resolution", 4)):

@@ -55,11 +55,16 @@ class ProjectedConfig(ModelConfig, frozen=True, kw_only=True):
         int, setting("channels in which features are compared with the class embedding", ge=1)
     ] = 64
     penalty: Annotated[
-        float, setting("weight gamma of R1 and R2 on the projected maps; 0 disables both", ge=0)
+        float,
+        setting(
+            "weight gamma of R1 and R2 on the projected maps; 0 disables both", ge=0, group="loss"
+        ),
     ] = 80.0
-    learning_rate: Annotated[float, setting("learning rate of both networks", gt=0)] = 1e-3
-    beta1: Annotated[float, setting("beta1 of Adam", ge=0, lt=1)] = 0.0
-    beta2: Annotated[float, setting("beta2 of Adam", ge=0, lt=1)] = 0.99
+    learning_rate: Annotated[
+        float, setting("learning rate of both networks", gt=0, group="optimizer")
+    ] = 1e-3
+    beta1: Annotated[float, setting("beta1 of Adam", ge=0, lt=1, group="optimizer")] = 0.0
+    beta2: Annotated[float, setting("beta2 of Adam", ge=0, lt=1, group="optimizer")] = 0.99
 
     def __post_init__(self) -> None:
         check_power_of_two("resolution", self.resolution, 8)

@@ -53,18 +53,25 @@ class R3GANConfig(ModelConfig, frozen=True, kw_only=True):
         Literal[1, 3, 5, 7], setting("kernel size of the grouped convolutions")
     ] = 3
     penalty: Annotated[
-        float, setting("weight gamma of R1 and R2; 0 here and in penalty_end disables both", ge=0)
+        float,
+        setting(
+            "weight gamma of R1 and R2; 0 here and in penalty_end disables both", ge=0, group="loss"
+        ),
     ] = 10.0
-    penalty_end: Annotated[float, setting("final gamma", ge=0)] = 2.0
-    penalty_every: Annotated[int, setting("apply R1 and R2 every N steps", ge=1)] = 4
-    learning_rate: Annotated[float, setting("initial learning rate of both networks", gt=0)] = 5e-4
-    learning_rate_end: Annotated[float, setting("final learning rate", gt=0)] = 1e-4
-    beta1: Annotated[float, setting("beta1 of Adam", ge=0, lt=1)] = 0.0
-    beta2: Annotated[float, setting("initial beta2 of Adam", ge=0, lt=1)] = 0.9
-    beta2_end: Annotated[float, setting("final beta2", ge=0, lt=1)] = 0.99
-    schedule_images: Annotated[int, setting("images until the final values are reached", ge=1)] = (
-        150_000
+    penalty_end: Annotated[float, setting("final gamma", ge=0, group="loss")] = 2.0
+    penalty_every: Annotated[int, setting("apply R1 and R2 every N steps", ge=1, group="loss")] = 4
+    learning_rate: Annotated[
+        float, setting("initial learning rate of both networks", gt=0, group="optimizer")
+    ] = 5e-4
+    learning_rate_end: Annotated[float, setting("final learning rate", gt=0, group="optimizer")] = (
+        1e-4
     )
+    beta1: Annotated[float, setting("beta1 of Adam", ge=0, lt=1, group="optimizer")] = 0.0
+    beta2: Annotated[float, setting("initial beta2 of Adam", ge=0, lt=1, group="optimizer")] = 0.9
+    beta2_end: Annotated[float, setting("final beta2", ge=0, lt=1, group="optimizer")] = 0.99
+    schedule_images: Annotated[
+        int, setting("images until the final values are reached", ge=1, group="optimizer")
+    ] = 150_000
 
     def __post_init__(self) -> None:
         check_power_of_two("resolution", self.resolution, 8)

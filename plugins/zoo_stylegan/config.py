@@ -31,18 +31,25 @@ class StyleGANConfig(ModelConfig, frozen=True, kw_only=True):
         15_000
     )
     mixing_prob: Annotated[
-        float, setting("share of training images that mix two styles", ge=0, le=1)
+        float, setting("share of training images that mix two styles", ge=0, le=1, group="loss")
     ] = 0.9
     truncation_layers: Annotated[
         int, setting("truncation applies to the styles of the first N layers", ge=0)
     ] = 8
-    penalty: Annotated[float, setting("weight gamma of R1; 0 disables it", ge=0)] = 10.0
+    penalty: Annotated[float, setting("weight gamma of R1; 0 disables it", ge=0, group="loss")] = (
+        10.0
+    )
     penalty_every: Annotated[
-        int, setting("apply R1 every N steps; 1 adds it to the discriminator's loss", ge=1)
+        int,
+        setting(
+            "apply R1 every N steps; 1 adds it to the discriminator's loss", ge=1, group="loss"
+        ),
     ] = 8
-    learning_rate: Annotated[float, setting("learning rate of both networks", gt=0)] = 2e-3
-    beta1: Annotated[float, setting("beta1 of Adam", ge=0, lt=1)] = 0.0
-    beta2: Annotated[float, setting("beta2 of Adam", ge=0, lt=1)] = 0.99
+    learning_rate: Annotated[
+        float, setting("learning rate of both networks", gt=0, group="optimizer")
+    ] = 2e-3
+    beta1: Annotated[float, setting("beta1 of Adam", ge=0, lt=1, group="optimizer")] = 0.0
+    beta2: Annotated[float, setting("beta2 of Adam", ge=0, lt=1, group="optimizer")] = 0.99
 
     def __post_init__(self) -> None:
         for name, least in (("resolution", 8), ("first_resolution", 4)):

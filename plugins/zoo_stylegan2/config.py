@@ -32,17 +32,23 @@ class StyleGAN2Config(ModelConfig, frozen=True, kw_only=True):
     ] = "resnet"
     group_size: Annotated[int, setting("group size of the minibatch standard deviation", ge=1)] = 4
     mixing_prob: Annotated[
-        float, setting("share of training images that mix two styles", ge=0, le=1)
+        float, setting("share of training images that mix two styles", ge=0, le=1, group="loss")
     ] = 0.9
-    penalty: Annotated[float, setting("weight gamma of R1; 0 disables it", ge=0)] = 2.0
-    penalty_every: Annotated[int, setting("apply R1 every N steps", ge=1)] = 8
+    penalty: Annotated[float, setting("weight gamma of R1; 0 disables it", ge=0, group="loss")] = (
+        2.0
+    )
+    penalty_every: Annotated[int, setting("apply R1 every N steps", ge=1, group="loss")] = 8
     path_weight: Annotated[
-        float, setting("weight of the path length penalty; 0 disables it", ge=0)
+        float, setting("weight of the path length penalty; 0 disables it", ge=0, group="loss")
     ] = 0.0
-    path_every: Annotated[int, setting("apply the path length penalty every N steps", ge=1)] = 4
-    learning_rate: Annotated[float, setting("learning rate of both networks", gt=0)] = 0.002
-    beta1: Annotated[float, setting("beta1 of Adam", ge=0, lt=1)] = 0.0
-    beta2: Annotated[float, setting("beta2 of Adam", ge=0, lt=1)] = 0.99
+    path_every: Annotated[
+        int, setting("apply the path length penalty every N steps", ge=1, group="loss")
+    ] = 4
+    learning_rate: Annotated[
+        float, setting("learning rate of both networks", gt=0, group="optimizer")
+    ] = 0.002
+    beta1: Annotated[float, setting("beta1 of Adam", ge=0, lt=1, group="optimizer")] = 0.0
+    beta2: Annotated[float, setting("beta2 of Adam", ge=0, lt=1, group="optimizer")] = 0.99
 
     def __post_init__(self) -> None:
         check_power_of_two("resolution", self.resolution, 8)

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from PIL import Image
 
+import zoo_core
 from zoo_core import UnknownNameError, load_features
 from zoo_core.data.files import PictureFiles
 from zoo_core.data.packing import pack
@@ -22,18 +23,21 @@ def test_models_are_listed_with_plugin_and_task(zoo):
     answer = zoo("list")
     assert answer.code == 0
     header, row = answer.out.splitlines()
-    assert header.split() == ["NAME", "TASK", "PLUGIN", "WEIGHTS", "SUMMARY"]
-    assert row.split()[:5] == ["toy", "unconditional,", "classes", "toy", "-"]
+    assert header.split() == ["NAME", "TASK", "CLASSES", "PLUGIN", "WEIGHTS", "SUMMARY"]
+    assert row.split()[:5] == ["toy", "unconditional", "optional", "toy", "-"]
 
 
-def test_a_model_that_can_learn_classes_says_so_unless_its_task_does(zoo, monkeypatch):
-    monkeypatch.setenv("ZOO_PLUGINS", "toy,sorter")
+def test_it_is_listed_and_shown_which_models_learn_classes(zoo, monkeypatch):
+    monkeypatch.setenv("ZOO_PLUGINS", "toy,sorter,dcgan")
     listed = {record["name"]: record for record in zoo("list", "--json").json["models"]}
     assert listed["toy"]["task"] == "unconditional"
     assert listed["toy"]["learns_classes"]
     assert listed["sorter"]["learns_classes"]
-    assert "sorter  classifier " in zoo("list").out
-    assert "unconditional, classes" in zoo("show", "toy").out
+    table = {line.split()[0]: line.split()[2] for line in zoo("list").out.splitlines()}
+    assert (table["toy"], table["sorter"], table["dcgan"]) == ("optional", "yes", "no")
+    assert re.search("^learns_classes +optional$", zoo("show", "toy").out, re.MULTILINE)
+    assert zoo_core.list_models(learns_classes=True) == ["sorter", "toy"]
+    assert zoo_core.list_models(learns_classes=False) == ["dcgan"]
     shown = zoo("show", "toy", "--json").json["models"][0]
     assert (shown["task"], shown["learns_classes"]) == ("unconditional", True)
     (setting,) = [each for each in shown["settings"] if each["key"] == "num_classes"]
@@ -71,10 +75,43 @@ def test_a_model_is_shown_with_its_settings(zoo):
     shown = zoo("show", "toy", "--json").json["models"][0]
     keys = {setting["key"]: setting for setting in shown["settings"]}
     assert keys["width"] == {
-        "key": "width", "default": 4, "allowed": "integer >= 1", "meaning": "feature maps",
+        "key": "width", "group": "network", "default": 4, "allowed": "integer >= 1",
+        "meaning": "feature maps",
     }  # fmt: skip
     assert keys["data"]["default"] == "toys"  # the model's own default of a run setting
     assert "tiny" in zoo("show", "toy").out
+
+
+def test_the_settings_of_a_model_are_shown_in_groups(zoo):
+    lines = zoo("show", "toy").out.splitlines()
+    titles = [line for line in lines if re.fullmatch("[a-z ]+:", line)]
+    assert titles == [
+        "what is trained on:", "network:", "optimizer:", "augmentation:", "run:",
+    ]  # fmt: skip
+    group = {}
+    for line in lines[lines.index(titles[0]) :]:
+        if line in titles:
+            title = line
+        else:
+            group[line.split()[0]] = title
+    assert group["layout"] == "what is trained on:"
+    assert group["width"] == "network:"
+    assert group["learning_rate"] == group["batch_size"] == "optimizer:"
+    assert group["mirror"] == "augmentation:"
+    assert group["workers"] == "run:"
+
+
+def test_what_a_preset_changes_is_shown(zoo, monkeypatch):
+    monkeypatch.setenv("ZOO_PLUGINS", "dcgan")
+    lines = zoo("show", "dcgan", "--preset", "paper64").out.splitlines()
+    assert lines[0] == "zoo train dcgan --preset paper64 changes:"
+    assert lines[1].split() == ["KEY", "DEFAULT", "PAPER64", "MEANING"]
+    assert any(line.split()[:3] == ["latent_size", "64", "100"] for line in lines)
+    assert not any(line.split()[0] == "channels" for line in lines)  # as by default
+    (shown,) = zoo("show", "dcgan", "--preset", "paper64", "--json").json["presets"]
+    assert {"key": "latent_size", "preset": 100}.items() <= shown["settings"][1].items()
+    assert "nearest: paper64" in zoo("show", "dcgan", "--preset", "papr64").error
+    assert "has no presets; try: omit --preset" in zoo("show", "dcgan.critters32", "-p", "x").error
 
 
 def test_the_distribution_of_latents_is_shown_of_a_model_that_has_some(zoo, monkeypatch):

@@ -67,6 +67,8 @@ MANY = weights("many.safetensors", num_classes=17)
 FINISHED = "cli/train.py _say_finished"
 
 ROWS = (
+    Row("cli/show.py show", "zoo show run --preset tiny", run),
+    Row("cli/show.py _show_preset", "zoo show toy --preset tini"),
     Row("cli/drawing.py _say_replaced", "zoo sample run --seeds 1 --out was.png",
         (run, file("was.png", "another")),
         steps=("zoo sample run --seeds 1 --out other.png",)),

@@ -6,7 +6,7 @@ import typer
 
 from zoo_core.cli.output import (
     JSON_OPTION,
-    describe_task,
+    describe_classes,
     note,
     print_json,
     print_table,
@@ -59,11 +59,12 @@ def list_models(
         warn(f"no models or weights match {pattern!r}")
         return
     print_table(
-        ("NAME", "TASK", "PLUGIN", "WEIGHTS", "SUMMARY"),
+        ("NAME", "TASK", "CLASSES", "PLUGIN", "WEIGHTS", "SUMMARY"),
         [
             (
                 r["name"],
-                describe_task(r["task"], r["learns_classes"]),
+                r["task"],
+                describe_classes(r["task"], r["learns_classes"]),
                 r["plugin"],
                 " ".join(r["weights"]) or "-",
                 r["summary"],

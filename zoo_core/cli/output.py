@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -28,12 +28,16 @@ def finite(value: float) -> float:
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print aligned columns; lines are not wrapped."""
-    lines = [[str(cell) for cell in row] for row in (header, *rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    for line in aligned([header, *rows]):
+        typer.echo(line)
+
+
+def aligned(rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """Rows as lines with aligned columns."""
+    lines = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
-        typer.echo(
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        )
+        yield "  ".join(map(str.ljust, line, widths)).rstrip()
 
 
 def print_json(
@@ -71,10 +75,11 @@ def note(message: str) -> None:
     typer.echo(message, err=True)
 
 
-def describe_task(task: Task, learns_classes: bool) -> str:
-    """Add to the task of a model that it can learn classes, unless the task says so."""
-    is_said = task in ("class-conditional", "classifier")
-    return f"{task}, classes" if learns_classes and not is_said else task
+def describe_classes(task: Task, learns_classes: bool) -> str:
+    """Whether a model learns classes: always, if it is told to, or never."""
+    if not learns_classes:
+        return "no"
+    return "yes" if task in ("class-conditional", "classifier") else "optional"
 
 
 def warn_problems(plugins: Plugins) -> None:

@@ -11,11 +11,11 @@ import typer
 
 from zoo_core.cli.output import (
     JSON_OPTION,
+    aligned,
     complete_weights,
-    describe_task,
+    describe_classes,
     loaded_plugins,
     print_json,
-    print_table,
 )
 from zoo_core.errors import printable
 
@@ -29,6 +29,9 @@ def show(
         help="A model, weights such as dcgan.critters32, a .safetensors file or a run folder.",
         autocompletion=complete_weights,
     ),
+    preset: str = typer.Option(
+        "", "--preset", "-p", help="Show only what this preset of a model changes."
+    ),
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Show a model, weights or a run.
@@ -38,16 +41,21 @@ def show(
     """
     import msgspec
 
+    from zoo_core.errors import InputError
     from zoo_core.spec import ModelSpec, WeightsEntry
     from zoo_core.weights.catalog import info
     from zoo_core.weights.header import is_path, is_spelled_as_path
 
-    if is_path(name) and is_spelled_as_path(name):  # without loading plugins
+    if is_path(name) and is_spelled_as_path(name) and not preset:  # without loading plugins
         _print_record(_file(name), as_json)
         return
     plugins = loaded_plugins()
     found = info(name, plugins=plugins)
-    if isinstance(found, WeightsEntry):
+    if preset and not isinstance(found, ModelSpec):
+        raise InputError(f"{name} is no model, and has no presets", hint="omit --preset")
+    if preset and isinstance(found, ModelSpec):
+        _show_preset(found, preset, as_json)
+    elif isinstance(found, WeightsEntry):
         record = msgspec.to_builtins(found)
         said = {key: value for key, value in record.items() if value != ""}  # no reason to yank
         _print_record(record if as_json else said, as_json)
@@ -81,25 +89,58 @@ def _show_model(spec: ModelSpec, plugins: Plugins, as_json: bool) -> None:
             "models", [{**record, "presets": spec.presets, "settings": settings}], plugins.problems
         )
         return
-    del record["learns_classes"]
     if spec.latents is None:
         del record["latents"]
-    _print_record(record | {"task": describe_task(spec.task, spec.learns_classes)}, False)
+    classes = {"learns_classes": describe_classes(spec.task, spec.learns_classes)}
+    _print_record(record | classes, False)
     typer.echo("\nPresets (zoo train NAME --preset PRESET):")
     for preset, values in spec.presets.items():
         typer.echo(f"  {preset}: " + ", ".join(f"{key}={value}" for key, value in values.items()))
-    typer.echo("\nSettings (--set key=value):")
-    print_table(
-        ("KEY", "DEFAULT", "ALLOWED", "MEANING"),
-        [(s["key"], s["default"], s["allowed"], s["meaning"]) for s in settings],
-    )
+    typer.echo("\nSettings (--set KEY=VALUE, such as --set batch_size=32):")
+    rows = [(s["group"], s["key"], s["default"], s["allowed"], s["meaning"]) for s in settings]
+    _print_groups(("KEY", "DEFAULT", "ALLOWED", "MEANING"), rows)
+
+
+def _show_preset(spec: ModelSpec, preset: str, as_json: bool) -> None:
+    """The settings that a preset changes, beside their defaults."""
+    from zoo_core.errors import UnknownNameError
+
+    if preset not in spec.presets:
+        raise UnknownNameError("preset", preset, spec.presets, hint=f"zoo show {spec.name}")
+    new = spec.presets[preset]
+    changed = [
+        {**row, "preset": new[row["key"]]}
+        for row in _settings(spec)
+        if row["key"] in new and new[row["key"]] != row["default"]
+    ]
+    if as_json:
+        print_json("presets", [{"model": spec.name, "name": preset, "settings": changed}])
+        return
+    typer.echo(f"zoo train {spec.name} --preset {preset} changes:")
+    rows = [(s["group"], s["key"], s["default"], s["preset"], s["meaning"]) for s in changed]
+    _print_groups(("KEY", "DEFAULT", preset.upper(), "MEANING"), rows)
+
+
+def _print_groups(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """Print aligned columns, with the name of its group above each group of rows."""
+    from zoo_core.config import GROUPS
+
+    lines = [header, *(tuple(map(_text, row[1:])) for row in rows)]
+    table = list(aligned(lines))
+    typer.echo(f"  {table[0]}")
+    for group, title in GROUPS.items():
+        own = [line for row, line in zip(rows, table[1:], strict=True) if row[0] == group]
+        if own:
+            typer.echo(f"{title}:")
+        for line in own:
+            typer.echo(f"  {line}")
 
 
 def _settings(spec: Any) -> list[dict[str, Any]]:
     """The settings of the model, then those of a run, with this model's defaults."""
     import msgspec
 
-    from zoo_core.config import RunConfig, allowed_values, meaning
+    from zoo_core.config import RunConfig, allowed_values, group_of, meaning
 
     rows = []
     for record in (spec.config, RunConfig):
@@ -110,6 +151,7 @@ def _settings(spec: Any) -> list[dict[str, Any]]:
             rows.append(
                 {
                     "key": field.name,
+                    "group": group_of(field.name, field.type),
                     "default": default,
                     "allowed": allowed_values(field.name, field.type),
                     "meaning": meaning(field.type),

@@ -35,6 +35,7 @@ def list_models(
     task: str | None = None,  # "unconditional", "class-conditional", "image-to-image", "classifier"
     plugin: str | None = None,  # of what is installed
     licence: str | None = None,  # of the code; with wildcards
+    learns_classes: bool | None = None,
     plugins: Plugins | None = None,  # to search; by default all that are installed
 ) -> list[str]:
     """The names of installed models, in natural order. Raises UnknownNameError for a task."""
@@ -47,6 +48,7 @@ def list_models(
         and _fits(found.spec.licence, licence)
         and plugin in (None, found.plugin)
         and task in (None, found.spec.task)
+        and learns_classes in (None, found.spec.learns_classes)
     )
 
 

@@ -24,7 +24,9 @@ class VAEConfig(ModelConfig, frozen=True, kw_only=True):
             gt=0,
         ),
     ] = 0.6  # on critters 0.2 reconstructs better, but about a third of the samples are not figures
-    learning_rate: Annotated[float, setting("learning rate of Adam", gt=0)] = 2e-3
+    learning_rate: Annotated[float, setting("learning rate of Adam", gt=0, group="optimizer")] = (
+        2e-3
+    )
 
     def __post_init__(self) -> None:
         if self.resolution & (self.resolution - 1):
