@@ -21,6 +21,7 @@ from zoo_core.config import (
     resolve,
 )
 from zoo_core.errors import ConfigError, InputError, UnknownNameError
+from zoo_core.filesystem import quoted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -288,8 +289,25 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise InputError(
                 "metrics measured in different ways cannot be compared",
                 given=", ".join(different),
+                hint=_as_before(self.protocol, other.protocol),
             )
         return self.value - other.value
+
+
+def _as_before(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+    """The options of `zoo evaluate` that measure by another protocol; empty if there are none."""
+    data, was = ([*str(each.get("data", "")).split(", ")[-3:], "", ""] for each in (ours, theirs))
+    found = []
+    if data[0] != was[0]:
+        return ""  # other images, which are recorded by name only
+    if data[1] != was[1] and was[1].endswith(" px"):
+        found.append(f"--resolution {was[1].removesuffix(' px')}")
+    options = {"num_fake": "count", "split": "split", "seed": "seed", "truncation": "truncation"}
+    options |= {"extractor": "extractor", "fit": "fit"}
+    for key, option in options.items():
+        if ours.get(key) != theirs.get(key) and key in theirs:
+            found.append(f"--{option} {quoted(str(theirs[key]).partition(' ')[0])}")
+    return " ".join(found)
 
 
 class WeightsEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -82,6 +82,73 @@ def test_what_changed_since_an_earlier_answer_is_shown(trained):
     assert changes["kd"] is None
 
 
+def test_the_numbers_in_the_folder_of_a_run_are_compared_with(trained):
+    command = ("evaluate", RUN, *FEW, "--metrics", "fd")
+    refused = trained(*command, "--compare", RUN)
+    assert refused.code == 2
+    folder = f"runs/{RUN.name}"
+    assert refused.error.endswith(f"try: zoo evaluate {folder} --json > {folder}/numbers.json")
+    (RUN / "numbers.json").write_text(trained(*command, "--json").out)
+    for name in (RUN, RUN.name, RUN / "numbers.json"):
+        answer = trained(*command, "--compare", name)
+        assert answer.code == 0, answer.err
+        assert answer.out.splitlines()[1].split()[2] == "+0"
+
+
+def test_registered_weights_and_publications_have_numbers_to_compare_with(trained):
+    refused = trained("evaluate", RUN, *FEW, "--compare", "dcgan.critters32")
+    assert "metrics measured in different ways" in refused.error
+    Path("numbers.json").write_text(trained("evaluate", RUN, *FEW, "--json").out)
+    publish = ("publish", RUN, "--name", "toy.a", "--metrics-from", "numbers.json")
+    assert trained(*publish).code == 0
+    answer = trained("evaluate", RUN, *FEW, "--compare", "published/toy.a")
+    assert answer.out.splitlines()[1].split()[2] == "+0"
+
+
+def test_runs_of_two_sizes_are_compared_at_one_size_as_the_error_says(trained):
+    small = ("train", "toy", "--preset", "tiny", "--set", "resolution=8", "--run-dir", "small")
+    assert trained(*small).code == 0
+    Path("before.json").write_text(trained("evaluate", RUN, *FEW, "--json").out)
+    command = ("evaluate", "./small", *FEW, "--compare", "before.json")
+    assert trained(*command).error.endswith("try: --resolution 16")
+    answer = trained(*command, "--resolution", 16)
+    assert answer.code == 0
+    assert "toys, 16 px, " in answer.out
+
+
+def test_images_on_disk_are_scaled_to_a_size_like_those_of_a_generator(trained, drawn):
+    scaled = (*FEW, "--resolution", 24, "--json")
+    of_run = trained("evaluate", RUN, *scaled)
+    of_files = trained("evaluate", drawn, "--data", "toys", *scaled)
+    assert of_run.json["metrics"][0]["protocol"]["data"].startswith("toys, 24 px, ")
+    assert numbers(of_files) == pytest.approx(numbers(of_run))
+
+
+def test_fewer_images_are_generated_for_few_real_ones_which_is_said(trained):
+    few = FEW[2:]
+    answer = trained("evaluate", RUN, *few, "-m", "fd", "--json")
+    assert answer.json["metrics"][0]["protocol"]["num_fake"] == 160
+    assert "generating 160 images, 5 for each of 32 real ones; for more: --count 5000" in answer.err
+    assert "generating" not in trained("evaluate", RUN, *FEW, "-m", "fd").err.replace(
+        "generating and measuring", ""
+    )
+
+
+def test_images_are_counted_in_thousands_on_the_command_line(trained):
+    answer = trained("evaluate", RUN, "--count", "0.02k", *FEW[2:], "-m", "fd", "--json")
+    assert answer.json["metrics"][0]["protocol"]["num_fake"] == 20
+    refused = trained("evaluate", RUN, "--count", "many")
+    assert refused.code == 2
+    assert "'many' is not 2 or more images, such as 5000 or 5k" in refused.err
+
+
+def test_what_was_measured_otherwise_says_how(trained):
+    Path("before.json").write_text(trained("evaluate", RUN, *FEW, "--json").out)
+    command = ("evaluate", RUN, "--count", "12", "--extractor", "toy-features", "--seed", "3")
+    refused = trained(*command, "--compare", "before.json")
+    assert refused.error.endswith("try: --count 16 --seed 0")
+
+
 def test_an_earlier_answer_of_other_metrics_is_said(trained):
     Path("before.json").write_text(trained("evaluate", RUN, *FEW, "-m", "ppl", "--json").out)
     answer = trained("evaluate", RUN, *FEW, "-m", "fd", "--compare", "before.json")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from hints.places import judge, pairs, photos, picture, run, translator, weights
+from pathlib import Path
+
+from hints.places import file, judge, pairs, photos, picture, run, translator, weights
 from hints.scenario import Row, World
 
 MEASURE = "zoo evaluate run --count 8 --extractor toy-features"
@@ -17,6 +19,12 @@ def without_logits(w: World) -> None:
     w.patch.setattr("toys.ToyBackbone.num_classes", 0)
 
 
+def measured(w: World) -> None:
+    """Numbers of more images."""
+    numbers = w.zoo("evaluate", "run", "--count", "12", "--extractor", "toy-features", "--json")
+    Path("before.json").write_text(numbers.out)
+
+
 def one_image(w: World) -> None:
     """A folder of images that are all the same."""
     for number in range(4):
@@ -29,6 +37,15 @@ ROWS = (
         "zoo evaluate judge --metrics fd --truncation 0.5", judge,
     ),
     Row("config.py parse_assignments", f"{MEASURE} --set levels", run),
+    Row("cli/numbers.py read_numbers", f"{MEASURE} --compare run", run,
+        by_hand=file("run/numbers.json", '{"metrics": []}')),
+    Row("spec.py difference", f"{MEASURE} --compare before.json", (run, measured)),
+    Row("metrics/measuring.py _default_count",
+        "zoo evaluate run --extractor toy-features --metrics fd", run,
+        steps=("zoo evaluate run --extractor toy-features --metrics fd --count 5000",)),
+    Row("metrics/checks.py check_resolution",
+        "zoo evaluate translator --data ./pairs --extractor toy-features --resolution 32",
+        (translator, pairs)),
     Row(
         ("data/reading.py read_settings", "metrics/measuring.py "),
         f"{MEASURE} --set fit=squeeze", run,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import shlex
 import sys
-from pathlib import Path
 from typing import Any
 
 import typer
 
 from zoo_core.cli.drawing import TRUNCATION
-from zoo_core.cli.numbers import read_numbers, show_numbers
+from zoo_core.cli.numbers import NUMBERS, parse_count, read_numbers, show_numbers
 from zoo_core.cli.output import (
     JSON_OPTION,
     complete_weights,
@@ -20,7 +19,7 @@ from zoo_core.cli.output import (
 from zoo_core.config import EXTRACTOR, BadPictures
 from zoo_core.data.decoding import Fit
 from zoo_core.data.reading import READING, read_assignments
-from zoo_core.metrics.protocol import DEFAULT_COUNT, DEFAULT_METRICS, METRICS
+from zoo_core.metrics.protocol import DEFAULT_COUNT, DEFAULT_METRICS, METRICS, PER_REAL
 
 METRICS_OPTION = typer.Option(
     None,
@@ -55,9 +54,23 @@ def evaluate(
         None, "--split", help="Split [default: as in the run, or train; test for a classifier]."
     ),
     metrics: str = METRICS_OPTION,
-    count: int = typer.Option(DEFAULT_COUNT, "--count", min=2, help="Images to generate."),
+    count: int = typer.Option(
+        None,
+        "--count",
+        metavar="N",
+        parser=parse_count,
+        help=f"Images to generate, such as 2k [default: {DEFAULT_COUNT}, at most {PER_REAL} for "
+        "each real one].",
+    ),
     seed: int = typer.Option(0, "--seed", min=0, help="Seed of the first generated image."),
     truncation: float = TRUNCATION,
+    resolution: int = typer.Option(
+        None,
+        "--resolution",
+        min=8,
+        max=4096,
+        help="Scale both sides to this many pixels [default: as generated].",
+    ),
     extractor: str = typer.Option(
         EXTRACTOR, "--extractor", help="Network to compare features of: see zoo list --features."
     ),
@@ -69,8 +82,12 @@ def evaluate(
         None, "--reverse-pairs", help="Use side B of each pair as input [default: as in the run]."
     ),
     assignments: list[str] = SET_OPTION,
-    earlier: Path = typer.Option(
-        None, "--compare", help="File with earlier --json output; show the change of each number."
+    earlier: str = typer.Option(
+        None,
+        "--compare",
+        help=f"File with earlier --json output, run with such a {NUMBERS}, publication or "
+        "registered weights; show the change of each number.",
+        autocompletion=complete_weights,
     ),
     device: str = typer.Option("cpu", "--device", help="cpu, cuda, mps or auto."),
     as_json: bool = JSON_OPTION,
@@ -81,7 +98,7 @@ def evaluate(
     """
     log_to_stderr()
     plugins = loaded_plugins()
-    before = read_numbers(earlier) if earlier else []
+    before = read_numbers(earlier, plugins) if earlier else []
     short: dict[str, Any] = {"data": data, "split": split, "fit": fit}
     short |= {"bad_pictures": bad_pictures, "reverse_pairs": reverse_pairs}
     from zoo_core.cli.progress import counting, receiving
@@ -96,6 +113,7 @@ def evaluate(
         count=count,
         seed=seed,
         truncation=truncation,
+        resolution=resolution,
         reading=reading | {key: value for key, value in short.items() if value is not None},
         command=shlex.join(["zoo", *sys.argv[1:]]),
         counting=counting,

@@ -15,10 +15,52 @@ if TYPE_CHECKING:
     from zoo_core.spec import Metric
 
 MAX_BYTES = 1 << 24  # that are read of it
+NUMBERS = "numbers.json"  # what zoo evaluate --json said of a run, in its folder
 CHANGE = "change"  # what --compare adds to a number in --json
 
 
-def read_numbers(path: Path) -> list[Metric]:
+def parse_count(text: str) -> int:
+    """A number of images on the command line, such as 5000 or 5k."""
+    from zoo_core.wording import image_count
+
+    count = image_count(text)
+    if count is None or count < 2:
+        raise typer.BadParameter(f"{text[:80]!r} is not 2 or more images, such as 5000 or 5k")
+    return count
+
+
+def read_numbers(name: str, plugins: Plugins) -> list[Metric]:
+    """The numbers of registered weights, or those in a file or a folder.
+
+    Raises InputError if there are none, and what looking up a name raises.
+    """
+    from zoo_core.errors import InputError
+    from zoo_core.filesystem import as_argument, exists
+    from zoo_core.weights.header import is_path, located
+    from zoo_core.weights.registry import check_only_path, load_registry, parse_registry
+
+    registry = load_registry(plugins)
+    if not is_path(name) and not exists(name) and not name.endswith(".json"):
+        return list(registry.get(name).metrics)
+    check_only_path(name, registry)
+    place = located(name)
+    if not place.is_dir():
+        return numbers_of_file(place)
+    if (place / NUMBERS).is_file():
+        return numbers_of_file(place / NUMBERS)
+    if (place / "registry.yaml").is_file():
+        return [
+            metric for entry in parse_registry(place / "registry.yaml") for metric in entry.metrics
+        ]
+    folder = as_argument(place)
+    raise InputError(
+        f"there are no numbers in {place}",
+        allowed=f"{NUMBERS}, written by zoo evaluate --json",
+        hint=f"zoo evaluate {folder} --json > {as_argument(place / NUMBERS)}",
+    )
+
+
+def numbers_of_file(path: Path) -> list[Metric]:
     """Read the output of an earlier `zoo evaluate --json`. Raises InputError for anything else."""
     import msgspec
 

@@ -41,7 +41,7 @@ def publish(
 
     On the Hugging Face hub this is one commit. Nothing is written without licence and metrics.
     """
-    from zoo_core.cli.numbers import read_numbers
+    from zoo_core.cli.numbers import numbers_of_file
     from zoo_core.errors import InputError
 
     log_to_stderr()
@@ -49,7 +49,7 @@ def publish(
         raise InputError("zoo publish needs a name", hint="--name MODEL.TAG")
     if metrics_from is not None and evaluate:
         raise InputError("metrics are read or measured", hint="omit --evaluate or --metrics-from")
-    read = [] if metrics_from is None else read_numbers(metrics_from)
+    read = [] if metrics_from is None else numbers_of_file(metrics_from)
     plugins = loaded_plugins()
 
     import msgspec

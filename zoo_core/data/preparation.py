@@ -32,6 +32,7 @@ def prepare(
     on_progress: OnProgress = no_progress,
     cache: Path | None = None,
     new: bool = False,  # the network is yet to be built, so that its settings can change
+    resolution: int | None = None,  # pixels a side; None: those of the network
 ) -> PackedData:
     """Pack the images as the network and the settings need them: size, channels, pair direction.
 
@@ -41,9 +42,9 @@ def prepare(
     """
     check_enough(len(dataset), run.batch_size)
     check_fits(network, dataset.classes, dataset.paired, new=new)
-    packed = pack_shapes(
-        dataset, network.image_shape, network.source_shape, run, on_progress, cache
-    )
+    channels, height, width = network.image_shape
+    shape = (channels, resolution or height, resolution or width)
+    packed = pack_shapes(dataset, shape, network.source_shape, run, on_progress, cache)
     return _with_classes_of(network, packed)
 
 

@@ -56,6 +56,18 @@ def check_seed(wanted: Sequence[str], seed: int, count: int) -> None:
         )
 
 
+def check_resolution(resolution: int | None, generator: Generator) -> None:
+    """Raise InputError if images that are translated shall be compared at another size."""
+    size = generator.image_shape[2]
+    if resolution not in (None, size) and generator.source_shape is not None:
+        raise InputError(
+            "translated images are compared at their own size",
+            given=resolution,
+            allowed=str(size),
+            hint="omit --resolution",
+        )
+
+
 def check_extractor(wanted: Sequence[str], extractor: FeatureExtractor) -> None:
     """Raise InputError if a metric needs what this extractor does not have."""
     if needs_any(wanted, "logits") and not extractor.num_classes:

@@ -87,7 +87,12 @@ def evaluate_generator(
     if data is not None and extractor is not None and reference is None:
         reference = ReferenceFeatures(data, extractor)
     fake = generated_pictures(
-        generator, count, data, seed=protocol.seed, truncation=protocol.truncation
+        generator,
+        count,
+        data,
+        seed=protocol.seed,
+        truncation=protocol.truncation,
+        resolution=protocol.resolution,
     )
     return numbers + _measure(
         fake, protocol, extractor, reference, targets, conditions, on_progress

@@ -16,10 +16,16 @@ from zoo_core.errors import InputError
 from zoo_core.filesystem import spelled, typed_path
 from zoo_core.generators import Generator
 from zoo_core.interfaces import Classifier
-from zoo_core.metrics.checks import check_counts, check_extractor, check_metrics, check_seed
+from zoo_core.metrics.checks import (
+    check_counts,
+    check_extractor,
+    check_metrics,
+    check_resolution,
+    check_seed,
+)
 from zoo_core.metrics.evaluation import classify, evaluate_generator, evaluate_pictures
 from zoo_core.metrics.picture_sets import num_generated, packed_pictures
-from zoo_core.metrics.protocol import DEFAULT_COUNT, needs_any
+from zoo_core.metrics.protocol import DEFAULT_COUNT, PER_REAL, needs_any
 from zoo_core.metrics.sides import (
     Options,
     as_protocol,
@@ -46,9 +52,10 @@ def evaluate(
     *,
     data: str | Path | None = None,
     metrics: str | Iterable[str] | None = None,
-    count: int = DEFAULT_COUNT,
+    count: int | None = None,
     seed: int = 0,
     truncation: float = 1.0,
+    resolution: int | None = None,
     extractor: str = EXTRACTOR,
     device: str = "cpu",
     plugins: Plugins | None = None,
@@ -59,8 +66,10 @@ def evaluate(
     `target` is what `load` takes, the weights of a classifier, or a folder or file of images. It is
     compared with the images of `data` [default: those the run was trained on]. `metrics` are names
     such as "fd,pr" or ("fd", "pr") [default: fd, kd, pr]; `count` images are generated, the first
-    from `seed`. `reading` says how images are read, by default as in the run: split, fit, levels,
-    bad_pictures, reverse_pairs, pack, layout, label_column, holdout.
+    from `seed` [default: 5,000, at most five for each real one]. Both sides are scaled to
+    `resolution` pixels [default: as generated]. `reading` says how images are read, by default as
+    in the run: split, fit, levels, bad_pictures, reverse_pairs, pack, layout, label_column,
+    holdout.
 
     Raises UnknownNameError, WeightsError or OfflineError for the target, DataError for the images,
     InputError for metrics that do not suit them, ConfigError for a wrong setting of `reading`.
@@ -74,6 +83,7 @@ def evaluate(
         count=count,
         seed=seed,
         truncation=truncation,
+        resolution=resolution,
         reading=read_settings(
             {key: _text(value) for key, value in given.items()}, "the arguments", HELP
         ),
@@ -100,7 +110,7 @@ def as_command(target: str, options: Options) -> str:
     """The command that measures the same."""
     said: dict[str, Any] = {"metrics": options.metrics and ",".join(options.metrics)}
     default = Options()
-    for key in ("count", "seed", "truncation", "extractor", "device"):
+    for key in ("count", "seed", "truncation", "resolution", "extractor", "device"):
         value = getattr(options, key)
         said[key] = None if value == getattr(default, key) else value
     words = ["zoo", "evaluate", target]
@@ -130,7 +140,8 @@ def _is_pictures(target: str, plugins: Plugins) -> bool:
 def _of_generator(generator: Generator, options: Options, plugins: Plugins) -> list[Metric]:
     wanted, conditional = options.wanted, generator.num_classes or generator.source_shape
     check_metrics(wanted, generator, options.truncation)
-    check_seed(wanted, options.seed, options.count)
+    check_seed(wanted, options.seed, options.count or DEFAULT_COUNT)
+    check_resolution(options.resolution, generator)
     compared = needs_any(wanted, "statistics", "features")
     extractor = data = reference = None
     if compared or needs_any(wanted, "logits", "latents"):
@@ -139,14 +150,29 @@ def _of_generator(generator: Generator, options: Options, plugins: Plugins) -> l
     protocol = as_protocol(options)
     if conditional or compared or needs_any(wanted, "pairs"):
         data, protocol = real_images(options, generator, plugins)
+    if options.count is None and data is not None:
+        protocol = replace(protocol, count=_default_count(len(data)))
     if extractor is not None:
-        count = num_generated(generator, data, options.count)
+        count = num_generated(generator, data, protocol.count)
         num_real = 0 if data is None else len(data)
         check_counts(wanted, extractor, count, num_real, is_count=True)
         if compared and data is not None:
             reference = real_features(options, data, extractor)
     with options.counting("generating and measuring") as on_progress:
         return evaluate_generator(generator, data, protocol, extractor, reference, on_progress)
+
+
+def _default_count(num_real: int) -> int:
+    """How many images are generated unless it is said: more than a few for each real one would take
+    long, and say little.
+    """
+    count = max(2, min(DEFAULT_COUNT, PER_REAL * num_real))
+    if count < DEFAULT_COUNT:
+        logger.info(
+            "generating %d images, %d for each of %d real ones; for more: --count %d",
+            count, PER_REAL, num_real, DEFAULT_COUNT,
+        )  # fmt: skip
+    return count
 
 
 def _of_pictures(path: Path, options: Options, plugins: Plugins) -> list[Metric]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo_core.data.batches import gather, to_uint8
+from zoo_core.data.decoding import fit
 from zoo_core.data.packing import PackedData
 from zoo_core.data.progress import OnProgress, no_progress
 from zoo_core.generators import Generator
@@ -90,6 +91,7 @@ def generated_pictures(
     *,
     seed: int = 0,  # of the first image
     truncation: float = 1.0,
+    resolution: int | None = None,  # to scale them to; None: as they are
 ) -> PictureSet:
     """Images of `count` seeds, with labels and source images spread evenly over the data."""
 
@@ -99,9 +101,18 @@ def generated_pictures(
             seeds = range(seed + start, seed + stop)
             conditions = _conditions(generator, count, data, start, stop)
             made = generator.sample(seeds, truncation=truncation, **conditions)
-            yield torch.from_numpy(to_uint8(made))
+            yield torch.from_numpy(_scaled(to_uint8(made), resolution))
 
     return PictureSet(_SeedNames(range(seed, seed + count)), batches)
+
+
+def _scaled(images: NDArray[np.uint8], side: int | None) -> NDArray[np.uint8]:
+    """Images [N, C, H, W] at that many pixels a side, scaled as real ones are."""
+    if side in (None, images.shape[2]):
+        return images
+    assert side is not None
+    planes = images.shape[1]
+    return np.stack([fit(each.transpose(1, 2, 0), side, planes, "stretch", "") for each in images])
 
 
 def _conditions(

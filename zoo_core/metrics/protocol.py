@@ -46,6 +46,7 @@ METRICS: Mapping[str, MetricKind] = {  # in display order
 NEIGHBORS = {"pr": 3, "dc": 5}  # nearest neighbors that a metric counts
 DEFAULT_METRICS = ("fd", "kd", "pr")
 DEFAULT_COUNT = 5_000  # generated images
+PER_REAL = 5  # generated images by default for each real one, at most
 
 # Every number with a better direction. `diversity` has none: real images have 1.
 HIGHER_IS_BETTER: Mapping[str, bool] = {"accuracy": True, "loss": False} | {
@@ -91,6 +92,7 @@ class Protocol:
     count: int = DEFAULT_COUNT
     seed: int = 0  # of the first image, and of a metric's random draws
     truncation: float = 1.0
+    resolution: int | None = None  # to which generated images are scaled; None: as they are
     fitted: Mapping[str, Any] = field(default_factory=dict)  # how images that exist were prepared
 
 

@@ -49,7 +49,8 @@ class Options:
     metrics: tuple[str, ...] | None = None  # None: DEFAULT_METRICS, or those of a classifier
     extractor: str = EXTRACTOR
     device: str = "cpu"
-    count: int = DEFAULT_COUNT
+    count: int | None = None  # None: DEFAULT_COUNT, or fewer for few real images
+    resolution: int | None = None  # pixels a side of what is compared; None: as it is made
     seed: int = 0
     truncation: float = 1.0
     reading: Mapping[str, Any] = field(default_factory=dict)  # settings of READING
@@ -86,10 +87,13 @@ def real_images(
     options: Options, network: Generator | Classifier, plugins: Plugins
 ) -> tuple[PackedData, Protocol]:
     """The real images, prepared for the network, and the protocol of the measurement."""
-    resolution, paired = network.image_shape[2], network.source_shape is not None
+    paired = network.source_shape is not None
+    resolution = options.resolution or network.image_shape[2]
     opened = _opened(options, resolution, plugins, paired)
     with options.counting(f"preparing {opened.name} at {resolution} px") as on_progress:
-        packed = prepare(opened.dataset, network, options.settings, on_progress)
+        packed = prepare(
+            opened.dataset, network, options.settings, on_progress, resolution=resolution
+        )
     warn_left_out(packed)
     return packed, as_protocol(options, _named(opened, resolution, packed), opened.split)
 
@@ -103,10 +107,13 @@ def made_images(
     opened = _made(path, options, plugins)  # anew: what is remarked of images counts once
     warn_ignored(opened.dataset)
     side, fit = square_side(sizes), options.settings.fit
+    if side is not None and options.resolution:
+        packed = _packed(opened, options.resolution, options, fit="stretch")
+        return packed, options.resolution, {}
     if side is not None or not sizes or fit == "exact":
         side = side or fitted_side(sizes)
         return _packed(opened, side, options, fit="exact"), side, {}
-    side = fitted_side(sizes)
+    side = options.resolution or fitted_side(sizes)
     say = logger.warning if len(sizes) > 1 else logger.info
     say(
         f"the images in {path.name} are {describe_sizes(sizes)}; with --fit {fit}, those of both "
@@ -144,7 +151,8 @@ def as_protocol(
         split=split,
         metrics=options.wanted,
         command=options.command,
-        count=options.count,
+        count=options.count or DEFAULT_COUNT,
+        resolution=options.resolution,
         seed=options.seed,
         truncation=options.truncation,
         fitted=fitted or {},
