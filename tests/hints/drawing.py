@@ -69,6 +69,8 @@ FINISHED = "cli/train.py _say_finished"
 ROWS = (
     Row("cli/show.py show", "zoo show run --preset tiny", run),
     Row("cli/show.py _show_preset", "zoo show toy --preset tini"),
+    Row("cli/show.py _show_preset 2", "zoo show toy --preset tiny",
+        steps=("zoo train toy --preset tiny",)),
     Row("cli/drawing.py _say_replaced", "zoo sample run --seeds 1 --out was.png",
         (run, file("was.png", "another")),
         steps=("zoo sample run --seeds 1 --out other.png",)),
@@ -125,7 +127,7 @@ ROWS = (
     ),
     Row(
         "cli/show.py _show_model 2", "zoo show toy",
-        steps=("zoo train toy --preset tiny --set width=8",),
+        steps=("zoo train toy --preset tiny --set batch_size=32",),
     ),
     Row(
         "cli/sources.py names", "zoo sample translator --source photos", (translator, damaged),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from hints.places import file, judge, pairs, photos, picture, run, translator, weights
+from hints.places import judge, pairs, photos, picture, run, translator, weights
 from hints.scenario import Row, World
 
 MEASURE = "zoo evaluate run --count 8 --extractor toy-features"
@@ -19,10 +20,14 @@ def without_logits(w: World) -> None:
     w.patch.setattr("toys.ToyBackbone.num_classes", 0)
 
 
-def measured(w: World) -> None:
-    """Numbers of more images."""
-    numbers = w.zoo("evaluate", "run", "--count", "12", "--extractor", "toy-features", "--json")
-    Path("before.json").write_text(numbers.out)
+def measured(path: str, options: str) -> Callable[[World], None]:
+    """The numbers of the run, measured with these options, in a file."""
+
+    def measure(w: World) -> None:
+        command = f"evaluate run --extractor toy-features --json {options}"
+        Path(path).write_text(w.zoo(*command.split()).out)
+
+    return measure
 
 
 def one_image(w: World) -> None:
@@ -38,8 +43,11 @@ ROWS = (
     ),
     Row("config.py parse_assignments", f"{MEASURE} --set levels", run),
     Row("cli/numbers.py read_numbers", f"{MEASURE} --compare run", run,
-        by_hand=file("run/numbers.json", '{"metrics": []}')),
-    Row("spec.py difference", f"{MEASURE} --compare before.json", (run, measured)),
+        steps=(measured("run/numbers.json", "--count 8"),)),
+    Row("spec.py difference", f"{MEASURE} --compare before.json",
+        (run, measured("before.json", "--count 12"))),
+    Row("spec.py _as_before", f"{MEASURE} --compare before.json",
+        (run, measured("before.json", "--count 8 --resolution 24"))),
     Row("metrics/measuring.py _default_count",
         "zoo evaluate run --extractor toy-features --metrics fd", run,
         steps=("zoo evaluate run --extractor toy-features --metrics fd --count 5000",)),

@@ -96,7 +96,7 @@ def _show_model(spec: ModelSpec, plugins: Plugins, as_json: bool) -> None:
     typer.echo("\nPresets (zoo train NAME --preset PRESET):")
     for preset, values in spec.presets.items():
         typer.echo(f"  {preset}: " + ", ".join(f"{key}={value}" for key, value in values.items()))
-    typer.echo("\nSettings (--set KEY=VALUE, such as --set batch_size=32):")
+    typer.echo("\nSettings (--set key=value, such as --set batch_size=32):")
     rows = [(s["group"], s["key"], s["default"], s["allowed"], s["meaning"]) for s in settings]
     _print_groups(("KEY", "DEFAULT", "ALLOWED", "MEANING"), rows)
 
