@@ -34,7 +34,8 @@ def test_exactly_what_differs_is_listed():
         one.difference(metric())
     assert str(refused.value) == (
         "metrics measured in different ways cannot be compared; "
-        "given: split 'train' and 'test', num_fake 500 and 5000, k 3 and 'none'"
+        "given: split 'train' and 'test', num_fake 500 and 5000, k 3 and 'none'; "
+        "try: --count 5000 --split test"
     )
     with pytest.raises(InputError, match=r"k 'none' and 3$"):
         metric().difference(metric(k=3))

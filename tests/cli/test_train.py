@@ -189,7 +189,7 @@ def test_accepted_images_that_lack_a_class_keep_the_numbers_of_the_others(zoo):
 def test_classes_that_are_not_used_are_said_with_the_setting_that_uses_them(zoo):
     in_classes("pets", "cat", "dog")
     answer = zoo(*TRAIN, "--data", "./pets")
-    assert "2 classes, which this model does not use; to learn them: --set num_classes=auto" in (
+    assert "2 classes, which toy does not use; try: --set num_classes=auto, in a new run" in (
         answer.err
     )
 

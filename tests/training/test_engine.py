@@ -440,7 +440,7 @@ def test_auto_takes_the_classes_of_the_data(tmp_path: Path):
 
 def test_unused_labels_are_said(tmp_path: Path, caplog):
     run(tmp_path, data=toys.packed(tmp_path, num_classes=2), images=4)
-    assert "2 classes, which this model does not use" in caplog.text
+    assert "2 classes, which toy does not use" in caplog.text
 
 
 @pytest.mark.parametrize("kind", [{"num_classes": 2}, {"paired": True}])
