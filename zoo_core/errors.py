@@ -162,6 +162,14 @@ def first_few(items: Iterable[object], separator: str = ", ") -> str:
     return separator.join(texts[:3]) + more
 
 
+def text_of(error: BaseException) -> str:
+    """The text of an exception, in one line; that of a plugin's own class may fail to be made."""
+    try:
+        return " ".join(str(error).split())
+    except Exception as failure:
+        return f"its text cannot be read: {type(failure).__name__}"
+
+
 def printable(text: str) -> str:
     """The text with `?` for control characters, which a terminal would obey: names and metadata of
     files are untrusted.

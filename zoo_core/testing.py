@@ -39,7 +39,7 @@ from zoo_core import testing_tensors
 from zoo_core.config import Resolved, read_config, resolve
 from zoo_core.data.packing import PackedData
 from zoo_core.data.preparation import prepare
-from zoo_core.errors import WeightsError, ZooError
+from zoo_core.errors import WeightsError, ZooError, text_of
 from zoo_core.generators import Generator, evaluating
 from zoo_core.interfaces import Classifier, Phase
 from zoo_core.pictures import Picture, PictureDataset
@@ -428,6 +428,6 @@ def run_contract(model: str) -> list[tuple[str, str | None]]:
             try:
                 check(Case.of(model, Path(folder)))
             except (AssertionError, ZooError, RuntimeError, ValueError, TypeError) as problem:
-                error = " ".join(str(problem).split()) or type(problem).__name__
+                error = text_of(problem) or type(problem).__name__
         results.append((check.__name__.removeprefix("check_").replace("_", " "), error))
     return results

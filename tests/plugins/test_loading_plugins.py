@@ -158,6 +158,11 @@ BROKEN = {
         "import",
         "RuntimeError: no luck",
     ),
+    "raises what has no text": (
+        HEAD + "class Odd(Exception):\n    def __str__(self): return 1 / 0\nraise Odd",
+        "import",
+        "Odd: its text cannot be read: ZeroDivisionError",
+    ),
     "exits at import": (HEAD + "import sys; sys.exit(3)", "import", "called sys.exit(3)"),
     "is not Python": (HEAD + "def f(:", "import", "SyntaxError"),
     "is for a later API": (

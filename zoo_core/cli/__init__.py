@@ -5,8 +5,6 @@ Only this package imports typer or prints. Heavy imports are inside the function
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 import sys
 from importlib import import_module
@@ -14,8 +12,8 @@ from importlib import import_module
 import typer
 
 from zoo_core.cli.output import on_terminal
+from zoo_core.cli.streams import standard_streams
 from zoo_core.errors import Interrupted, ZooError
-from zoo_core.filesystem import is_full
 
 # Command -> its module and the attribute in it: a function, or a group of commands called `app`.
 COMMANDS = {
@@ -86,10 +84,13 @@ def main() -> None:
     debug = "--debug" in sys.argv or os.environ.get("ZOO_DEBUG") == "1"
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     first = arguments[0] if arguments else ""
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")  # a pipe on Windows lacks characters
+    with standard_streams():
+        _run(first if first in COMMANDS else None, arguments, debug)
+
+
+def _run(only: str | None, arguments: list[str], debug: bool) -> None:
     try:
-        build(first if first in COMMANDS else None)(arguments)
+        build(only)(arguments)
     except ZooError as error:
         if debug:
             raise
@@ -97,19 +98,12 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:  # before a command runs; typer handles one in it
         sys.exit(Interrupted.exit_code)
-    except OSError as error:  # of the output; that of a file is a ZooError
-        is_closed = isinstance(error, BrokenPipeError)  # `zoo list | head`
-        if debug or not (is_closed or is_full(error)):
-            raise
-        with contextlib.suppress(OSError):  # Python writes the rest again when it ends
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not is_closed:
-            _report(ZooError(f"cannot write: {error.strerror}", hint="free disk space"))
+    except BrokenPipeError:  # `zoo list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 
 
 def _report(error: ZooError) -> None:
     stopped = isinstance(error, Interrupted)  # on request; not an error
     color = None if stopped or os.environ.get("NO_COLOR") or not on_terminal() else typer.colors.RED
-    with contextlib.suppress(OSError):  # nowhere to say it; the code says it as well
-        typer.secho(f"{'' if stopped else 'error: '}{error}", err=True, fg=color)
+    typer.secho(f"{'' if stopped else 'error: '}{error}", err=True, fg=color)

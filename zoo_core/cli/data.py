@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -90,7 +92,8 @@ def show(
 
     plugins = loaded_plugins()
     settings = _settings(assignments, "zoo data show")
-    opened = open_dataset(name, resolution, split, plugins, pairs, settings)
+    with contextlib.redirect_stdout(sys.stderr):  # a plugin may print
+        opened = open_dataset(name, resolution, split, plugins, pairs, settings)
     record = _record(opened.spec) if opened.spec else {"provenance": opened.description}
     record |= {
         "pictures": len(opened.dataset),
@@ -99,7 +102,8 @@ def show(
     }
     record |= {"pairs": opened.dataset.paired, "fingerprint": opened.dataset.fingerprint}
     if out is not None:
-        _draw(opened.dataset, resolution, out)
+        with contextlib.redirect_stdout(sys.stderr):
+            _draw(opened.dataset, resolution, out)
         record["drawn"] = str(out)
     if as_json:
         print_json("datasets", [{"name": name, **record}])
@@ -131,7 +135,8 @@ def check(
     from zoo_core.pictures import BadPicture, read_every
 
     log_to_stderr()
-    datasets = _splits_to_check(path, pairs, split, _settings(assignments, "zoo data check"))
+    with contextlib.redirect_stdout(sys.stderr):  # a plugin may print
+        datasets = _splits_to_check(path, pairs, split, _settings(assignments, "zoo data check"))
     summary, total = datasets[0].summary, sum(map(len, datasets))
     if pairs and not datasets[0].paired:
         raise DataError(f"{path} contains no pairs", hint="omit --pairs")
@@ -141,7 +146,7 @@ def check(
     bad: list[BadPicture] = []
     sizes: Counter[str] = Counter()
     classes: Counter[str] = Counter()
-    with counting(f"reading {path}") as on_progress:
+    with counting(f"reading {path}") as on_progress, contextlib.redirect_stdout(sys.stderr):
         every = ((dataset, item) for dataset in datasets for item in read_every(dataset))
         for done, (dataset, item) in enumerate(every, start=1):
             on_progress(done, total)

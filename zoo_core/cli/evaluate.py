@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
 from typing import Any
@@ -119,4 +120,6 @@ def evaluate(
         counting=counting,
         receiving=receiving,
     )
-    show_numbers(measure(target, options, plugins), before, as_json, plugins)
+    with contextlib.redirect_stdout(sys.stderr):  # a plugin may print
+        measured = measure(target, options, plugins)
+    show_numbers(measured, before, as_json, plugins)

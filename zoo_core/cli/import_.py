@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
 
 import typer
@@ -59,16 +61,17 @@ def import_checkpoint(
 
     from zoo_core.weights.importing import import_weights
 
-    done = import_weights(
-        file,
-        out,
-        licence=licence,
-        model=model,
-        part=part,
-        source=source,
-        settings=settings,
-        plugins=plugins,
-    )
+    with contextlib.redirect_stdout(sys.stderr):  # a plugin may print
+        done = import_weights(
+            file,
+            out,
+            licence=licence,
+            model=model,
+            part=part,
+            source=source,
+            settings=settings,
+            plugins=plugins,
+        )
     note(f"recognized: {done.recognized}")
     for remark in done.notes:
         warn(remark)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,16 +58,17 @@ def publish(
 
     from zoo_core.training.publishing import publish
 
-    done = publish(
-        run,
-        name,
-        to,
-        metrics=(lambda: _measured(run, plugins)) if evaluate else read,
-        licence=licence,
-        summary=summary,
-        discriminator=discriminator,
-        plugins=plugins,
-    )
+    with contextlib.redirect_stdout(sys.stderr):  # a plugin may print
+        done = publish(
+            run,
+            name,
+            to,
+            metrics=(lambda: _measured(run, plugins)) if evaluate else read,
+            licence=licence,
+            summary=summary,
+            discriminator=discriminator,
+            plugins=plugins,
+        )
     note(f"published: {done.place}; the entry for a registry file follows")
     if as_json:
         record = {"place": done.place, "entry": msgspec.to_builtins(done.entry)}

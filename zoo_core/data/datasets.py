@@ -15,7 +15,14 @@ from zoo_core.data.arrays import SUFFIXES as ARRAYS
 from zoo_core.data.arrays import ArrayImages
 from zoo_core.data.files import PictureFiles
 from zoo_core.data.levels import parse_levels
-from zoo_core.errors import AmbiguousNameError, DataError, PluginError, UnknownNameError, ZooError
+from zoo_core.errors import (
+    AmbiguousNameError,
+    DataError,
+    PluginError,
+    UnknownNameError,
+    ZooError,
+    text_of,
+)
 from zoo_core.filesystem import can_only_be_path, exists, typed_path, with_home
 from zoo_core.pictures import PictureDataset
 from zoo_core.plugins.contributions import Contribution
@@ -147,6 +154,6 @@ def _opened(contribution: Contribution[DatasetSpec], resolution: int, split: str
     except ZooError:
         raise
     except Exception as error:
-        what = f"{whose} cannot be opened: {type(error).__name__}: {error}"
+        what = f"{whose} cannot be opened: {type(error).__name__}: {text_of(error)}"
         raise PluginError(what, hint="--debug") from error
     return dataset

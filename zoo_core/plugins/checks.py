@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zoo_core.config import RunConfig
-from zoo_core.errors import PluginError
+from zoo_core.errors import PluginError, text_of
 from zoo_core.plugins.contributions import Spec
 from zoo_core.spec import NAME, DatasetSpec, ModelSpec
 
@@ -45,7 +45,7 @@ def checked_model(spec: ModelSpec) -> ModelSpec:
 
 def reason_of(error: BaseException) -> str:
     """What happened, in one line."""
-    text = " ".join(str(error).split())
+    text = text_of(error)
     if isinstance(error, PluginError):
         return text
     if isinstance(error, SystemExit):
