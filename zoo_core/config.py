@@ -107,7 +107,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ] = "auto"
     mirror: Annotated[bool, setting("flip images left to right at random")] = False
     jitter: Annotated[
-        int, setting("prepare images this many pixels larger, and take random crops", ge=0)
+        int, setting("prepare images this many pixels larger, and take random crops", ge=0, le=4096)
     ] = 0
     reverse_pairs: Annotated[bool, setting("swap source and target of every pair")] = False
     augment: Annotated[
@@ -188,7 +188,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ] = "auto"
     device: Annotated[str, setting("auto, cpu, cuda, cuda:1 or mps")] = "auto"
     workers: Annotated[
-        int, setting("processes that load images; 0: load in the training process", ge=0)
+        int, setting("processes that load images; 0: load in the training process", ge=0, le=1024)
     ] = 0
     log_every: Annotated[int, setting("images between lines of log.jsonl", ge=1)] = 512
     sample_every: Annotated[int, setting("images between sample grids", ge=1)] = 8_192

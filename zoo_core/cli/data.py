@@ -14,6 +14,7 @@ import typer
 from zoo_core.cli.drawing import check_grid, writing
 from zoo_core.cli.output import (
     JSON_OPTION,
+    finite,
     loaded_plugins,
     log_to_stderr,
     note,
@@ -224,7 +225,9 @@ def cache(as_json: bool = JSON_OPTION) -> None:
 
 @app.command("prune")
 def prune(
-    days: float = typer.Option(30, "--days", min=0, help="Not used for so many days; 0: all."),
+    days: float = typer.Option(
+        30, "--days", min=0, callback=finite, help="Not used for so many days; 0: all."
+    ),
     dry_run: bool = typer.Option(False, "--dry-run", help="Only show what would be removed."),
 ) -> None:
     """Remove packed images that have not been used lately; they are packed again when needed."""

@@ -16,6 +16,7 @@ from zoo_core.cli.output import complete_weights, finite, note
 from zoo_core.filesystem import with_home
 
 MAX_SEEDS = 1_000_000
+MAX_DIGITS = 40  # leading zeros included; 2**64 has 20
 MAX_STEM = 80  # bytes of a file name; file systems allow 255
 DEVICE_NAME = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)(?=\.|$)", re.IGNORECASE)  # on Windows
 
@@ -34,23 +35,26 @@ def parse_seeds(text: str, option: str = "--seeds") -> list[int]:
     from zoo_core.errors import InputError
 
     numbers: list[int] = []
+    given = repr(text if len(text) <= MAX_STEM else f"{text[:MAX_STEM]}...")
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise InputError(
-                f"{option} takes numbers and ranges", given=repr(text), hint=f"{option} 0-3"
+                f"{option} takes numbers and ranges", given=given, hint=f"{option} 0-3"
             )
-        stop = int(last) if dash else int(first)
-        if stop < int(first):
-            hint = f"{option} {last}-{first}"
-            raise InputError(f"{option} takes ascending ranges", given=repr(text), hint=hint)
-        if stop - int(first) + len(numbers) >= MAX_SEEDS:
+        if max(len(first), len(last)) > MAX_DIGITS:  # int() refuses more than 4,300 of them
             raise InputError(
-                f"{option} has too many numbers",
-                given=repr(text),
-                allowed=f"at most {MAX_SEEDS:,}",
+                f"{option} has a number that is too large", given=given, allowed="0..2**64 - 1"
             )
-        numbers.extend(range(int(first), stop + 1))
+        start, stop = int(first), int(last or first)
+        if stop < start:
+            hint = f"{option} {last}-{first}"
+            raise InputError(f"{option} takes ascending ranges", given=given, hint=hint)
+        if stop - start + len(numbers) >= MAX_SEEDS:
+            raise InputError(
+                f"{option} has too many numbers", given=given, allowed=f"at most {MAX_SEEDS:,}"
+            )
+        numbers.extend(range(start, stop + 1))
     return numbers
 
 

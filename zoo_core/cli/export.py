@@ -25,11 +25,16 @@ def _finite(value: float | None) -> float | None:
     return None if value is None else finite(value)
 
 
+LARGEST = 4096  # images of a call, and pixels a side
+
+
 NAME = typer.Argument(
     help="Registered weights, a .safetensors file, a run folder, or a feature extractor.",
     autocompletion=complete_weights,
 )
-BATCH = typer.Option(None, "--batch", min=1, help="Images of every call [default: any number].")
+BATCH = typer.Option(
+    None, "--batch", min=1, max=LARGEST, help="Images of every call [default: any number]."
+)
 FREE_SIZE = typer.Option(
     False, "--free-size", help="Sources of any height and width, if the network can."
 )
@@ -43,6 +48,7 @@ IMAGE_SIZE = typer.Option(
     None,
     "--image-size",
     min=1,
+    max=LARGEST,
     help="Pixels a side of the images that an extractor is given [default: its own size].",
 )
 UINT8 = typer.Option(
@@ -79,7 +85,7 @@ def export_network(
     from zoo_core.cli.progress import receiving
     from zoo_core.weights.exporting import export
 
-    with receiving(name) as on_progress:
+    with receiving(name) as on_progress, contextlib.redirect_stdout(sys.stderr):
         done = export(
             name,
             out,

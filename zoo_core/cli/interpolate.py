@@ -25,7 +25,9 @@ def interpolate(
     seeds: str = typer.Option("0-7", "--seeds", help="Seeds to pass through."),
     frames: int = typer.Option(24, "--frames", min=1, help="Frames from one seed to the next."),
     loop: bool = typer.Option(True, "--loop/--no-loop", help="Return to the first seed."),
-    fps: float = typer.Option(24, "--fps", min=0.1, callback=finite, help="Frames per second."),
+    fps: float = typer.Option(
+        24, "--fps", min=0.1, max=1000, callback=finite, help="Frames per second."
+    ),
     out: Path = typer.Option(
         None, "--out", "-o", help="A .gif, .webp or .png file, or a folder for the frames."
     ),

@@ -203,7 +203,8 @@ def _save_grid(drawn: Drawn, target: Path, columns: int | None) -> None:
     from zoo_core.data.saving import save_grid
 
     sheet = np.concatenate([_side_by_side(*both) for both in drawn])
-    save_grid(target, sheet, columns or max(1, round(len(sheet) ** 0.5)))
+    columns = columns or max(1, round(len(sheet) ** 0.5))
+    save_grid(target, sheet, min(columns, len(sheet)))  # all in one row, where more are asked for
 
 
 def _describe_request(

@@ -13,6 +13,8 @@ from zoo_core.generators import Generator, StyleGenerator, evaluating, sample_ba
 from zoo_core.memory import check_memory
 from zoo_core.noise import SeededNoise
 
+MAX_FRAMES = 1_000_000
+
 
 def interpolate(
     generator: Generator,
@@ -39,6 +41,12 @@ def interpolate(
         )
     stops = [*seeds, seeds[0]] if loop else seeds
     steps = frames * (len(stops) - 1) + (not loop)
+    if steps > MAX_FRAMES:
+        raise InputError(
+            "the interpolation has too many frames",
+            given=f"{frames} from one of {len(seeds)} seeds to the next",
+            allowed=f"at most {MAX_FRAMES:,} in all",
+        )
     chunk = sample_batch(generator.image_shape)
     for start in range(0, steps, chunk):
         rows = torch.arange(start, min(start + chunk, steps))

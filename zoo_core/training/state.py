@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo_core.config import ModelConfig, Resolved, RunConfig
-from zoo_core.errors import ConfigError
+from zoo_core.errors import ConfigError, text_of
 from zoo_core.generators import Generator
 from zoo_core.interfaces import Classifier, Discriminator, Networks, Phase
 from zoo_core.noise import stream_key
@@ -23,6 +23,9 @@ from zoo_core.training.ema import EMA
 from zoo_core.training.freezing import freeze
 from zoo_core.training.slices import Slices, sliced
 from zoo_core.weights.tensors import Tensors
+
+
+LARGEST = 16_384  # pixels a side of an image
 
 
 class Shown:
@@ -94,8 +97,18 @@ def optimizers(phases: Iterable[Phase]) -> Iterator[tuple[str, torch.optim.Optim
 
 def blueprint(spec: ModelSpec, config: ModelConfig) -> Generator | Classifier:
     """The main network on the meta device, without memory for weights; for its shapes."""
-    with torch.device("meta"):
-        return spec.build_main(config)
+    try:
+        with torch.device("meta"):
+            network = spec.build_main(config)
+    except (RuntimeError, OverflowError, TypeError) as error:  # torch, of more than 64 bits
+        if "overflow" not in str(error).lower():
+            raise
+        what = f"{spec.name} cannot be as large as these settings say"
+        raise ConfigError(what, given=text_of(error)[:80]) from error
+    if max(network.image_shape) > LARGEST:
+        given = f"{network.image_shape[2]:,} pixels a side"
+        raise ConfigError("the images are too large", given=given, allowed=f"up to {LARGEST:,}")
+    return network
 
 
 def build(spec: ModelSpec, resolved: Resolved, runtime: Runtime) -> TrainState:
