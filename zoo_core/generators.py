@@ -228,8 +228,18 @@ class Generator(nn.Module, ABC):
             chunk = sample_batch(self.image_shape)
             for start in range(0, count, chunk):
                 rows = slice(start, start + chunk)
-                pictures[rows] = self._made(make, rows).float()
+                pictures[rows] = self._checked_images(self._made(make, rows), pictures[rows])
         return pictures.clamp_(-1, 1)
+
+    def _checked_images(self, images: Any, place: Tensor) -> Tensor:
+        """The images, float32, if they fit. Raises PluginError."""
+        if isinstance(images, Tensor) and images.shape == place.shape:
+            return images.float()
+        gave = (
+            f"tensor {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
+        )
+        what = f"{type(self).__name__} has to return images, a tensor {tuple(place.shape)}"
+        raise PluginError(f"{what}; gave a {gave}")
 
     def _made(self, make: Callable[[slice], Tensor], rows: slice) -> Tensor:
         """What `make` makes. Raises InputError if torch cannot compute it in the weights' dtype."""

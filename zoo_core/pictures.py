@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from unicodedata import normalize
 
-from zoo_core.errors import PictureError, ZooError
+from zoo_core.errors import PictureError, PluginError, ZooError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,12 +63,36 @@ def read_picture(
     raised as it is if it is a ZooError, or if ZOO_STRICT=1 is set, for authors.
     """
     try:
-        return change(dataset[index])
+        return change(read_checked(dataset, index))
     except Exception as error:
         if isinstance(error, ZooError) or os.environ.get("ZOO_STRICT") == "1":
             raise
         reason = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
         raise PictureError(f"image {index}", f"cannot be read ({reason})") from error
+
+
+def read_checked(dataset: PictureDataset, index: int) -> Picture:
+    """Image `index`. Raises PictureError if it is unusable, and PluginError if the data set returns
+    something else than it has promised.
+    """
+    picture = dataset[index]
+    if not isinstance(picture, Picture):
+        raise _wrong(dataset, index, "a Picture", f"a {type(picture).__name__}")
+    for pixels in (picture.pixels, *([picture.source] if dataset.paired else [])):
+        shape, dtype = getattr(pixels, "shape", ()), getattr(pixels, "dtype", "")
+        if dtype != "uint8" or shape[2:] not in ((), (3,)) or len(shape) < 2:
+            gave = f"{dtype} {shape}" if shape else f"a {type(pixels).__name__}"
+            raise _wrong(dataset, index, "pixels of type uint8 [H, W] or [H, W, 3]", gave)
+    label, classes = picture.label, dataset.classes
+    if classes and not (isinstance(label, int) and 0 <= label < len(classes)):
+        raise _wrong(dataset, index, f"a label in 0..{len(classes) - 1}", repr(label))
+    return picture
+
+
+def _wrong(dataset: PictureDataset, index: int, what: str, gave: str) -> PluginError:
+    kind = type(dataset)
+    whose = f"data set {kind.__name__} of {kind.__module__}"
+    return PluginError(f"{whose} has to return {what}; gave {gave} for image {index}")
 
 
 def read_every(dataset: PictureDataset) -> Iterator[Picture | BadPicture]:

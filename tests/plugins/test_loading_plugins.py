@@ -414,8 +414,8 @@ def test_data_sets_have_a_catalogue_of_their_own():
     plugins = Plugins()
     plugins.register("data", Data())
     plugins.register("models", Model("swan"))
-    assert plugins.datasets.get("swan") is spec
-    assert plugins.models.get("swan") is not spec
+    assert isinstance(plugins.datasets.get("swan"), DatasetSpec)
+    assert isinstance(plugins.models.get("swan"), ModelSpec)
 
 
 # Which plugins are loaded

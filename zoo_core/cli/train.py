@@ -131,7 +131,8 @@ def _naming_failed_observers(plugins: Plugins) -> Iterator[None]:
         yield
     finally:
         for problem in plugins.problems[known:]:
-            warn(str(problem))
+            if problem.stage.startswith("zoo_"):  # others were said when they happened
+                warn(str(problem))
 
 
 def _say_finished(spec: ModelSpec, trained: Trained) -> None:

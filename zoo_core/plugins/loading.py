@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import re
 import time
@@ -22,6 +23,7 @@ import pluggy
 
 from zoo_core.errors import PluginError, ZooError, nearest
 from zoo_core.plugins import hookspecs
+from zoo_core.plugins.borders import bordered
 from zoo_core.plugins.checks import checked_find, checked_model, checked_name, kind_of, reason_of
 from zoo_core.plugins.contributions import (
     Contribution,
@@ -31,7 +33,10 @@ from zoo_core.plugins.contributions import (
     Spec,
     name_of,
 )
+from zoo_core.plugins.keeping import keeping_process_state
 from zoo_core.spec import DatasetSpec, FeatureExtractorSpec, ImporterSpec, ModelSpec
+
+logger = logging.getLogger("zoo")
 
 GROUP = "zoo"
 _API = re.compile(r"^ZOO_API\s*(?::[^=\n]+)?=\s*(\d+)\s*(?:#.*)?$", re.MULTILINE)
@@ -53,6 +58,7 @@ class Plugins:
         )
         self.importers: Contributions[ImporterSpec] = Contributions("importer", "zoo import --list")
         self._muted: set[tuple[str, str]] = set()
+        self._answered: set[tuple[str, str]] = set()
 
     def register(self, name: str, module: object, distribution: str = "this program") -> None:
         """Add a plugin without an entry point, as tests and the command line do."""
@@ -70,11 +76,23 @@ class Plugins:
             name = str(implementation.plugin_name)
             if (name, hook) in self._muted:
                 continue
+            changed: list[str] = []
+            given = {key: arguments[key] for key in implementation.argnames}
             try:
-                implementation.function(**{key: arguments[key] for key in implementation.argnames})
+                with keeping_process_state(changed, randomness=hook != "zoo_progress"):
+                    answer = implementation.function(**given)
             except (Exception, SystemExit) as error:
                 self._muted.add((name, hook))
                 self._report(self._info(name), hook, f"{reason_of(error)} (not called again)")
+            else:
+                if (
+                    answer is not None and (name, hook) not in self._answered
+                ):  # such as a generator, of which nothing has been run
+                    self._answered.add((name, hook))
+                    reason = f"returned a {kind_of(answer)}, where nothing is expected"
+                    self._report(self._info(name), hook, reason, broken=False)
+            if changed:
+                self._report(self._info(name), hook, _put_back(changed), broken=False)
 
     def find_feature_extractor(self, name: str) -> FeatureExtractorSpec:
         """The listed extractor called `name`, or what the first plugin that knows the name returns.
@@ -148,7 +166,7 @@ class Plugins:
         info = PluginInfo(name=entry.name, distribution=distribution, module=entry.value)
         if not self._admit(info):
             return
-        with self._guarded(info, "api"):
+        with self._guarded(info, "api", runs_plugin=False):
             self._check_api(stated_api(entry.module), entry.module)
         if info.status == "broken":
             return
@@ -169,7 +187,7 @@ class Plugins:
         return twin is None
 
     def _register(self, info: PluginInfo, module: object) -> None:
-        with self._guarded(info, "register"):
+        with self._guarded(info, "register", runs_plugin=False):
             self.manager.register(module, info.name)
         if info.status == "broken":
             if self.manager.get_plugin(info.name) is module:  # pluggy 1.5, 1.6 stop half-way
@@ -247,17 +265,25 @@ class Plugins:
             if refusal is not None:
                 raise refusal
             if spec is not None:
-                return Contribution(info.name, info.distribution, spec)
+                return self._contribution(info, spec)
         return None
 
-    @staticmethod
-    def _add(contributions: Contributions[Any], info: PluginInfo, spec: Any) -> None:
+    def _add(self, contributions: Contributions[Any], info: PluginInfo, spec: Any) -> None:
         if any(
             o.plugin == info.name and name_of(o.spec) == name_of(spec)
             for o in contributions.records
         ):
             raise ValueError(f"returns {contributions.kind} {name_of(spec)!r} twice")
-        contributions.records.append(Contribution(info.name, info.distribution, spec))
+        contributions.records.append(self._contribution(info, spec))
+
+    def _contribution(self, info: PluginInfo, spec: Any) -> Contribution[Any]:
+        """The record of a plugin, whose functions are checked when they are called."""
+
+        def report(function: str, changed: list[str]) -> None:
+            problem = self._report(info, function, _put_back(changed), broken=False)
+            logger.warning("%s", problem)  # the problems have been listed before
+
+        return Contribution(info.name, info.distribution, bordered(spec, info.name, report))
 
     @staticmethod
     def _check_api(api: int | None, module: str) -> None:
@@ -269,11 +295,15 @@ class Plugins:
             raise PluginError(f"is written for plugin API {api}, this zoo has {ours}; {newer}")
 
     @contextlib.contextmanager
-    def _guarded(self, info: PluginInfo, stage: str) -> Iterator[None]:
-        """Make a Problem of what a plugin raises, even SystemExit, and of what it prints."""
+    def _guarded(self, info: PluginInfo, stage: str, *, runs_plugin: bool = True) -> Iterator[None]:
+        """Make a Problem of what a plugin raises, even SystemExit, of what it prints, and of what
+        it changes for the whole process, which is put back.
+        """
         printed = io.StringIO()
+        changed: list[str] = []
+        keeping = keeping_process_state(changed) if runs_plugin else contextlib.nullcontext()
         try:
-            with contextlib.redirect_stdout(printed):
+            with contextlib.redirect_stdout(printed), keeping:
                 yield
         except KeyboardInterrupt:
             raise
@@ -282,6 +312,8 @@ class Plugins:
         if printed.getvalue():
             first = printed.getvalue().strip().splitlines() or [""]
             self._report(info, stage, f"printed to stdout: {first[0][:60]!r}", broken=False)
+        if changed:
+            self._report(info, stage, _put_back(changed), broken=False)
 
     def _report(
         self,
@@ -291,7 +323,7 @@ class Plugins:
         *,
         broken: bool = True,
         error: BaseException | None = None,
-    ) -> None:
+    ) -> Problem:
         problem = Problem(info.name, info.distribution, stage, reason)
         if broken:
             info.status = "broken"
@@ -299,9 +331,14 @@ class Plugins:
             self.problems.append(problem)
         if os.environ.get("ZOO_STRICT") == "1":
             raise PluginError(str(problem)) from error
+        return problem
 
     def _info(self, name: str) -> PluginInfo:
         return next(info for info in self.infos if info.name == name and info.hooks)
+
+
+def _put_back(changed: list[str]) -> str:
+    return f"changes what belongs to the whole process, which was put back: {', '.join(changed)}"
 
 
 def load_plugins() -> Plugins:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo_core.config import ModelConfig, Resolved, RunConfig
-from zoo_core.errors import ConfigError, text_of
+from zoo_core.errors import ConfigError, PluginError, text_of
 from zoo_core.generators import Generator
 from zoo_core.interfaces import Classifier, Discriminator, Networks, Phase
 from zoo_core.noise import stream_key
@@ -23,7 +23,6 @@ from zoo_core.training.ema import EMA
 from zoo_core.training.freezing import freeze
 from zoo_core.training.slices import Slices, sliced
 from zoo_core.weights.tensors import Tensors
-
 
 LARGEST = 16_384  # pixels a side of an image
 
@@ -137,7 +136,19 @@ def build(spec: ModelSpec, resolved: Resolved, runtime: Runtime) -> TrainState:
     shown = Shown()
     if networks.discriminator is not None:
         networks.discriminator.register_forward_pre_hook(shown)
+        networks.discriminator.register_forward_hook(_check_logits)
     return TrainState(networks, phases, ema, augment, slices, shown)
+
+
+def _check_logits(discriminator: nn.Module, images: tuple[Tensor, ...], logits: Any) -> None:
+    """A forward hook of the discriminator. Raises PluginError for what are no logits."""
+    count = len(images[0])
+    if isinstance(logits, Tensor) and logits.shape[:1] == (count,):
+        return
+    what = f"{type(discriminator).__name__} has to return logits, a tensor [{count}] or "
+    is_tensor = isinstance(logits, Tensor)
+    gave = f"tensor {tuple(logits.shape)}" if is_tensor else type(logits).__name__
+    raise PluginError(f"{what}[{count}, ...]; gave a {gave}")
 
 
 def _augmentation(discriminator: Discriminator | None, settings: RunConfig) -> Augment | None:
