@@ -251,3 +251,48 @@ def test_a_class_with_neither_noise_nor_a_function_is_abstract():
 
     with pytest.raises(TypeError, match="abstract"):
         Empty()
+
+
+# What torch would refuse deep inside the network
+
+
+class Classed(Latent):
+    def __init__(self):
+        super().__init__(num_classes=2)
+
+
+LATENTS = torch.zeros(2, *SHAPE)
+WRONG_INPUTS = {
+    "another dtype": (Latent(), (LATENTS.double(),), "given: torch.float64 on cpu; allowed: torch."
+                      "float32 on cpu; try: .to('cpu', torch.float32)"),
+    "cast weights": (Latent().half(), (LATENTS,), "allowed: torch.float16 on cpu"),
+    "another device": (Latent(), (LATENTS.to("meta"),), "given: torch.float32 on meta"),
+    "another shape": (Latent(), (LATENTS[:, :, :1],), "latents do not fit the model"),
+    "seeds": (Latent(), ([0, 1],), "latents do not fit the model; given: list"),
+    "no label": (Classed(), (LATENTS,), "Classed needs a label in 0..1"),
+    "an array": (Translator(), (LATENTS.numpy(),), "the network takes a tensor; given: a ndarray"),
+    "a source of another dtype": (Translator(), (LATENTS.half(),), "given: torch.float16 on cpu"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG_INPUTS)
+def test_what_a_network_cannot_compute_is_said_before_torch_does(case):
+    network, given, what = WRONG_INPUTS[case]
+    with pytest.raises(InputError) as caught:
+        network(*given)
+    assert what in str(caught.value)
+
+
+def test_a_label_by_name_is_no_missing_label():
+    assert Classed()(LATENTS, labels=torch.tensor([0, 1])).shape == (2, *SHAPE)
+
+
+def test_under_autocast_torch_casts_by_itself():
+    with torch.autocast("cpu", torch.bfloat16):
+        assert Latent()(LATENTS.bfloat16()).shape == (2, *SHAPE)
+
+
+@pytest.mark.parametrize("call", ["latents_of", "generate"])
+def test_seeds_in_the_place_of_noise_are_said_to_be_none(call):
+    with pytest.raises(InputError, match=r"given: a list; try: generator.latents\(seeds\)"):
+        getattr(Latent(), call)([0, 1])

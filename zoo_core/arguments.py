@@ -187,6 +187,24 @@ def unit_floats(images: Tensor) -> Tensor:
     return images.float() / 127.5 - 1 if images.dtype is torch.uint8 else images.float()
 
 
+def check_placed(given: Any, weight: Tensor) -> None:
+    """Raise InputError unless a tensor has the dtype and the device of a network's weight.
+
+    Under autocast torch casts by itself.
+    """
+    if not isinstance(given, Tensor):
+        raise InputError("the network takes a tensor", given=f"a {type(given).__name__}")
+    casts = torch.is_autocast_enabled(weight.device.type)
+    if given.device == weight.device and (given.dtype == weight.dtype or casts):
+        return
+    raise InputError(
+        "the network computes in another dtype, or on another device",
+        given=f"{given.dtype} on {given.device}",
+        allowed=f"{weight.dtype} on {weight.device}",
+        hint=f".to({str(weight.device)!r}, {weight.dtype})",
+    )
+
+
 def checked_rows(kind: str, rows: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Latents or ws, if they are floats of this shape. Raises InputError."""
     if not isinstance(rows, Tensor):

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from zoo_core.arguments import (
     Images,
     Labels,
+    check_placed,
     checked_labels,
     checked_rows,
     checked_seeds,
@@ -91,6 +92,10 @@ class Generator(nn.Module, ABC):
         if inherited and cls.generate is not Generator.generate:
             cls.forward = _no_forward
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_forward_pre_hook(_check_inputs, with_kwargs=True)
+
     @abstractmethod
     def forward(
         self,
@@ -123,6 +128,10 @@ class Generator(nn.Module, ABC):
         """Latents [N, *latent_shape], one per row of `noise`, as `forward` takes them."""
         if self.latent_shape is None:
             raise _no_latents(self)
+        if not isinstance(noise, SeededNoise):
+            given = f"a {type(noise).__name__}"
+            what = "the noise of latents has to be SeededNoise"
+            raise InputError(what, given=given, hint="generator.latents(seeds)")
         rows = noise.latents(purpose, self.latent_shape, self.latent_distribution)
         return rows.to(next(self.parameters()))
 
@@ -327,6 +336,19 @@ class StyleGenerator(Generator):
     def checked_ws(self, ws: Tensor) -> Tensor:
         """The ws, a float tensor [N, num_ws, style_size]. Raises InputError."""
         return checked_rows("ws", ws, (self.num_ws, self.style_size))
+
+
+def _check_inputs(generator: Generator, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+    """A forward pre-hook: what torch would refuse deep inside the network, or take for something
+    else, is an InputError. Nothing is checked while a graph is recorded.
+    """
+    if inputs and not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
+        if generator.latent_shape is not None:
+            checked_rows("latents", inputs[0], generator.latent_shape)
+        check_placed(inputs[0], next(generator.parameters()))
+        labels = inputs[1] if len(inputs) > 1 else named.get("labels")
+        if labels is None and generator.num_classes:
+            checked_labels(generator, None, len(inputs[0]))
 
 
 def _no_latents(generator: Generator) -> InputError | PluginError:

@@ -56,11 +56,11 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     `presets` are named sets of the `key: value` pairs that `--set` takes, for the model's
     configuration and the run's. One of them must be `tiny`, which trains a step in about a second.
     `run` overrides the core's default run settings for this model. `parameters` states the number
-    of trainable parameters of each network in the default configuration, and `latents` the
-    distribution of the latents there. A model has either a generator or a classifier. The `build_*`
-    functions import torch themselves, so that listing stays light. `counterpart` is for models
-    whose layers belong to a resolution, so that weights of another one can be taken over, layer by
-    layer.
+    of trainable parameters of each network in the default configuration, if anything (`zoo plugin
+    check` prints it), and `latents` the distribution of the latents there. A model has either a
+    generator or a classifier. The `build_*` functions import torch themselves, so that listing
+    stays light. `counterpart` is for models whose layers belong to a resolution, so that weights of
+    another one can be taken over, layer by layer.
     """
 
     name: str

@@ -208,14 +208,19 @@ def is_public(module: str, name: str) -> bool:
 
 
 def check_parameter_count(case: Case) -> None:
-    """The default configuration has the parameter counts that the model states."""
-    default = resolve(case.spec.name, case.spec.config, ("defaults", case.spec.run))
+    """The default configuration has the parameter counts that the model states, if it does."""
+    stated = dict(case.spec.parameters)
+    if stated:
+        counts = parameters_of(case.spec)
+        assert stated == counts, f"stated {stated}, built {counts}"
+
+
+def parameters_of(spec: ModelSpec) -> dict[str, int]:
+    """The trainable parameters of each network in the default configuration."""
+    default = resolve(spec.name, spec.config, ("defaults", spec.run))
     with torch.device("meta"):
-        networks = {role: make(default.config) for role, make in case.spec.builders().items()}
-    counts = {role: parameter_count(network) for role, network in networks.items()}
-    assert dict(case.spec.parameters) == counts, (
-        f"stated {dict(case.spec.parameters)}, built {counts}"
-    )
+        networks = {role: make(default.config) for role, make in spec.builders().items()}
+    return {role: parameter_count(network) for role, network in networks.items()}
 
 
 def check_sample(case: Case) -> None:

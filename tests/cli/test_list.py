@@ -403,7 +403,11 @@ def test_a_plugin_that_is_not_installed_cannot_be_asked_for(zoo, monkeypatch):
     assert "'toi'" in answer.error
 
 
-def test_the_contract_says_how_many_checks_ran(zoo):
+def test_the_contract_says_how_many_checks_ran(zoo, monkeypatch):
+    from msgspec.structs import replace
+    from toys import TOY
+
+    monkeypatch.setattr("toys.TOY", replace(TOY, parameters={"generator": 1}))
     answer = zoo("plugin", "check", "toy")
     lines = answer.out.splitlines()
     assert lines[-1].endswith("failed")
@@ -425,8 +429,8 @@ def test_ctrl_c_before_a_command_runs_is_its_exit_code(zoo, monkeypatch):
 @pytest.mark.parametrize(
     ("command", "code", "told"),
     [
-        ("list > /dev/full", 1, "error: cannot write: No space left on device; try: free disk"),
-        ("list --json > /dev/full", 1, "error: cannot write: No space left on device; try: free"),
+        ("list > /dev/full", 1, "error: cannot write to stdout: No space left on device"),
+        ("list --json > /dev/full", 1, "error: cannot write to stdout: No space left on device"),
         ("show nothing 2> /dev/full", 3, ""),
         ("show nothing 2>&-", 3, ""),
         ("list 2>&- >&-", 0, ""),
@@ -438,3 +442,23 @@ def test_output_that_cannot_be_written_is_a_line_and_the_code_stays(command, cod
     assert done.returncode == code
     assert done.stderr.startswith(told)
     assert len(done.stderr.splitlines()) == bool(told)
+
+
+def test_parameters_that_a_model_does_not_state_are_printed_to_be_typed(zoo, monkeypatch):
+    from msgspec.structs import replace
+    from toys import TOY, ToyGenerator
+
+    import zoo_core.testing
+
+    checks = [zoo_core.testing.check_parameter_count]
+    monkeypatch.setattr(zoo_core.testing, "CHECKS", checks)
+    answer = zoo("plugin", "check", "toy")
+    assert (answer.code, answer.out.splitlines()[-1]) == (0, "1 checks ran, 0 failed")
+    typed = answer.err.partition("add to its ModelSpec: ")[2].strip().rstrip(",")
+    stated = eval(f"dict({typed})")["parameters"]
+    weights = ToyGenerator(TOY.config()).parameters()
+    assert stated["generator"] == sum(weight.numel() for weight in weights)
+    monkeypatch.setattr("toys.TOY", replace(TOY, parameters=stated))
+    assert zoo("plugin", "check", "toy").err == ""
+    monkeypatch.setattr("toys.TOY", replace(TOY, parameters={"generator": 1}))
+    assert zoo("plugin", "check", "toy").code == 4

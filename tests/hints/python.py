@@ -43,6 +43,10 @@ def channels_last(w: World) -> None:
     w.names["images"] = torch.zeros(2, 8, 8, 3)
 
 
+def some_latents(w: World) -> None:
+    w.names["latents"] = torch.zeros(2, 8, 1, 1)
+
+
 def some_pixels(w: World) -> None:
     w.names["pixels"] = torch.full((2, 3, 8, 8), 200.0)
 
@@ -153,6 +157,10 @@ ROWS = (
     Row("generators.py _check_room", f"{LOAD}(range(10**12))", run, steps=(f"{LOAD}([0])",)),
     Row("generators.py latents", ">>> zoo.load('run').latents(range(10**12))", run,
         steps=(">>> zoo.load('run').latents([0])",)),
+    Row("arguments.py check_placed", ">>> zoo.load('run').half()(latents)", (run, some_latents),
+        steps=(">>> import torch; zoo.load('run').half()(latents{hint})",)),
+    Row("generators.py latents_of", ">>> zoo.load('run').latents_of([0, 1])", run,
+        steps=(">>> generator = zoo.load('run'); seeds = [0, 1]; {hint}",)),
     Row("generators.py _made", ">>> generator.sample([0])", half,
         steps=(">>> {hint}.sample([0])",)),
     Row("generators.py _no_latents", ">>> generator.latents([0])", translating,

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from zoo_core.cli.output import JSON_OPTION, complete_model, loaded_plugins, print_json, print_table
+from zoo_core.cli.output import (
+    JSON_OPTION,
+    complete_model,
+    loaded_plugins,
+    note,
+    print_json,
+    print_table,
+)
 
 app = typer.Typer(
     help="List plugins, and check models.", no_args_is_help=True, rich_markup_mode=None
@@ -79,8 +86,8 @@ def check(
     from zoo_core.errors import PluginError
 
     plugins = loaded_plugins()
-    plugins.models.get(model)  # report an unknown name before the heavy imports
-    from zoo_core.testing import run_contract
+    spec = plugins.models.get(model)  # report an unknown name before the heavy imports
+    from zoo_core.testing import parameters_of, run_contract
 
     failures = 0
     results = run_contract(model)
@@ -90,5 +97,7 @@ def check(
         )
         failures += error is not None
     typer.echo(f"{len(results)} checks ran, {failures} failed")
+    if not failures and not spec.parameters:
+        note(f"to state how large it is, add to its ModelSpec: parameters={parameters_of(spec)},")
     if failures or not results:
         raise PluginError(f"{model} violates the plugin contract")
