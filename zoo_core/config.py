@@ -416,6 +416,13 @@ def read_config(config_type: type[Config], values: Mapping[str, Any], what: str)
         raise ConfigError(f"{what}: {error}") from None
 
 
+def check_run(values: Mapping[str, Any], origin: str, model: str) -> None:
+    """Raise ConfigError for settings of a run, read from a file, that are of the wrong type."""
+    for key, kind in fields(RunConfig).items():
+        if key in values:
+            read_value(key, kind, values[key], origin, model)
+
+
 def fields(record: type[msgspec.Struct]) -> dict[str, Any]:
     """Field names and their annotated types."""
     return {field.name: field.type for field in msgspec.structs.fields(record)}
@@ -547,6 +554,7 @@ def read_settings_file(path: Path) -> dict[str, Any]:
             hint="lines such as resolution: 64",
         )
     if isinstance(values.get("config"), dict) and isinstance(values.get("run"), dict):
+        check_run(values["run"], str(path), str(values.get("model", "MODEL")))
         values = {**values["run"], **values["config"]}
     return values
 

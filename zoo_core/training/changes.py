@@ -24,6 +24,9 @@ from zoo_core.filesystem import quoted
 FROM_COMMAND = RunConfig.FREE | {"data", "start_from", "bad_pictures"}
 
 
+OF_DATA = ("fingerprint", "before", "difference")  # texts, of images that took others' place
+
+
 class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Settings that changed during a run, or images that took the place of others."""
 
@@ -122,10 +125,17 @@ class History:
 
 def read_changes(values: Mapping[str, Any]) -> tuple[Change, ...]:
     """The changes in a run's configuration. Raises InputError if they are damaged."""
+    damaged = "the changes in a run's config.json are damaged"
     try:
-        return msgspec.convert(values.get("changes", ()), tuple[Change, ...])
+        changes = msgspec.convert(values.get("changes", ()), tuple[Change, ...])
     except msgspec.ValidationError as error:
-        raise InputError(f"the changes in a run's config.json are damaged: {error}") from None
+        raise InputError(f"{damaged}: {error}") from None
+    for change in changes:
+        if change.settings.keys() != change.before.keys():
+            raise InputError(f"{damaged}: settings and before name different ones")
+        if change.data and not all(isinstance(change.data.get(key), str) for key in OF_DATA):
+            raise InputError(f"{damaged}: data must have {', '.join(OF_DATA)}")
+    return changes
 
 
 def first_values(changes: Iterable[Change]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def commands(folder: RunFolder, spec: ModelSpec, record: WeightsMetadata) -> str
         if settings.get(key, usual[key]) != usual[key] and key not in RunConfig.FREE
     }
     begin = ["zoo", "train", spec.name, *_preset(values), *_options(said)]
-    ends = [*(change.images for change in changes), _end(settings, record)]
+    ends = [*(change.images for change in changes), _end({**usual, **settings}, record)]
     lines = []
     for change, end in zip([None, *changes], ends, strict=True):
         images = [] if end == usual["images"] else ["--images", str(end)]
@@ -67,7 +67,7 @@ def cost(folder: RunFolder, images: int) -> Cost:
             line = json.loads(text)
             if line["images"] <= images:
                 seconds[line["images"]] = float(line["seconds"])
-                devices += [line["device"]] if "device" in line else []
+                devices += [str(line["device"])] if "device" in line else []
     return Cost(sum(seconds.values()), tuple(dict.fromkeys(devices)))
 
 

@@ -22,7 +22,7 @@ from typing import IO, Any
 
 import msgspec
 
-from zoo_core.config import Resolved
+from zoo_core.config import Resolved, check_run
 from zoo_core.errors import InputError, RunError
 from zoo_core.filesystem import (
     as_argument,
@@ -36,6 +36,12 @@ from zoo_core.filesystem import (
 )
 from zoo_core.training.changes import Change, History, as_option, differences
 from zoo_core.weights.header import StartedFrom
+
+
+def _is_plain(line: Mapping[str, Any]) -> bool:
+    """Whether the terms and the numbers in a line of the log are numbers."""
+    terms = (line[key] for key in line if "/" in key and key != "evaluation/protocol")
+    return all(isinstance(term, int | float) for term in terms)
 
 
 class RunFolder:
@@ -165,6 +171,9 @@ class RunFolder:
             isinstance(values.get(part), kind) for part, kind in parts.items()
         ):
             raise InputError(f"{self.config} is not the configuration of a run")
+        if not isinstance(values.get("preset", ""), str):
+            raise InputError(f"{self.config} is damaged: preset is no text")
+        check_run(values["run"], str(self.config), values["model"])
         return values
 
     @contextlib.contextmanager
@@ -253,9 +262,9 @@ class RunFolder:
                 yield from (self._read_line(*item) for item in enumerate(file, start=1))
 
     def _read_line(self, number: int, text: str) -> dict[str, Any]:
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             line = json.loads(text)
-            if isinstance(line, dict):
+            if isinstance(line, dict) and isinstance(line.get("images"), int) and _is_plain(line):
                 return line
         raise InputError(f"line {number} of {self.log} is damaged", hint="remove that line")
 

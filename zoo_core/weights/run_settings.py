@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo_core.config import Resolved, read_settings_file
-from zoo_core.errors import InputError
+from zoo_core.errors import ConfigError, InputError
 from zoo_core.filesystem import quoted
 from zoo_core.plugins.loading import Plugins
 from zoo_core.spec import ModelSpec, resolve_settings
@@ -23,7 +23,15 @@ def settings_of_run(name: str | Path) -> dict[str, Any]:
     if not is_path(name):
         return {}
     config = weights_path(name).parent / "config.json"
-    return read_settings_file(config) if config.is_file() else {}
+    return _recorded(config) if config.is_file() else {}
+
+
+def _recorded(config: Path) -> dict[str, Any]:
+    """The settings in the config.json of a run. Raises ConfigError if it is damaged."""
+    settings = read_settings_file(config)
+    if "run" in settings or "config" in settings:  # no mappings, else their keys were here instead
+        raise ConfigError(f"{config} is not the configuration of a run")
+    return settings
 
 
 def resolve_run(
@@ -46,7 +54,7 @@ def resolve_run(
         return resolved
     recorded = run_dir / "config.json" if run_dir else None
     if recorded is not None and recorded.is_file():
-        settings = read_settings_file(recorded)
+        settings = _recorded(recorded)
     else:
         settings = _configuration(name, spec, plugins)
     own = {key: settings[key] for key in spec.config.__struct_fields__ if key in settings}
