@@ -38,7 +38,7 @@ from zoo_core.metrics.sides import (
 from zoo_core.plugins.loading import Plugins, load_plugins
 from zoo_core.runtime import Runtime
 from zoo_core.spec import Metric
-from zoo_core.weights.header import is_path, is_run, located
+from zoo_core.weights.header import is_path, is_run, is_spelled_as_path, located
 from zoo_core.weights.loading import load_extractor, load_main
 from zoo_core.weights.registry import check_only_path, load_registry
 
@@ -130,7 +130,8 @@ def _text(value: Any) -> Any:
 
 def _is_pictures(target: str, plugins: Plugins) -> bool:
     """Whether `target` is a folder or a file of images, not a run."""
-    path = typed_path(str(located(target)) if is_path(target) else target)
+    is_name = is_path(target) and not is_spelled_as_path(target)  # of a run
+    path = located(target) if is_name else typed_path(target)
     is_pictures = path.suffix.lower() in FILES or (path.is_dir() and not is_run(path))
     if is_pictures:
         check_only_path(target, load_registry(plugins))
