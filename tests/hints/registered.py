@@ -13,7 +13,7 @@ from typing import Any
 
 from file_server import serving
 
-from hints.faults import full, heal
+from hints.faults import full
 from hints.places import setenv, weights
 from hints.scenario import Row, World
 from zoo_core.weights import store
@@ -172,7 +172,6 @@ ROWS = (
     Row(VERIFY[0], "zoo weights verify", (installed, damage_the_package), by_hand=reinstall),
     Row(VERIFY[0], "zoo weights verify", (published, fetched, damage, withdraw),
         by_hand=">>> remove('{hint}')", heals=True),
-    Row("cli/__init__.py main", "zoo weights list", (published, full("typer.echo")), by_hand=heal),
     Row("cli/registry.py _links", LINKS, (published, OFFLINE), by_hand=go_online),
     Row("weights/registry.py _check_unique", "zoo registry validate registry.yaml", twice,
         by_hand=one_name),

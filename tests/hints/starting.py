@@ -42,6 +42,13 @@ def small_progan(w: World) -> None:
     zoo_core.save(network, "small.safetensors", licence="CC0-1.0", trained_on="nothing")
 
 
+def with_another_discriminator(w: World) -> None:
+    """Beside the generator lies a discriminator that is none."""
+    Path("given").mkdir()
+    for name in ("generator", "discriminator"):
+        shutil.copy("run/generator.safetensors", f"given/{name}.safetensors")
+
+
 MAKE = ">>> zoo.save(zoo.create('toy'), 'new.safetensors'"
 
 ROWS = (
@@ -50,6 +57,8 @@ ROWS = (
     Row("training/launch.py _start 2", PROGAN,
         (setenv("ZOO_PLUGINS", "toy,progan"), small_progan),
         steps=(f"{PROGAN} --set first_resolution=16 --run-dir new",)),
+    Row("training/starting.py discriminator_beside", f"{TRAIN} --from ./given",
+        (run, with_another_discriminator), steps=(f"{TRAIN} --from given/generator.safetensors",)),
     Row("training/freezing.py freeze", f"{SORT} --set freeze_d=1"),
     Row("training/freezing.py freeze 2", f"{TRAIN} --set freeze_mapping=true"),
     Row("weights/run_settings.py check_model", f"{TRAIN} --from './the judge'",

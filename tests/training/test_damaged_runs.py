@@ -17,6 +17,7 @@ from zoo_core.errors import ConfigError, InputError, ZooError
 from zoo_core.metrics.evaluation import during_training
 from zoo_core.metrics.feature_sets import ReferenceFeatures
 from zoo_core.metrics.sides import Options, with_settings_of_run
+from zoo_core.plugins.loading import Plugins
 from zoo_core.spec import resolve_settings
 from zoo_core.training.alarms import Alarms
 from zoo_core.training.checkpoint import Checkpoints
@@ -87,8 +88,8 @@ def read(folder: RunFolder, data: PackedData) -> None:
         lambda: cost(folder, record.images),
         lambda: commands(folder, TOY, record),
         lambda: other_data(folder, data, trained_on + "x"),
-        lambda: settings_of_run(str(folder.path)),
-        lambda: with_settings_of_run(str(folder.path), Options()),
+        lambda: settings_of_run(str(folder.path), Plugins()),
+        lambda: with_settings_of_run(str(folder.path), Options(), Plugins()),
         lambda: resolve_settings(TOY, "", folder.config),
     ):
         with contextlib.suppress(ZooError):
@@ -135,7 +136,7 @@ def broken(path: Path, **parts: Any) -> RunFolder:
 def test_a_setting_of_the_wrong_type_is_named_with_its_file(config):
     run = json.loads(config.read_text())["run"]
     folder = broken(config, run=run | {"data": 5})
-    for way in (folder.read_config, lambda: settings_of_run(str(config.parent))):
+    for way in (folder.read_config, lambda: settings_of_run(str(config.parent), Plugins())):
         with pytest.raises(ConfigError) as caught:
             way()
         assert f"data in {config} has an invalid value; given: 5; allowed: text" in str(
@@ -146,7 +147,7 @@ def test_a_setting_of_the_wrong_type_is_named_with_its_file(config):
 def test_a_config_without_settings_is_not_read_as_one_of_defaults(config):
     broken(config, run=5)
     with pytest.raises(ConfigError, match="is not the configuration of a run"):
-        settings_of_run(str(config.parent))
+        settings_of_run(str(config.parent), Plugins())
 
 
 def test_a_preset_that_is_no_text_is_refused(config):

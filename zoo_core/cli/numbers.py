@@ -36,11 +36,11 @@ def read_numbers(name: str, plugins: Plugins) -> list[Metric]:
     """
     from zoo_core.errors import InputError
     from zoo_core.filesystem import as_argument, exists
-    from zoo_core.weights.header import is_path, located
-    from zoo_core.weights.registry import check_only_path, load_registry, parse_registry
+    from zoo_core.weights.header import located
+    from zoo_core.weights.registry import check_only_path, load_registry, means_path, parse_registry
 
     registry = load_registry(plugins)
-    if not is_path(name) and not exists(name) and not name.endswith(".json"):
+    if not means_path(name, registry) and not exists(name) and not name.endswith(".json"):
         return list(registry.get(name).metrics)
     check_only_path(name, registry)
     place = located(name)

@@ -130,7 +130,7 @@ def open_sources(
             hint="--source FOLDER",
         )
     opened = _open(text, pairs, reverse_pairs, generator.source_shape[1], plugins)
-    settings = settings_of_run(weights)
+    settings = settings_of_run(weights, plugins)
     if reverse_pairs is None:
         reverse_pairs = settings.get("reverse_pairs", False)
     return Sources(opened, text, generator, fit or settings.get("fit", "crop"), reverse_pairs)

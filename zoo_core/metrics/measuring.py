@@ -102,8 +102,8 @@ def measure(target: str, options: Options, plugins: Plugins | None = None) -> li
         network = load_main(target, device=options.device, plugins=plugins, on_progress=on_progress)
     if isinstance(network, Classifier):
         held_out = replace(options, reading={"split": "test", **options.reading})
-        return _of_classifier(network, with_settings_of_run(target, held_out), plugins)
-    return _of_generator(network, with_settings_of_run(target, options), plugins)
+        return _of_classifier(network, with_settings_of_run(target, held_out, plugins), plugins)
+    return _of_generator(network, with_settings_of_run(target, options, plugins), plugins)
 
 
 def as_command(target: str, options: Options) -> str:

@@ -75,9 +75,9 @@ class Options:
         return needs_any(self.wanted, "features")
 
 
-def with_settings_of_run(target: str, options: Options) -> Options:
+def with_settings_of_run(target: str, options: Options, plugins: Plugins) -> Options:
     """Read images as the run does, except for what was given."""
-    of_run = settings_of_run(target)
+    of_run = settings_of_run(target, plugins)
     keys = [key for key in READING if "data" not in options.reading or key not in OF_DATA]
     settings = {key: of_run[key] for key in keys if key in of_run}
     return replace(options, reading={**settings, **options.reading})

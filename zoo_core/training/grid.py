@@ -54,7 +54,7 @@ def draw(source: Source, plugins: Plugins) -> Grid | None:
 
 def _sources(source: Source, generator: Generator, count: int, plugins: Plugins) -> Tensor:
     """Source images of the run [N, C, H, W], spread over its data."""
-    options = with_settings_of_run(str(source.path), Options())
+    options = with_settings_of_run(str(source.path), Options(), plugins)
     data, _ = real_images(options, generator, plugins)
     assert data.source is not None  # a translator is trained on pairs
     ids = np.linspace(0, len(data) - 1, min(count, len(data))).astype(np.int64)

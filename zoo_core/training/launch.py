@@ -35,8 +35,9 @@ from zoo_core.training.maintenance import check_data
 from zoo_core.training.run_folder import RunFolder
 from zoo_core.training.starting import Start, read_start
 from zoo_core.training.state import blueprint
-from zoo_core.weights.header import RUNS, is_path, located, trained_classes, trained_images
+from zoo_core.weights.header import RUNS, located, trained_classes, trained_images
 from zoo_core.weights.loading import load_extractor
+from zoo_core.weights.registry import load_registry, means_path
 from zoo_core.weights.run_settings import resolve_run
 
 logger = logging.getLogger("zoo")
@@ -116,7 +117,7 @@ def launch(
     if resolved.auto_classes:
         resolved = with_classes(resolved, learned or opened.dataset.classes)
         network = blueprint(spec, resolved.config)
-    resolved = _with_absolute_start(with_absolute_paths(resolved, plugins))
+    resolved = _with_absolute_start(with_absolute_paths(resolved, plugins), plugins)
     history, wanted = planned(spec, folder, resolved, change)
     wanted = with_absolute_paths(wanted, plugins)
     if "evaluate_data" in change:
@@ -218,10 +219,10 @@ def _evaluation(
     return during_training(reference, run.evaluate_count)
 
 
-def _with_absolute_start(resolved: Resolved) -> Resolved:
+def _with_absolute_start(resolved: Resolved, plugins: Plugins) -> Resolved:
     """The settings with an absolute path to the weights to start from, if that is a path."""
     name = resolved.run.start_from
-    if not name or not is_path(name) or not exists(located(name)):
+    if not name or not means_path(name, load_registry(plugins)) or not exists(located(name)):
         return resolved
     path = located(name).resolve().as_posix()
     return replace(resolved, run=replace(resolved.run, start_from=path))

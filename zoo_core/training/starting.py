@@ -36,7 +36,6 @@ from zoo_core.weights.adapting import Report, Weights, adapt
 from zoo_core.weights.header import (
     StartedFrom,
     WeightsMetadata,
-    is_path,
     is_repository,
     located,
     parse_header,
@@ -47,7 +46,7 @@ from zoo_core.weights.header import (
 )
 from zoo_core.weights.hub import read_weights
 from zoo_core.weights.loading import load_main
-from zoo_core.weights.registry import check_only_path, load_registry
+from zoo_core.weights.registry import load_registry, means_path
 from zoo_core.weights.run_settings import check_model
 from zoo_core.weights.store import digest_of
 from zoo_core.weights.tensors import Tensors, load_weights
@@ -80,9 +79,8 @@ def read_start(
     InputError for weights of another model, and CheckpointError if no checkpoint of a run can be
     read.
     """
-    if not is_path(name):
+    if not means_path(name, load_registry(plugins)):
         return _registered(name, spec, plugins, on_progress)
-    check_only_path(name, load_registry(plugins))
     path = weights_path(name)
     record = parse_metadata(read_header(path), str(path))
     check_model(name, record.model, spec)

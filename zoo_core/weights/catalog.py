@@ -23,7 +23,7 @@ from zoo_core.weights.header import (
     read_header,
     weights_path,
 )
-from zoo_core.weights.registry import check_only_path, load_registry, main_role
+from zoo_core.weights.registry import load_registry, main_role, means_path
 
 if TYPE_CHECKING:
     from zoo_core.data.progress import OnProgress
@@ -93,9 +93,7 @@ def info(
         return _recorded(name)
     plugins = plugins or load_plugins()
     registry, name = load_registry(plugins), str(name)
-    if is_path(name):
-        check_only_path(name, registry)
-        check_only_path(name, plugins.models)
+    if means_path(name, registry) and means_path(name, plugins.models):
         return _recorded(name)
     if registry.matches(name):
         return registry.get(name)

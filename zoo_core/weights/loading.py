@@ -37,7 +37,7 @@ from zoo_core.weights.header import (
 )
 from zoo_core.weights.hub import read_weights
 from zoo_core.weights.making import refitted
-from zoo_core.weights.registry import MAIN_ROLES, check_only_path, load_registry, main_role
+from zoo_core.weights.registry import MAIN_ROLES, load_registry, main_role, means_path
 from zoo_core.weights.run_settings import settings_of_run
 from zoo_core.weights.tensors import load_weights
 
@@ -83,7 +83,7 @@ def load(
     if settings or classes:
         network = refitted(network, settings, classes, tuple(adapt), plugins)
     if network.source_shape is not None:
-        network.reader = _reader_of(name)
+        network.reader = _reader_of(name, plugins)
     return _placed(network, device)
 
 
@@ -113,9 +113,9 @@ def _loaded(
     return network.eval().requires_grad_(False)
 
 
-def _reader_of(name: str | Path) -> Reader:
+def _reader_of(name: str | Path, plugins: Plugins) -> Reader:
     """How pictures are read for the network: as in its run, where there is one."""
-    settings = settings_of_run(name)
+    settings = settings_of_run(name, plugins)
     return Reader(**{key: settings[key] for key in ("fit", "levels") if key in settings})
 
 
@@ -138,10 +138,13 @@ def load_features(
     WeightsError for a file that is not the expected one, and OfflineError for a file that is not on
     this machine.
     """
+    plugins = plugins or load_plugins()
     extractor = load_extractor(name, input_size=input_size, device=device, plugins=plugins)
     extractor.reader = Reader()
     if isinstance(extractor, ClassifierFeatures):
-        extractor.reader = replace(_reader_of(name), side=extractor.classifier.image_shape[1])
+        extractor.reader = replace(
+            _reader_of(name, plugins), side=extractor.classifier.image_shape[1]
+        )
     return extractor
 
 
@@ -154,8 +157,7 @@ def load_extractor(
 ) -> FeatureExtractor:
     """Like `load_features`, for tensors only, whose values are not looked at."""
     plugins = plugins or load_plugins()
-    if is_path(name):
-        check_only_path(name, plugins.feature_extractors)
+    if means_path(name, plugins.feature_extractors):
         return _of_classifier(name, input_size, device, plugins)
     if load_registry(plugins).matches(name):
         return _of_classifier(name, input_size, device, plugins)
@@ -201,8 +203,7 @@ def _registered(name: str | Path, plugins: Plugins) -> WeightsEntry | None:
     if is_path(name) and is_spelled_as_path(name):
         return None
     registry = load_registry(plugins)
-    if is_path(name):
-        check_only_path(name, registry)
+    if means_path(name, registry):
         return None
     is_here = exists(name) and not registry.matches(str(name))
     return None if is_here else registry.usable(str(name))

@@ -8,18 +8,19 @@ from __future__ import annotations
 import contextlib
 import os
 import zlib
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import msgspec
 
 from zoo_core.errors import AmbiguousNameError, ConfigError, PluginError, WeightsError
-from zoo_core.filesystem import as_argument, cache_folder, replacing
+from zoo_core.filesystem import as_argument, cache_folder, exists, replacing
 from zoo_core.plugins.contributions import Contribution, Contributions, Problem, name_of
 from zoo_core.plugins.loading import Plugins
 from zoo_core.spec import NAME, Role, WeightsEntry, about
 from zoo_core.strict_yaml import as_yaml, parse_yaml, read_yaml
-from zoo_core.weights.header import is_repository, is_spelled_as_path, located, run_names
+from zoo_core.weights.header import is_path, is_repository, is_spelled_as_path, located, run_names
 
 SCHEMA = 1
 ROLES = frozenset({"generator", "discriminator", "classifier"})
@@ -234,6 +235,27 @@ def main_role(entry: WeightsEntry) -> Role:
             return role
     allowed = " or ".join(MAIN_ROLES)
     raise WeightsError(f"{entry.name} has no {allowed}", given=", ".join(entry.files))
+
+
+def means_path(name: str | Path, known: Contributions[Any]) -> bool:
+    """Whether a name is that of a path, not one in `known`.
+
+    A name that is known keeps its meaning whatever runs/ holds, which is said. Raises
+    AmbiguousNameError if something here has that name as well.
+    """
+    if not is_path(name) or is_spelled_as_path(name) or not known.matches(str(name)):
+        return is_path(name)
+    if exists(name):
+        check_only_path(name, known)
+    _say_registered(str(name), located(name))
+    return False
+
+
+@lru_cache(maxsize=256)  # once
+def _say_registered(name: str, run: Path) -> None:
+    import logging  # not for listing
+
+    logging.getLogger("zoo").warning("%s is registered; the run is %s", name, as_argument(run))
 
 
 def check_only_path(name: str | Path, known: Contributions[Any]) -> None:

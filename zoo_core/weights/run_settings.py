@@ -11,16 +11,16 @@ from zoo_core.errors import ConfigError, InputError
 from zoo_core.filesystem import quoted
 from zoo_core.plugins.loading import Plugins
 from zoo_core.spec import ModelSpec, resolve_settings
-from zoo_core.weights.header import is_path, parse_metadata, read_header, weights_path
-from zoo_core.weights.registry import check_only_path, load_registry
+from zoo_core.weights.header import parse_metadata, read_header, weights_path
+from zoo_core.weights.registry import load_registry, means_path
 
 
-def settings_of_run(name: str | Path) -> dict[str, Any]:
+def settings_of_run(name: str | Path, plugins: Plugins) -> dict[str, Any]:
     """All settings of the run that the weights belong to; empty for weights outside a run.
 
     Raises ConfigError if its config.json is damaged.
     """
-    if not is_path(name):
+    if not means_path(name, load_registry(plugins)):
         return {}
     config = weights_path(name).parent / "config.json"
     return _recorded(config) if config.is_file() else {}
@@ -63,8 +63,7 @@ def resolve_run(
 
 def _configuration(name: str, spec: ModelSpec, plugins: Plugins) -> Mapping[str, Any]:
     """The configuration of the network at a path, or of registered weights."""
-    if is_path(name):
-        check_only_path(name, load_registry(plugins))
+    if means_path(name, load_registry(plugins)):
         path = weights_path(name)
         about: Any = parse_metadata(read_header(path), str(path))
     else:
