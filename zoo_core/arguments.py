@@ -194,7 +194,8 @@ def check_placed(given: Any, weight: Tensor) -> None:
     """
     if not isinstance(given, Tensor):
         raise InputError("the network takes a tensor", given=f"a {type(given).__name__}")
-    casts = torch.is_autocast_enabled(weight.device.type)
+    is_meta = weight.device.type == "meta"  # which torch does not ask about
+    casts = not is_meta and torch.is_autocast_enabled(weight.device.type)
     if given.device == weight.device and (given.dtype == weight.dtype or casts):
         return
     raise InputError(

@@ -374,7 +374,8 @@ def test_a_damaged_setting_of_a_run_is_one_line(trained):
     config.write_text(config.read_text().replace('"data": "toys"', '"data": 5'))
     answer = trained("evaluate", RUN, *FEW)
     assert answer.code == 2
-    assert "how images are read: Expected `str`, got `int` - at `$.data`" in answer.error
+    assert "data in runs/toy.toys16-tiny/config.json has an invalid value" in answer.error
+    assert "given: 5; allowed: text" in answer.error
 
 
 def test_an_answer_with_changes_can_be_compared_with_again(trained):

@@ -433,7 +433,7 @@ def test_ctrl_c_before_a_command_runs_is_its_exit_code(zoo, monkeypatch):
         ("list --json > /dev/full", 1, "error: cannot write to stdout: No space left on device"),
         ("show nothing 2> /dev/full", 3, ""),
         ("show nothing 2>&-", 3, ""),
-        ("list 2>&- >&-", 0, ""),
+        ("list 2>&- >&-", 1, ""),
     ],
 )
 def test_output_that_cannot_be_written_is_a_line_and_the_code_stays(command, code, told):

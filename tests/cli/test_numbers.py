@@ -44,7 +44,8 @@ def options() -> Iterator[tuple[str, str]]:
         for child, inner in getattr(command, "commands", {}).items():
             yield from walk(inner, f"{name} {child}".strip())
         for parameter in command.params:
-            if parameter.type.name.split()[0] in ("integer", "int", "float"):
+            kind = parameter.type.name.split()[0]
+            if kind in ("integer", "int", "float") or parameter.metavar == "N":  # images: 2k
                 yield name, parameter.opts[0]
 
     yield from walk(typer.main.get_command(build()), "")

@@ -28,6 +28,34 @@ METRICS_OPTION = typer.Option(
     "-m",
     help=f"Any of {','.join(METRICS)}, comma-separated [default: {','.join(DEFAULT_METRICS)}].",
 )
+DATA_OPTION = typer.Option(
+    None, "--data", "-d", help="Real images to compare with [default: the run's training data]."
+)
+SPLIT_OPTION = typer.Option(
+    None, "--split", help="Split [default: as in the run, or train; test for a classifier]."
+)
+COUNT_OPTION = typer.Option(
+    None,
+    "--count",
+    metavar="N",
+    parser=parse_count,
+    help=f"Images to generate, such as 2k [default: {DEFAULT_COUNT}, at most {PER_REAL} for "
+    "each real one].",
+)
+RESOLUTION_OPTION = typer.Option(
+    None,
+    "--resolution",
+    min=8,
+    max=4096,
+    help="Scale both sides to this many pixels [default: as generated].",
+)
+COMPARE_OPTION = typer.Option(
+    None,
+    "--compare",
+    help=f"File with earlier --json output, run with such a {NUMBERS}, publication or "
+    "registered weights; show the change of each number.",
+    autocompletion=complete_weights,
+)
 FIT_OPTION = typer.Option(
     None,
     "--fit",
@@ -48,30 +76,13 @@ def evaluate(
         help="Registered weights, a .safetensors file, a run folder, or a folder or zip of images.",
         autocompletion=complete_weights,
     ),
-    data: str = typer.Option(
-        None, "--data", "-d", help="Real images to compare with [default: the run's training data]."
-    ),
-    split: str = typer.Option(
-        None, "--split", help="Split [default: as in the run, or train; test for a classifier]."
-    ),
+    data: str = DATA_OPTION,
+    split: str = SPLIT_OPTION,
     metrics: str = METRICS_OPTION,
-    count: int = typer.Option(
-        None,
-        "--count",
-        metavar="N",
-        parser=parse_count,
-        help=f"Images to generate, such as 2k [default: {DEFAULT_COUNT}, at most {PER_REAL} for "
-        "each real one].",
-    ),
+    count: int = COUNT_OPTION,
     seed: int = typer.Option(0, "--seed", min=0, help="Seed of the first generated image."),
     truncation: float = TRUNCATION,
-    resolution: int = typer.Option(
-        None,
-        "--resolution",
-        min=8,
-        max=4096,
-        help="Scale both sides to this many pixels [default: as generated].",
-    ),
+    resolution: int = RESOLUTION_OPTION,
     extractor: str = typer.Option(
         EXTRACTOR, "--extractor", help="Network to compare features of: see zoo list --features."
     ),
@@ -83,13 +94,7 @@ def evaluate(
         None, "--reverse-pairs", help="Use side B of each pair as input [default: as in the run]."
     ),
     assignments: list[str] = SET_OPTION,
-    earlier: str = typer.Option(
-        None,
-        "--compare",
-        help=f"File with earlier --json output, run with such a {NUMBERS}, publication or "
-        "registered weights; show the change of each number.",
-        autocompletion=complete_weights,
-    ),
+    earlier: str = COMPARE_OPTION,
     device: str = typer.Option("cpu", "--device", help="cpu, cuda, mps or auto."),
     as_json: bool = JSON_OPTION,
 ) -> None:

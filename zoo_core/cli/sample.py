@@ -148,7 +148,7 @@ class _Wanted(NamedTuple):
 
         channels, height, width = generator.image_shape
         shape = (3, height, 2 * width) if self.sources else (channels, height, width)
-        columns = columns or max(1, round(self.total**0.5))
+        columns = min(columns or max(1, round(self.total**0.5)), self.total)
         check_grid_memory(self.total, columns, shape, hint="--each to write one file per image")
 
     def draw(self, generator: Generator, truncation: float) -> Drawn:

@@ -283,10 +283,11 @@ def _translate_write_errors(run: Run) -> Iterator[None]:
     """Raise RunError for a file that cannot be written, or for a run that was moved meanwhile."""
     try:
         yield
-    except (OSError, CheckpointError) as problem:
+    except CheckpointError:
         run.folder.check_in_place()
-        if isinstance(problem, CheckpointError):
-            raise
+        raise
+    except OSError as problem:
+        run.folder.check_in_place()
         what = f"the run cannot write its files: {problem}"
         hint = f"{remedy(problem)}, then run the same command again"
         raise RunError(what, hint=hint) from problem

@@ -29,7 +29,6 @@ def nothing_made(monkeypatch):
     ("command", "said"),
     [
         (("sample", RUN, "--seeds", "0-999"), "the images of this grid do not fit into memory"),
-        (("sample", RUN, "--columns", 10**8), "the images of this grid do not fit into memory"),
         (("interpolate", RUN, "--frames", 10**9, "-o", "x.gif"), "the frames of this animation do"),
         (("interpolate", RUN, "--frames", 10**9, "-o", "x.png"), "the frames of this animation do"),
     ],
