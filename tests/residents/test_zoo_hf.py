@@ -6,6 +6,7 @@ this file needs `pip install 'zoo-core[hf]'`.
 
 from __future__ import annotations
 
+import gc
 import json
 import multiprocessing
 import os
@@ -13,6 +14,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -29,6 +31,8 @@ from zoo_core.spec import DatasetSpec
 pytest_plugins = "commands"
 PLUGINS = {"hf": zoo_hf, "dcgan": zoo_dcgan}
 STARTS = [start for start in ("fork", "spawn") if start in multiprocessing.get_all_start_methods()]
+
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 
 
 def find(name: str) -> DatasetSpec:
@@ -100,7 +104,10 @@ def library(monkeypatch, tmp_path, no_network):
     """The library, with an empty cache and no network."""
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    return datasets
+    yield datasets
+    with warnings.catch_warnings():  # the library leaves metadata.csv open
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture
