@@ -313,29 +313,10 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             "stop_collapsed",
         }
     )
-    # Settings that may change with `--change`: they affect the training from then on. All others,
-    # of the data and the seed, belong to the run for good.
-    CHANGEABLE: ClassVar[frozenset[str]] = frozenset(
-        {
-            "mirror",
-            "augment",
-            "augment_prob",
-            "augment_rampup",
-            "augment_blit",
-            "augment_geom",
-            "augment_color",
-            "augment_cutout",
-            "ada_target",
-            "ada_images",
-            "diffaugment",
-            "batch_size",
-            "micro_batch",
-            "ema_half_life",
-            "ema_rampup",
-            "freeze_d",
-            "freeze_mapping",
-            "precision",
-        }
+    # Settings that may change with `--change`, of optimization and augmentation: they affect the
+    # training from then on. All others, of the data and the seed, belong to the run for good.
+    CHANGEABLE: ClassVar[frozenset[str]] = (
+        (GROUPED["augmentation"] - {"jitter"}) | GROUPED["optimizer"] | {"precision"}
     )
 
 

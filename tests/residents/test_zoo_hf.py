@@ -1,8 +1,4 @@
-"""Data sets of the library `datasets`: from folders and its cache, off the network, decoded here.
-
-The library is not among the test dependencies (with pyarrow and pandas it takes 300 MB), so most of
-this file needs `pip install 'zoo-core[hf]'`.
-"""
+"""Data sets of the library `datasets`: from folders and its cache, off the network, decoded here."""
 
 from __future__ import annotations
 

@@ -57,8 +57,8 @@ def load(
     """Load a generator in eval mode, without gradients. Files are verified; no code in them is run.
 
     `name` is a registered `model.tag`, a repository `hf://OWNER/REPO[@REVISION]` that `zoo publish`
-    wrote, the path of a `.safetensors` file, or a run folder, spelled `./model.tag` if weights are
-    registered under its name. Registered weights, and those of a repository, are compared with the
+    wrote, the path of a `.safetensors` file, a run folder, spelled `./model.tag` if weights are
+    registered under its name, or the name of a run in runs/ that none have. Registered weights, and those of a repository, are compared with the
     registry's sha256; those that are not on this machine are downloaded into the cache, and
     `on_progress(bytes, size)` is called meanwhile. `device` is "cpu", "cuda", "auto" and so on.
     `plugins` are the plugins to search, by default all that are installed.

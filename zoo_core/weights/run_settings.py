@@ -11,7 +11,7 @@ from zoo_core.errors import ConfigError, InputError
 from zoo_core.filesystem import quoted
 from zoo_core.plugins.loading import Plugins
 from zoo_core.spec import ModelSpec, resolve_settings
-from zoo_core.weights.header import parse_metadata, read_header, weights_path
+from zoo_core.weights.header import is_path, parse_metadata, read_header, weights_path
 from zoo_core.weights.registry import load_registry, means_path
 
 
@@ -20,7 +20,7 @@ def settings_of_run(name: str | Path, plugins: Plugins) -> dict[str, Any]:
 
     Raises ConfigError if its config.json is damaged.
     """
-    if not means_path(name, load_registry(plugins)):
+    if not is_path(name) or not means_path(name, load_registry(plugins)):  # read it if need be
         return {}
     config = weights_path(name).parent / "config.json"
     return _recorded(config) if config.is_file() else {}
