@@ -1,4 +1,4 @@
-"""Data sets of the library `datasets`: from folders and its cache, off the network, decoded here."""
+"""Data sets of the library `datasets`: from folders and its cache, offline, decoded here."""
 
 from __future__ import annotations
 

@@ -58,9 +58,10 @@ def load(
 
     `name` is a registered `model.tag`, a repository `hf://OWNER/REPO[@REVISION]` that `zoo publish`
     wrote, the path of a `.safetensors` file, a run folder, spelled `./model.tag` if weights are
-    registered under its name, or the name of a run in runs/ that none have. Registered weights, and those of a repository, are compared with the
-    registry's sha256; those that are not on this machine are downloaded into the cache, and
-    `on_progress(bytes, size)` is called meanwhile. `device` is "cpu", "cuda", "auto" and so on.
+    registered under its name, or the name of a run in runs/ that none have. Registered weights, and
+    those of a repository, are compared with the registry's sha256; those that are not on this
+    machine are downloaded into the cache, and `on_progress(bytes, size)` is called meanwhile.
+    `device` is "cpu", "cuda", "auto" and so on.
     `plugins` are the plugins to search, by default all that are installed.
 
     `settings` are those of the model's configuration that shall differ from the weights', such as
